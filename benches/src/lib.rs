@@ -1,0 +1,1 @@
+//! Micro-benchmarks, each with a physical limit or a peer beside it.

@@ -1,0 +1,1 @@
+//! The first thirty seconds with llmd.

@@ -1,0 +1,83 @@
+//! Why a prompt is, or is not, in a worker's cache.
+
+use std::fmt;
+
+use super::{WorkerOverlap, WorkerState};
+use crate::WorkerId;
+
+/// Where each worker's prefix of a prompt ends, and why.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Full blocks of the prompt.
+    pub blocks: usize,
+    /// Tokens per block.
+    pub block_size: usize,
+    /// Every worker that the index knows, by id.
+    pub workers: Vec<WorkerExplanation>,
+}
+
+/// Where one worker's prefix ends, and why.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct WorkerExplanation {
+    /// How many leading blocks it holds, per medium.
+    pub overlap: WorkerOverlap,
+    /// How far that can be trusted.
+    pub state: WorkerState,
+    /// What became of the first block that is not held; `None` when all are.
+    pub next: Option<BlockFate>,
+    /// How many blocks behind the end of the prefix are held all the same, and are of no use.
+    pub held_behind: usize,
+}
+
+/// What became of a block that a worker does not hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum BlockFate {
+    /// It was stored once, and removed.
+    Evicted {
+        /// The timestamp of the batch that removed it, in seconds of the engine's clock.
+        at: f64,
+    },
+    /// It was gone with all others, when the engine cleared its cache or was started anew.
+    Cleared,
+    /// Nothing says that it was ever stored; or it was so long ago that it is forgotten.
+    NeverStored,
+}
+
+impl WorkerExplanation {
+    /// Who.
+    pub const fn worker(&self) -> WorkerId {
+        self.overlap.worker
+    }
+}
+
+/// One line.
+impl fmt::Display for BlockFate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Evicted { at } => write!(f, "evicted at {at:.3} s of the engine's clock"),
+            Self::Cleared => f.write_str("cleared with the whole cache"),
+            Self::NeverStored => f.write_str("never stored, or long ago"),
+        }
+    }
+}
+
+/// One line per worker.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} full blocks of {} tokens", self.blocks, self.block_size)?;
+        for worker in &self.workers {
+            write!(f, "{} ({}): holds {} leading", worker.worker(), worker.state, worker.overlap.leading)?;
+            if let Some(fate) = &worker.next {
+                write!(f, "; block {} was {fate}", worker.overlap.leading)?;
+            }
+            if worker.held_behind > 0 {
+                write!(f, "; {} behind it are held but cannot be reached", worker.held_behind)?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}

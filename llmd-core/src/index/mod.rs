@@ -1,0 +1,90 @@
+//! Who holds which block: for a prompt, how many leading blocks each worker holds, and why not more.
+//!
+//! An index has one writer, which is fed with KV events, and any number of readers, which never block. What it holds is
+//! counted in copies: an engine may store a block several times and removes each copy by itself.
+
+mod explain;
+mod overlap;
+mod state;
+
+use std::fmt::Debug;
+
+pub use explain::{BlockFate, Explanation, WorkerExplanation};
+pub use overlap::{Overlap, WorkerOverlap};
+pub use state::WorkerState;
+
+use crate::event::KvEvent;
+use crate::hash::{BlockHasher, Chain};
+use crate::{ExternalBlockHash, GroupIdx, Medium, WorkerId};
+
+/// Answers who holds a prompt. A reader is cheap to clone, may live in any thread and never blocks.
+///
+/// An implementation is correct when [`testing::index`](crate::testing) says so.
+pub trait PrefixIndex: Debug + Send + Sync {
+    /// Hashes prompts as this index does.
+    fn hasher(&self) -> &BlockHasher;
+
+    /// Writes into `overlap` how many leading blocks each worker holds; a worker that holds none is left out.
+    fn query_into(&self, chain: &Chain, overlap: &mut Overlap);
+
+    /// How far the answers about a worker can be trusted.
+    fn state(&self, worker: WorkerId) -> WorkerState;
+
+    /// Where each worker's prefix ends, and why.
+    fn explain(&self, chain: &Chain) -> Explanation;
+
+    /// How many leading blocks each worker holds; a worker that holds none is left out.
+    fn query(&self, chain: &Chain) -> Overlap {
+        let mut overlap = Overlap::default();
+        self.query_into(chain, &mut overlap);
+        overlap
+    }
+}
+
+/// Takes what engines say. One writer feeds an index.
+pub trait IndexWriter: Debug + Send {
+    /// Takes the events of one batch, in order. `timestamp` is the batch's, for [`Explanation`]s.
+    fn apply(&mut self, worker: WorkerId, timestamp: f64, events: &[KvEvent]) -> Applied;
+
+    /// Sets how far the answers about a worker can be trusted. A new worker is [`WorkerState::Recovering`].
+    fn set_state(&mut self, worker: WorkerId, state: WorkerState);
+
+    /// Forgets every block of a worker, and nothing else about it.
+    fn clear(&mut self, worker: WorkerId);
+
+    /// Forgets a worker.
+    fn remove_worker(&mut self, worker: WorkerId);
+
+    /// What a worker holds, in no particular order, as its engine names it: for comparison with the engine's own list.
+    fn residents(&self, worker: WorkerId) -> Vec<Resident>;
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Copies that were added.
+    pub stored: usize,
+    /// Copies that were taken away.
+    pub removed: usize,
+    /// Blocks that wait for their parent, counted in `stored` too.
+    pub orphaned: usize,
+    /// Removals of blocks that were not held: a sign that events were lost.
+    pub unknown_removals: usize,
+    /// Blocks that were dropped because a limit was reached.
+    pub dropped: usize,
+}
+
+/// A block that a worker holds.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[expect(clippy::exhaustive_structs, reason = "these four are what identifies and counts a resident block")]
+pub struct Resident {
+    /// The KV-cache group.
+    pub group: GroupIdx,
+    /// What it lies on.
+    pub medium: Medium,
+    /// The engine's name for it.
+    pub block: ExternalBlockHash,
+    /// How many copies there are.
+    pub copies: u32,
+}

@@ -1,0 +1,90 @@
+//! One request, as a scheduler sees it.
+
+use std::borrow::Cow;
+
+use llmd_core::TokenId;
+use llmd_core::hash::Namespace;
+
+/// One request, as a scheduler sees it: whoever receives it fills in what [`Needs`](crate::Needs) asks for, and
+/// nothing else.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Request {
+    /// The id that logs and traces know it by.
+    pub id: String,
+    /// The model that the client asks for.
+    pub model: String,
+    /// Headers, with names in lower case.
+    pub headers: Headers,
+    /// The prompt; `None` when no configured plugin needs tokens.
+    pub tokens: Option<Vec<TokenId>>,
+    /// What the prompt is computed under, besides its tokens.
+    pub namespace: Namespace,
+    /// At most how many tokens the client wants back.
+    pub max_output_tokens: Option<u32>,
+}
+
+impl Request {
+    /// A request of this id for this model.
+    pub fn new(id: impl Into<String>, model: impl Into<String>) -> Self {
+        Self { id: id.into(), model: model.into(), ..Self::default() }
+    }
+
+    /// The same, with these headers.
+    #[must_use]
+    pub fn with_headers(self, headers: Headers) -> Self {
+        Self { headers, ..self }
+    }
+
+    /// The same, with this prompt.
+    #[must_use]
+    pub fn with_tokens(self, tokens: impl Into<Vec<TokenId>>) -> Self {
+        Self { tokens: Some(tokens.into()), ..self }
+    }
+
+    /// The same, computed under this.
+    #[must_use]
+    pub fn with_namespace(self, namespace: Namespace) -> Self {
+        Self { namespace, ..self }
+    }
+
+    /// How many tokens the prompt has; 0 when nobody made them.
+    pub fn prompt_tokens(&self) -> usize {
+        self.tokens.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// The headers of a request: few, and read by name.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Headers(Vec<(Cow<'static, str>, String)>);
+
+impl Headers {
+    /// Adds a header. The name is kept in lower case.
+    pub fn insert(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
+        let mut name = name.into();
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            name.to_mut().make_ascii_lowercase();
+        }
+        self.0.push((name, value.into()));
+    }
+
+    /// The first header of this name, which is in lower case.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every header.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
+    }
+}
+
+impl<N: Into<Cow<'static, str>>, V: Into<String>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
+        let mut all = Self::default();
+        for (name, value) in headers {
+            all.insert(name, value);
+        }
+        all
+    }
+}

@@ -1,0 +1,1 @@
+//! What holds across crates: floors, captures of real engines, and real processes that get killed.
