@@ -7,12 +7,14 @@
 mod event_keys;
 mod keyed;
 mod namespace;
+mod sha256_cbor;
 
 use std::fmt::Debug;
 
 pub use event_keys::event_extra_keys;
 pub use keyed::{HashKey, KeyedXxh3};
 pub use namespace::{ExtraKey, Lora, MultimodalItem, Namespace};
+pub use sha256_cbor::{DEFAULT_SEED, ExtraKeyForm, Sha256Cbor};
 
 use crate::{BlockHash, TokenId};
 
