@@ -3,6 +3,10 @@
 //! `decode_batch` takes the payload of one message; `Sequencer` says whether it is the next one, a duplicate, or
 //! one after a gap.
 
+mod sequencer;
+
+pub use sequencer::{Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
+
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium, TokenId};
 
 /// One message of an engine's event stream.
