@@ -54,7 +54,7 @@ pub struct Sequencer<B> {
     proven: bool,
     /// Whether no block can be resident that was stored before the first batch we know of.
     complete: bool,
-    /// Whether the engine is known to have forgotten its first batches, so that asking for them is of no use.
+    /// Whether the first batches are known to be out of reach, so that asking for them is of no use.
     forgotten: bool,
     /// Whether blocks beyond the GPU were ever spoken of: those outlive a clearing of the GPU.
     offloads: bool,
@@ -311,6 +311,10 @@ impl<B> Sequencer<B> {
         self.applied.push(batch.seq, batch.fingerprint);
         self.offloads |= batch.beyond_gpu;
         self.complete |= batch.clears_gpu && !self.offloads;
+        if batch.unreadable {
+            self.complete = false;
+            self.forgotten = true; // asking again brings the same bytes
+        }
         self.counts.applied += 1;
         self.steps.push_back(Step::Apply { seq: batch.seq, batch: batch.batch });
     }

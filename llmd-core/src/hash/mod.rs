@@ -4,11 +4,13 @@
 //! tokens before it. What else decides whether two blocks hold the same KV (adapter, images, a tenant's salt) enters
 //! through a [`Namespace`].
 
+mod event_keys;
 mod keyed;
 mod namespace;
 
 use std::fmt::Debug;
 
+pub use event_keys::event_extra_keys;
 pub use keyed::{HashKey, KeyedXxh3};
 pub use namespace::{ExtraKey, Lora, MultimodalItem, Namespace};
 

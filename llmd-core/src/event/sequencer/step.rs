@@ -14,14 +14,16 @@ pub struct Numbered<B> {
     pub clears_gpu: bool,
     /// Whether it speaks of blocks that lie elsewhere.
     pub beyond_gpu: bool,
+    /// Whether part of it could not be read, so that something is not known from here on.
+    pub unreadable: bool,
     /// The batch.
     pub batch: B,
 }
 
 impl<B> Numbered<B> {
-    /// A batch that clears nothing and speaks of GPU memory only.
+    /// A batch that clears nothing, speaks of GPU memory only and could be read.
     pub const fn new(seq: u64, fingerprint: u64, batch: B) -> Self {
-        Self { seq, fingerprint, clears_gpu: false, beyond_gpu: false, batch }
+        Self { seq, fingerprint, clears_gpu: false, beyond_gpu: false, unreadable: false, batch }
     }
 
     /// The same, which says that every block in GPU memory is gone.
@@ -34,6 +36,12 @@ impl<B> Numbered<B> {
     #[must_use]
     pub fn beyond_gpu(self, beyond_gpu: bool) -> Self {
         Self { beyond_gpu, ..self }
+    }
+
+    /// The same, part of which could not be read.
+    #[must_use]
+    pub fn unreadable(self, unreadable: bool) -> Self {
+        Self { unreadable, ..self }
     }
 }
 

@@ -122,6 +122,15 @@ fn clearing_the_gpu_says_nothing_of_what_was_offloaded() {
 }
 
 #[test]
+fn what_cannot_be_read_is_a_loss_until_the_cache_is_cleared() {
+    let mut sequencer = exact(3);
+    sequencer.live(START, batch(4).unreadable(true));
+    assert_eq!(sequencer.state(), Approximate);
+    sequencer.live(START, batch(5).clearing_gpu(true));
+    assert_eq!(sequencer.state(), Exact);
+}
+
+#[test]
 fn a_gap_is_filled_in_order() {
     let mut sequencer = exact(3);
     sequencer.live(START, batch(6));

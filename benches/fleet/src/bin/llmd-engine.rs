@@ -1,0 +1,2 @@
+//! One simulated engine.
+fn main() {}
