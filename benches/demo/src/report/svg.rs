@@ -16,9 +16,10 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 .grid { stroke: #d0d7de; stroke-width: 1 }
 .leader { stroke: #8c959f; stroke-width: 1 }
 .other { fill: #8c959f } .approx { fill: #54a0d6 } .exact { fill: #1f883d }
+.halo { paint-order: stroke; stroke: #ffffff; stroke-width: 4px }
 .soft { opacity: .55 } .faint { opacity: .3 }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 } .small { fill: #9198a1 } .ground { fill: #0d1117 } .grid { stroke: #30363d }
+  text { fill: #e6edf3 } .small { fill: #9198a1 } .ground { fill: #0d1117 } .halo { stroke: #0d1117 } .grid { stroke: #30363d }
   .other { fill: #8b949e } .approx { fill: #58a6ff } .exact { fill: #3fb950 }
 }
 </style>";
@@ -52,7 +53,7 @@ fn waiting(svg: &mut Svg, results: &[RaceResult]) {
         52.0,
         "small",
         "start",
-        "dark: to the median · lighter: to the mean · faint: to the 90th percentile",
+        "solid: to the median · soft: to the mean · faint: to the 90th percentile",
     );
     let longest = results.iter().map(|result| result.ttft_ms.percentile(90.0)).fold(0.0, f64::max);
     let axis = Axis::new(0.0, longest / 1000.0, left, right);
@@ -75,20 +76,20 @@ fn waiting(svg: &mut Svg, results: &[RaceResult]) {
         }
         svg.text(left - 10.0, y + height / 2.0 + 4.5, "", "end", result.policy.label());
         let end = axis.place(times.percentile(90.0) / 1000.0);
-        svg.text(end + 8.0, y + height / 2.0 + 4.0, "small", "start", &format!("mean {}", seconds(times.mean())));
+        svg.text(end + 8.0, y + height / 2.0 + 4.0, "small halo", "start", &format!("mean {}", seconds(times.mean())));
     }
 }
 
 /// The right panel: a dot for each policy.
 fn hits(svg: &mut Svg, results: &[RaceResult]) {
-    let (left, right) = (650.0, 850.0);
+    let (left, right) = (645.0, 835.0);
     svg.text(600.0, 32.0, "title", "start", "Throughput and cache hits");
     svg.text(
         600.0,
         52.0,
         "small",
         "start",
-        "thousand tokens per second of engine time, over the share of prompts cached",
+        "tokens per second of engine time, by the share of prompts cached",
     );
     let most = |value: fn(&RaceResult) -> f64| results.iter().map(value).fold(0.0, f64::max);
     let across = Axis::new(0.0, most(|result| result.hit_rate * 100.0), left, right);
