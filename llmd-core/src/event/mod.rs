@@ -1,14 +1,16 @@
 //! KV events: what engines say about their caches, whatever engine and version, as one type.
 //!
-//! [`decode_batch`] takes the payload of one message; `Sequencer` says whether it is the next one, a duplicate, or
+//! [`decode_batch`] takes the payload of one message; [`Sequencer`] says whether it is the next one, a duplicate, or
 //! one after a gap.
 
 mod decode;
+mod sequencer;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub use decode::{MAX_EVENT_ERRORS, decode_batch};
+pub use sequencer::{Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
 
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium, TokenId};
 

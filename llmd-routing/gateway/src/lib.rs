@@ -2,5 +2,6 @@
 
 mod clock;
 pub mod events;
+pub mod tokenize;
 
 pub use clock::{Clock, Hand};
