@@ -30,7 +30,6 @@ mod exact;
 mod explain;
 mod overlap;
 mod settings;
-mod state;
 mod stats;
 mod table;
 
@@ -41,11 +40,11 @@ pub use exact::{ExactIndex, ExactReader, ExactWriter};
 pub use explain::{BlockFate, Explanation, WorkerExplanation};
 pub use overlap::{Overlap, WorkerOverlap};
 pub use settings::IndexSettings;
-pub use state::WorkerState;
 pub use stats::{Held, IndexStats};
 
 use crate::event::KvEvent;
 use crate::hash::{BlockHasher, Chain};
+pub use crate::state::WorkerState;
 use crate::{ExternalBlockHash, GroupIdx, Medium, WorkerId};
 
 /// Answers who holds a prompt. A reader is cheap to clone, may live in any thread and never blocks.
