@@ -4,6 +4,8 @@ mod cursor;
 mod draft;
 mod event;
 mod field;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use cursor::{Cursor, Fault, Head};

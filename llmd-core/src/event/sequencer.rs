@@ -17,7 +17,7 @@ use recovery::{Asked, Purpose};
 pub use settings::SequencerSettings;
 pub use step::{Numbered, ReplayId, SequencerCounts, Step};
 
-use crate::index::WorkerState;
+use crate::state::WorkerState;
 
 /// Puts one worker's event stream in order.
 ///

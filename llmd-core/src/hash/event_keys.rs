@@ -46,7 +46,7 @@ pub fn event_extra_keys<'a>(
     }));
     let begins_a_prompt = block == 0 && stored.parent_block_hash.is_none();
     if begins_a_prompt && stored.extra_keys.is_empty() {
-        keys.extend(stored.cache_salt.as_deref().map(ExtraKey::CacheSalt));
+        keys.extend(stored.cache_salt.as_deref().filter(|salt| !salt.is_empty()).map(ExtraKey::CacheSalt));
     }
     keys
 }
