@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::applied::{Applied, Place};
 use super::{Numbered, ReplayId, Sequencer, Step};
-use crate::index::WorkerState;
+use crate::state::WorkerState;
 
 /// A replay under way.
 #[derive(Clone, Copy, Debug)]
