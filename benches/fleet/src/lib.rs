@@ -1,1 +1,20 @@
 //! A fleet of simulated engines: vLLM's caches, events and metrics, with published step times.
+//!
+//! - [`model`]: the engine itself, told the time: block pool, scheduler, step times. No socket, no clock.
+//! - [`serve`]: the same engine as a process: OpenAI over HTTP, KV events over ZMQ, the wall clock.
+//! - [`prompt`]: text whose tokens can be counted without a tokenizer.
+//! - [`process`]: engines as child processes that can be killed, restarted and paused.
+//!
+//! What is simulated is the arithmetic of a GPU: how long a step takes, and which tokens come out. Everything else that
+//! a router can see is real: sockets, batching, blocks, evictions, events.
+
+mod constants;
+pub mod model;
+pub mod process;
+pub mod prompt;
+pub mod serve;
+mod splitmix;
+pub mod vocabulary;
+pub mod wire;
+
+pub use constants::{Constants, ScaledConstants};

@@ -1,7 +1,16 @@
 //! KV events: what engines say about their caches, whatever engine and version, as one type.
 //!
-//! `decode_batch` takes the payload of one message; `Sequencer` says whether it is the next one, a duplicate, or
+//! [`decode_batch`] takes the payload of one message; [`Sequencer`] says whether it is the next one, a duplicate, or
 //! one after a gap.
+
+mod decode;
+mod sequencer;
+
+use std::borrow::Cow;
+use std::fmt;
+
+pub use decode::{MAX_EVENT_ERRORS, decode_batch};
+pub use sequencer::{Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
 
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium, TokenId};
 
@@ -13,8 +22,10 @@ pub struct KvEventBatch {
     pub timestamp: f64,
     /// What happened, in order, without what could not be read.
     pub events: Vec<KvEvent>,
-    /// What could not be read, each with its place. Nothing else in the batch is lost.
+    /// What could not be read, each with its place, up to [`MAX_EVENT_ERRORS`]. Nothing else in the batch is lost.
     pub errors: Vec<EventError>,
+    /// How many more errors there were.
+    pub errors_dropped: usize,
     /// The data-parallel rank that speaks, where the engine says so.
     pub data_parallel_rank: Option<u32>,
 }
@@ -54,7 +65,9 @@ pub struct BlockStored {
     pub locality: Locality,
     /// The tier that holds them, where there is more than one.
     pub ownership: Option<String>,
-    /// What besides tokens entered each block's hash: one entry per block, or none at all.
+    /// The tenant's salt, from engines that say it here and not among the extra keys.
+    pub cache_salt: Option<String>,
+    /// What besides tokens entered each block's hash: one entry per name in `block_hashes`, or none at all.
     pub extra_keys: Vec<Vec<EventExtraKey>>,
     /// The KV-cache group.
     pub group_idx: GroupIdx,
@@ -64,6 +77,17 @@ pub struct BlockStored {
     pub sliding_window: Option<u32>,
     /// The session of the request that stored them, for attribution only.
     pub session_id: Option<String>,
+}
+
+impl BlockStored {
+    /// The name of the adapter; `lora id N` from engines that say only its number.
+    pub fn adapter(&self) -> Option<Cow<'_, str>> {
+        match (&self.lora_name, self.lora_id) {
+            (Some(name), _) => Some(name.into()),
+            (None, Some(id)) => Some(format!("lora id {id}").into()),
+            (None, None) => None,
+        }
+    }
 }
 
 /// One copy of each of some blocks is gone.
@@ -153,7 +177,7 @@ impl SpecKind {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct EventError {
-    /// Which event of the batch it is, counted from 0.
+    /// Which event of the batch it is, counted from 0; how many events there are, when it is something behind them.
     pub event: usize,
     /// The first byte of the payload that could not be read.
     pub byte: usize,
@@ -163,8 +187,8 @@ pub struct EventError {
     pub message: String,
 }
 
-impl std::fmt::Display for EventError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "event {} at byte {}", self.event, self.byte)?;
         if !self.field.is_empty() {
             write!(f, ", field {}", self.field)?;

@@ -3,14 +3,33 @@
 //! A prompt is cut into blocks of `block_size` tokens; only full blocks have names, and a block's name covers all
 //! tokens before it. What else decides whether two blocks hold the same KV (adapter, images, a tenant's salt) enters
 //! through a [`Namespace`].
+//!
+//! ```
+//! use llmd_core::hash::{BlockHasher, HashKey, Lora, Namespace};
+//!
+//! let hasher = BlockHasher::new(HashKey::random(), 16);
+//! let prompt: Vec<u32> = (0..40).collect();
+//! let plain = hasher.chain(&prompt, &Namespace::default());
+//! let adapted = hasher.chain(&prompt, &Namespace::default().with_lora(Lora::new("poet")));
+//!
+//! assert_eq!(plain.blocks().len(), 2);
+//! assert_eq!(plain.blocks(), hasher.chain(&prompt[..32], &Namespace::default()).blocks());
+//! assert_ne!(plain.blocks()[0], adapted.blocks()[0]);
+//! ```
 
+mod event_keys;
 mod keyed;
 mod namespace;
+mod sha256_cbor;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 
+pub use event_keys::event_extra_keys;
 pub use keyed::{HashKey, KeyedXxh3};
 pub use namespace::{ExtraKey, Lora, MultimodalItem, Namespace};
+pub use sha256_cbor::{ExtraKeyForm, Sha256Cbor};
 
 use crate::{BlockHash, TokenId};
 

@@ -45,7 +45,7 @@ impl Clock {
             Source::Running(start) => tokio::time::sleep(deadline.saturating_sub(start.elapsed())).await,
             Source::Turned(now) => {
                 if now.clone().wait_for(|now| *now >= deadline).await.is_err() {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             }
         }
@@ -69,7 +69,7 @@ mod tests {
     fn a_running_clock_never_goes_back() {
         let clock = Clock::start();
         let before = clock.now();
-        assert!(clock.clone().now() >= before);
+        assert!(clock.now() >= before);
     }
 
     #[tokio::test]

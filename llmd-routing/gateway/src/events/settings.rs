@@ -23,6 +23,10 @@ pub struct EventSettings {
     /// How many batches of one worker may wait while those before them are asked for. More are dropped, counted, and
     /// asked for later. Default: 4096.
     pub max_waiting_batches: usize,
+    /// How long one attempt to connect to a stream may take. Default: 2 s.
+    pub connect_timeout: Duration,
+    /// How long to wait before a broken stream is connected again. Default: 100 ms.
+    pub reconnect_after: Duration,
     /// How many workers may be asked for replay at once. Default: 8.
     pub max_replays: usize,
     /// How long one replay may take in all. Default: 2 min.
@@ -48,6 +52,8 @@ impl Default for EventSettings {
         Self {
             max_queued: 1024,
             max_waiting_batches: 4096,
+            connect_timeout: Duration::from_secs(2),
+            reconnect_after: Duration::from_millis(100),
             max_replays: 8,
             replay_total: Duration::from_secs(120),
             replay_idle: Duration::from_secs(2),

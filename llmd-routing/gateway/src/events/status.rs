@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use llmd_core::WorkerId;
+use llmd_core::event::SequencerCounts;
 use llmd_core::index::WorkerState;
 
 /// One worker's event stream, as of now.
@@ -23,7 +24,8 @@ pub struct WorkerStatus {
     pub replays: u64,
     /// How often the engine was found to have been started anew.
     pub restarts: u64,
-    /// Batches that were dropped: unreadable ones, and those beyond `max_waiting_batches`.
+    /// What was dropped: batches and messages that could not be read at all, and batches beyond `max_waiting_batches`,
+    /// which are asked for later.
     pub dropped_batches: u64,
     /// Events that could not be read, in batches that could.
     pub event_errors: u64,
@@ -33,4 +35,41 @@ pub struct WorkerStatus {
     pub last_event: Option<Duration>,
     /// Changes of state and when they were, oldest first; the newest `max_timeline` of them.
     pub timeline: Vec<(Duration, WorkerState)>,
+}
+
+impl WorkerStatus {
+    /// The status of a worker that has not been heard of.
+    pub(super) fn new(worker: WorkerId, name: String) -> Self {
+        Self {
+            worker,
+            name,
+            state: WorkerState::default(),
+            last_seq: None,
+            gaps: 0,
+            replays: 0,
+            restarts: 0,
+            dropped_batches: 0,
+            event_errors: 0,
+            applied_batches: 0,
+            last_event: None,
+            timeline: Vec::new(),
+        }
+    }
+
+    pub(super) fn count(&mut self, last_seq: Option<u64>, counts: &SequencerCounts, unreadable: u64) {
+        self.last_seq = last_seq;
+        self.gaps = counts.gaps;
+        self.replays = counts.replays;
+        self.restarts = counts.restarts;
+        self.dropped_batches = counts.dropped + unreadable;
+        self.applied_batches = counts.applied;
+    }
+
+    pub(super) fn enter(&mut self, now: Duration, state: WorkerState, max_timeline: usize) {
+        self.state = state;
+        if self.timeline.len() >= max_timeline.max(1) {
+            self.timeline.remove(0);
+        }
+        self.timeline.push((now, state));
+    }
 }

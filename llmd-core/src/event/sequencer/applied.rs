@@ -1,0 +1,70 @@
+//! The end of what was applied: which number is next, and what the last batches were.
+
+use std::collections::VecDeque;
+
+/// How many fingerprints are kept, to tell a batch that comes again from one of another engine.
+const MAX_RECENT: usize = 256;
+
+/// The end of what was applied.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    next: u64,
+    /// The fingerprints of the batches just before `next`, in order.
+    recent: VecDeque<u64>,
+}
+
+/// Where a batch stands relative to what was applied.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Place {
+    /// After the next one.
+    Ahead,
+    /// Its number was applied, with other content.
+    Differs,
+    /// It was applied.
+    Known,
+    /// It is the next one.
+    Next,
+    /// Its number was applied, or passed over, too long ago to tell with which content.
+    Past,
+}
+
+impl Applied {
+    /// Nothing is applied, and `next` is awaited.
+    pub(super) const fn from(next: u64) -> Self {
+        Self { next, recent: VecDeque::new() }
+    }
+
+    /// The number that is next.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The number and the fingerprint of the last batch.
+    pub(super) fn last(&self) -> Option<(u64, u64)> {
+        self.recent.back().map(|&fingerprint| (self.next - 1, fingerprint))
+    }
+
+    /// Where a batch stands.
+    pub(super) fn place(&self, seq: u64, fingerprint: u64) -> Place {
+        let Some(back) = self.next.checked_sub(seq) else { return Place::Ahead };
+        if back == 0 {
+            return Place::Next;
+        }
+        let known = usize::try_from(back).ok().and_then(|back| self.recent.len().checked_sub(back));
+        match known.map(|place| self.recent[place] == fingerprint) {
+            Some(true) => Place::Known,
+            Some(false) => Place::Differs,
+            None => Place::Past,
+        }
+    }
+
+    /// Appends the next batch.
+    pub(super) fn push(&mut self, seq: u64, fingerprint: u64) {
+        debug_assert_eq!(seq, self.next, "batches are applied in order");
+        if self.recent.len() == MAX_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(fingerprint);
+        self.next = seq.saturating_add(1);
+    }
+}

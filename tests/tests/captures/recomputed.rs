@@ -1,0 +1,86 @@
+//! From the requests' tokens to the names in the events: vLLM's by its own scheme, ours by both ways that lead to them.
+
+use std::collections::HashMap;
+
+use llmd_core::event::{BlockStored, KvEvent, decode_batch};
+use llmd_core::hash::{ExtraKeyForm, HashKey, HashScheme, KeyedXxh3, Sha256Cbor, chain, event_extra_keys};
+use llmd_core::{BlockHash, ExternalBlockHash};
+
+use crate::fixtures::{Request, Scenario, files, json, number, scenarios, text};
+
+fn stored_events(scenario: &Scenario) -> Vec<BlockStored> {
+    let batches = scenario.messages.iter().map(|message| decode_batch(&message.payload).expect("a batch"));
+    let events = batches.flat_map(|batch| batch.events);
+    events.filter_map(|event| if let KvEvent::BlockStored(stored) = event { Some(stored) } else { None }).collect()
+}
+
+/// Whether the request's chain has the event's blocks, under these names, right behind its parent.
+fn holds(names: &[ExternalBlockHash], request: &Request, stored: &BlockStored) -> bool {
+    let start = match &stored.parent_block_hash {
+        None => Some(0),
+        Some(parent) => names.iter().position(|name| name == parent).map(|place| place + 1),
+    };
+    start.is_some_and(|start| {
+        let size = stored.block_size as usize;
+        names[start..].starts_with(&stored.block_hashes)
+            && request.tokens[start * size..].starts_with(&stored.token_ids)
+    })
+}
+
+#[test]
+fn every_hash_of_a_sha256_cbor_engine_follows_from_the_tokens() {
+    let mut hashes = 0;
+    for file in files("capture-sha256_cbor-") {
+        let meta = &json(&file)["meta"];
+        let scheme = Sha256Cbor::new(text(&meta["PYTHONHASHSEED"]), ExtraKeyForm::Tagged);
+        let size = number(&meta["block_size"]) as usize;
+        for scenario in scenarios(&file) {
+            let name = |digest| ExternalBlockHash::from_int(Sha256Cbor::event_int(&digest));
+            let names = |request: &Request| -> Vec<_> {
+                chain(&scheme, size, &request.tokens, &request.namespace).into_iter().map(name).collect()
+            };
+            let chains: Vec<_> = scenario.requests.iter().map(|request| (names(request), request)).collect();
+            for stored in stored_events(&scenario) {
+                let explained = chains.iter().any(|(names, request)| holds(names, request, &stored));
+                assert!(explained, "{}: no request gives {stored:?}", scenario.name);
+                hashes += stored.block_hashes.len();
+            }
+        }
+    }
+    assert!(hashes >= 45, "{hashes}");
+}
+
+/// An index gives a stored block the name that a request for it has, whatever the engine's own names are made of.
+#[test]
+fn a_stored_block_and_a_request_for_it_have_the_same_name_of_ours() {
+    let scheme = KeyedXxh3::new(HashKey::from_bytes(*b"any key will do, all must agree."));
+    let (mut blocks, mut with_keys, mut images) = (0, 0, 0);
+    for file in files("capture") {
+        let size = number(&json(&file)["meta"]["block_size"]) as usize;
+        let mut ours = HashMap::<ExternalBlockHash, BlockHash>::new();
+        for scenario in scenarios(&file) {
+            let asked: Vec<Vec<BlockHash>> = scenario
+                .requests
+                .iter()
+                .map(|request| chain(&scheme, size, &request.tokens, &request.namespace))
+                .collect();
+            for stored in stored_events(&scenario) {
+                let adapter = stored.adapter();
+                let mut name = stored.parent_block_hash.as_ref().map_or_else(|| scheme.root(), |parent| ours[parent]);
+                for (block, tokens) in stored.token_ids.chunks_exact(size).enumerate() {
+                    let keys = event_extra_keys(&stored, block, adapter.as_deref());
+                    name = scheme.next(&name, block, tokens, &keys);
+                    assert!(asked.iter().any(|chain| chain.contains(&name)), "{}: block {block}", scenario.name);
+                    ours.insert(stored.block_hashes[block].clone(), name);
+                    blocks += 1;
+                    with_keys += usize::from(!keys.is_empty());
+                    images += usize::from(file.contains("-mm-"));
+                }
+            }
+        }
+    }
+    assert!(
+        blocks > 300 && with_keys > 40 && images > 10,
+        "{blocks} blocks, {with_keys} with keys, {images} of images"
+    );
+}
