@@ -29,6 +29,7 @@ pub struct Gateway;
 pub struct GatewayBuilder {
     settings: Settings,
     config: Option<EndpointPickerConfig>,
+    config_name: String,
     experimental: bool,
     endpoints: Endpoints,
     listen: SocketAddr,
@@ -42,6 +43,7 @@ impl Gateway {
         GatewayBuilder {
             settings,
             config: None,
+            config_name: "configuration".into(),
             experimental: false,
             endpoints: Endpoints::Fixed(Vec::new()),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -54,6 +56,11 @@ impl GatewayBuilder {
     /// The plugins that choose endpoints. Without it, llm-d's default configuration.
     pub fn config(self, config: EndpointPickerConfig) -> Self {
         Self { config: Some(config), ..self }
+    }
+
+    /// What messages call the configuration; the name of its file, say.
+    pub fn config_name(self, name: impl Into<String>) -> Self {
+        Self { config_name: name.into(), ..self }
     }
 
     /// Takes plugins that llm-d calls Alpha, too.
@@ -84,7 +91,8 @@ impl GatewayBuilder {
     /// endpoints; [`ErrorKind::Unavailable`] when a file cannot be read or the address cannot be listened on.
     pub async fn start(self) -> Result<RunningGateway> {
         let clock = self.clock.unwrap_or_else(Clock::start);
-        let plan = Plan::new(self.config, self.experimental)?;
+        let plan = Plan::new(self.config, self.experimental)
+            .map_err(|error| Error::new(error.kind(), format!("{}: {error}", self.config_name)))?;
         let entries = match &self.endpoints {
             Endpoints::File(path) => discovery::read(path)?,
             Endpoints::Fixed(entries) => entries.clone(),

@@ -57,7 +57,8 @@ async fn start(args: Args) -> Result<RunningGateway> {
         .endpoints(Endpoints::File(args.endpoints))
         .listen(args.listen);
     if let Some(path) = &args.config {
-        builder = builder.config(in_file(path, EndpointPickerConfig::from_yaml)?);
+        let config = in_file(path, EndpointPickerConfig::from_yaml)?;
+        builder = builder.config(config).config_name(path.display().to_string());
     }
     builder.start().await
 }

@@ -1,5 +1,6 @@
 //! The way to the endpoints: one pool of connections for requests and for looking at them.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,24 +39,40 @@ impl Upstream {
     }
 
     /// What an endpoint answers about itself, in one piece.
-    ///
-    /// The error is a sentence for a log: not reached, too slow, too long, or a status that is not 200.
-    pub(crate) async fn get(&self, authority: &str, path: &str) -> Result<Bytes, String> {
+    pub(crate) async fn get(&self, authority: &str, path: &str) -> Result<Bytes, Unanswered> {
         let answer = tokio::time::timeout(self.poll_timeout, self.get_unhurried(authority, path));
-        answer.await.unwrap_or_else(|_| Err(format!("no answer within {:?}", self.poll_timeout)))
+        answer.await.unwrap_or_else(|_| Err(Unanswered::Failed(format!("no answer within {:?}", self.poll_timeout))))
     }
 
-    async fn get_unhurried(&self, authority: &str, path: &str) -> Result<Bytes, String> {
+    async fn get_unhurried(&self, authority: &str, path: &str) -> Result<Bytes, Unanswered> {
         let uri = Uri::builder().scheme("http").authority(authority).path_and_query(path).build();
         let mut request = Request::new(Full::default());
         *request.method_mut() = Method::GET;
-        *request.uri_mut() = uri.map_err(|error| error.to_string())?;
-        let response = self.client.request(request).await.map_err(|error| because(&error))?;
+        *request.uri_mut() = uri.map_err(|error| Unanswered::Failed(error.to_string()))?;
+        let response = self.client.request(request).await.map_err(|error| Unanswered::Failed(because(&error)))?;
         if response.status() != StatusCode::OK {
-            return Err(format!("status {}", response.status()));
+            return Err(Unanswered::Status(response.status()));
         }
         let body = Limited::new(response.into_body(), self.poll_bytes).collect().await;
-        Ok(body.map_err(|error| because(error.as_ref()))?.to_bytes())
+        Ok(body.map_err(|error| Unanswered::Failed(because(error.as_ref())))?.to_bytes())
+    }
+}
+
+/// Why an endpoint did not say what it was asked about itself.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// It was not reached, or its answer was too slow, too long, or broke off.
+    Failed(String),
+    /// It answered with something else than 200.
+    Status(StatusCode),
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(why) => f.write_str(why),
+            Self::Status(status) => write!(f, "status {status}"),
+        }
     }
 }
 

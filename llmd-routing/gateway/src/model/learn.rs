@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::directory::{Directory, Surroundings};
 use super::listing::{self, Listed, tcp};
 use super::member::{Learned, Member};
 use crate::events::KvEventSource;
+use crate::upstream::Unanswered;
 
 /// Between two questions until the first answer.
 const IMPATIENT: Duration = Duration::from_millis(250);
@@ -49,11 +52,15 @@ pub(super) async fn learn(directory: &Arc<Directory>, around: &Surroundings, mem
 async fn models(around: &Surroundings, member: &Member) -> Result<Vec<Listed>, String> {
     match &member.entry.models {
         Some(models) => Ok(models.iter().map(Listed::new).collect()),
-        None => listing::models(&around.upstream.get(member.endpoint.address(), "/v1/models").await?),
+        None => {
+            let body = around.upstream.get(member.endpoint.address(), "/v1/models").await;
+            listing::models(&body.map_err(|unanswered| unanswered.to_string())?)
+        }
     }
 }
 
-/// From the entry, else from the ports that the configuration names, else from the engine.
+/// From the entry, else from the engine, else, when the engine does not tell such things, from the ports that the
+/// configuration names.
 async fn event_source(around: &Surroundings, member: &Member) -> Result<Option<KvEventSource>, String> {
     if let Some(events) = &member.entry.kv_events {
         return Ok(Some(KvEventSource {
@@ -63,12 +70,15 @@ async fn event_source(around: &Surroundings, member: &Member) -> Result<Option<K
         }));
     }
     let address = &member.entry.address;
-    if let Some(ports) = around.plan.event_ports() {
-        return Ok(Some(KvEventSource {
-            endpoint: tcp(address, ports.socket),
-            replay_endpoint: ports.replay.map(|port| tcp(address, port)),
-            topic: ports.topic.clone(),
-        }));
+    match around.upstream.get(member.endpoint.address(), "/kv_event_sources").await {
+        Ok(body) => listing::event_source(&body, address),
+        Err(Unanswered::Status(status)) if status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED => {
+            Ok(around.plan.event_ports().map(|(port, replay, topic)| KvEventSource {
+                endpoint: tcp(address, port),
+                replay_endpoint: replay.map(|port| tcp(address, port)),
+                topic: topic.to_owned(),
+            }))
+        }
+        Err(unanswered) => Err(unanswered.to_string()),
     }
-    listing::event_source(&around.upstream.get(member.endpoint.address(), "/kv_event_sources").await?, address)
 }

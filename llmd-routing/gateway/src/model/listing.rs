@@ -18,11 +18,6 @@ impl Listed {
     pub(crate) fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), base: None }
     }
-
-    /// The model whose cache its requests use: its base's, or its own.
-    pub(crate) fn cache(&self) -> &str {
-        self.base.as_deref().unwrap_or(&self.name)
-    }
 }
 
 /// Reads `GET /v1/models`. An adapter is an entry whose `parent` is another entry of the list.
@@ -108,8 +103,8 @@ mod tests {
         ]}"#;
         let listed = models(body).unwrap();
 
-        let names: Vec<_> = listed.iter().map(|model| (model.name.as_str(), model.cache())).collect();
-        assert_eq!(names, [("tiny", "tiny"), ("lora-a", "tiny"), ("odd", "odd")]);
+        let names: Vec<_> = listed.iter().map(|model| (model.name.as_str(), model.base.as_deref())).collect();
+        assert_eq!(names, [("tiny", None), ("lora-a", Some("tiny")), ("odd", None)]);
     }
 
     #[test]

@@ -11,5 +11,4 @@ mod snapshot;
 
 pub(crate) use directory::{Directory, Surroundings};
 pub(crate) use member::Member;
-pub(crate) use served::Events;
 pub(crate) use snapshot::{Model, Snapshot};

@@ -1,9 +1,7 @@
 //! One model's scheduler, with the index that it asks and the event streams that feed it.
 
-use std::sync::Arc;
-
 use llmd_core::Result;
-use llmd_core::index::{ExactIndex, ExactReader, IndexSettings};
+use llmd_core::index::{ExactIndex, ExactReader};
 use llmd_routing::Scheduler;
 
 use crate::clock::Clock;
@@ -28,12 +26,11 @@ pub(crate) struct Events {
 impl Served {
     /// A scheduler as the plan says, with an index of its own when the plan needs events.
     pub(super) fn new(name: String, plan: &Plan, clock: &Clock) -> Result<Self> {
+        let (writer, index) = ExactIndex::new(plan.index_settings());
+        let scheduler = plan.scheduler(index.clone())?;
         if !plan.needs().events {
-            return Ok(Self { name, scheduler: plan.scheduler(None)?, events: None });
+            return Ok(Self { name, scheduler, events: None });
         }
-        let settings = IndexSettings::default().with_block_size(plan.block_size());
-        let (writer, index) = ExactIndex::new(settings);
-        let scheduler = plan.scheduler(Some(Arc::new(index.clone())))?;
         let subscriptions = Subscriptions::start(EventSettings::default(), writer, clock.clone());
         Ok(Self { name, scheduler, events: Some(Events { index, subscriptions }) })
     }

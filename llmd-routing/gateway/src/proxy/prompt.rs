@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::fields::Fields;
 use crate::plan::TokenSource;
-use crate::tokenize::{Tokenizer, estimate};
+use crate::tokenize::{Tokenizer, estimate, estimate_chat};
 
 /// Prompts of up to so many bytes are turned into tokens where the request is handled; longer ones, which take more than
 /// about a millisecond, on a thread for such work.
@@ -61,12 +61,10 @@ impl Prompts {
     ///
     /// The error is a sentence for a log.
     pub(super) async fn tokens(&self, kind: Kind, fields: &Fields<'_>) -> Result<Option<Vec<TokenId>>, String> {
+        let Some((prompt, size)) = prompt(kind, fields)? else { return Ok(None) };
         match &self.source {
-            TokenSource::Estimate => Ok(estimated(kind, fields)),
-            TokenSource::Local(tokenizer) => {
-                let Some((prompt, size)) = prompt(kind, fields)? else { return Ok(None) };
-                self.tokenize(tokenizer, prompt, size).await.map(Some)
-            }
+            TokenSource::Estimate => Ok(Some(estimated(prompt))),
+            TokenSource::Local(tokenizer) => self.tokenize(tokenizer, prompt, size).await.map(Some),
         }
     }
 
@@ -93,16 +91,12 @@ fn run(tokenizer: &Tokenizer, prompt: &Prompt) -> Result<Vec<TokenId>, String> {
     tokens.map_err(|error| error.to_string())
 }
 
-/// llm-d's estimate takes tokens as they are, and texts as bytes; messages as the client wrote them.
-fn estimated(kind: Kind, fields: &Fields<'_>) -> Option<Vec<TokenId>> {
-    match kind {
-        Kind::Chat => Some(estimate(fields.messages?.get().as_bytes())),
-        Kind::Completion => match prompt(kind, fields).ok()??.0 {
-            Prompt::Text(text) => Some(estimate(text.as_bytes())),
-            Prompt::Tokens(tokens) => Some(tokens),
-            Prompt::Chat { .. } => None,
-        },
-        Kind::Other => None,
+/// As llm-d estimates: tokens are taken as they are.
+fn estimated(prompt: Prompt) -> Vec<TokenId> {
+    match prompt {
+        Prompt::Chat { messages, tools } => estimate_chat(&messages, tools.as_ref()),
+        Prompt::Text(text) => estimate(text.as_bytes()),
+        Prompt::Tokens(tokens) => tokens,
     }
 }
 

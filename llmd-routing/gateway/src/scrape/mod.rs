@@ -23,7 +23,7 @@ pub(crate) async fn scrape(
 ) {
     let mut next = clock.now();
     loop {
-        let read = upstream.get(endpoint.address(), "/metrics").await;
+        let read = upstream.get(endpoint.address(), "/metrics").await.map_err(|unanswered| unanswered.to_string());
         let read = read.and_then(|body| String::from_utf8(body.into()).map_err(|error| error.to_string()));
         let now = clock.now();
         match read {
