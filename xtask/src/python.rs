@@ -1,5 +1,4 @@
 //! The Python environment of the tests: made from a pinned list, outside the checkout, and anew whenever in doubt.
-//! doubt.
 
 use std::env;
 use std::fs::{self, File};

@@ -1,5 +1,7 @@
 //! Event subscriptions against a real publisher on real sockets.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 mod publisher;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +23,10 @@ const MEMORY: usize = 10_000;
 
 /// An index that only remembers which blocks were stored.
 #[derive(Clone, Debug, Default)]
-struct Recorder(Arc<Mutex<BTreeMap<WorkerId, (BTreeSet<u64>, WorkerState)>>>);
+struct Recorder(Arc<Mutex<BTreeMap<WorkerId, Known>>>);
+
+/// The blocks of a worker, and how far they are trusted.
+type Known = (BTreeSet<u64>, WorkerState);
 
 impl IndexWriter for Recorder {
     fn apply(&mut self, worker: WorkerId, _: f64, events: &[KvEvent]) -> Applied {

@@ -29,11 +29,18 @@ impl FreeQueue {
 
     /// Adds a block that is not in the queue, as the last one.
     pub(super) fn push_back(&mut self, id: BlockId) {
-        let end = self.end();
-        let last = self.links[end as usize].before;
-        self.links[last as usize].after = id;
-        self.links[end as usize].before = id;
-        self.links[id as usize] = Link { before: last, after: end };
+        self.insert(id, self.links[self.end() as usize].before, self.end());
+    }
+
+    /// Adds a block that is not in the queue, as the first one.
+    pub(super) fn push_front(&mut self, id: BlockId) {
+        self.insert(id, self.end(), self.links[self.end() as usize].after);
+    }
+
+    fn insert(&mut self, id: BlockId, before: BlockId, after: BlockId) {
+        self.links[before as usize].after = id;
+        self.links[after as usize].before = id;
+        self.links[id as usize] = Link { before, after };
         self.len += 1;
     }
 
@@ -71,9 +78,10 @@ mod tests {
         free.remove(2);
         free.remove(0);
         free.push_back(2);
+        free.push_front(0);
 
-        assert_eq!(free.len(), 4);
-        assert_eq!(std::iter::from_fn(|| free.pop_front()).collect::<Vec<_>>(), [1, 3, 4, 2]);
+        assert_eq!(free.len(), 5);
+        assert_eq!(std::iter::from_fn(|| free.pop_front()).collect::<Vec<_>>(), [0, 1, 3, 4, 2]);
         assert_eq!(free.len(), 0);
     }
 }

@@ -102,13 +102,16 @@ impl BlockPool {
         self.events.push(CacheEvent::Stored(stored));
     }
 
-    /// Gives up a request's use of its blocks, last block first: the tail of a chain is evicted before its head.
+    /// Gives up a request's use of its blocks, last block first: the tail of a chain is evicted before its head. A block
+    /// without a name is no loss to anybody and is taken before all others.
     pub fn release(&mut self, chain: &[BlockId]) {
         for &id in chain.iter().rev() {
             let block = &mut self.blocks[id as usize];
             block.users -= 1;
-            if block.users == 0 {
-                self.free.push_back(id);
+            match (block.users, block.hash) {
+                (0, None) => self.free.push_front(id),
+                (0, Some(_)) => self.free.push_back(id),
+                _ => {}
             }
         }
     }
