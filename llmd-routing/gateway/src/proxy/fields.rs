@@ -34,6 +34,10 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads a body. Refused when it is no JSON object, says a field twice, or a field has the wrong type.
     pub(crate) fn read(body: &'a [u8]) -> Result<Self, Refusal> {
+        // serde would take a list for an object whose fields come in order.
+        if body.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Refusal::invalid(None, "the request's body is a list: expected a JSON object"));
+        }
         serde_json::from_slice(body)
             .map_err(|error| Refusal::invalid(None, format!("the request's body cannot be read: {error}")))
     }

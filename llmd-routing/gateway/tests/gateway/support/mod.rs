@@ -8,7 +8,7 @@ use std::time::Duration;
 use llmd_gateway::{EndpointEntry, Endpoints, Gateway, RunningGateway, Settings};
 use llmd_routing::EndpointPickerConfig;
 
-pub(crate) use client::{Answer, Client, finish, piece};
+pub(crate) use client::{Client, finish, piece};
 pub(crate) use engine::{Act, Engine, Stream, completion, entry};
 
 /// How long a test waits for what must come; far longer than it takes.
