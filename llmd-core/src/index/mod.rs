@@ -30,7 +30,6 @@ mod exact;
 mod explain;
 mod overlap;
 mod settings;
-mod state;
 mod stats;
 mod table;
 
@@ -41,16 +40,16 @@ pub use exact::{ExactIndex, ExactReader, ExactWriter};
 pub use explain::{BlockFate, Explanation, WorkerExplanation};
 pub use overlap::{Overlap, WorkerOverlap};
 pub use settings::IndexSettings;
-pub use state::WorkerState;
 pub use stats::{Held, IndexStats};
 
 use crate::event::KvEvent;
 use crate::hash::{BlockHasher, Chain};
+pub use crate::state::WorkerState;
 use crate::{ExternalBlockHash, GroupIdx, Medium, WorkerId};
 
 /// Answers who holds a prompt. A reader is cheap to clone, may live in any thread and never blocks.
 ///
-/// An implementation is correct when [`testing::index`](crate::testing) says so.
+/// An implementation is correct when `testing::reader` says so, and `testing::index` together with its writer.
 pub trait PrefixIndex: Debug + Send + Sync {
     /// Hashes prompts as this index does.
     fn hasher(&self) -> &BlockHasher;
@@ -73,6 +72,8 @@ pub trait PrefixIndex: Debug + Send + Sync {
 }
 
 /// Takes what engines say. One writer feeds an index.
+///
+/// An implementation is correct when `testing::index` says so.
 pub trait IndexWriter: Debug + Send {
     /// Takes the events of one batch, in order. `timestamp` is the batch's, for [`Explanation`]s.
     fn apply(&mut self, worker: WorkerId, timestamp: f64, events: &[KvEvent]) -> Applied;

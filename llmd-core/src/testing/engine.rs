@@ -4,16 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
 
+use super::prompt::{BLOCK_SIZE, DEPTH, Prompt};
 use super::{offloaded, removed, stored};
-use crate::event::{BlockStored, EventExtraKey, KvEvent, SpecKind};
-use crate::hash::{BlockHasher, Chain, Lora, Namespace};
+use crate::event::{BlockStored, KvEvent, SpecKind};
 use crate::index::WorkerState;
-use crate::{GroupIdx, Medium, TokenId, WorkerId};
+use crate::{GroupIdx, Medium, WorkerId};
 
-/// Tokens per block of the engines.
-const BLOCK_SIZE: usize = 2;
-/// Full blocks of the longest prompt.
-const DEPTH: usize = 4;
 /// Copies that fit into an engine's cache.
 const CAPACITY: usize = 16;
 const WORKERS: u32 = 3;
@@ -24,59 +20,12 @@ const WORKERS: u32 = 3;
 pub enum Step {
     /// The engine says something.
     Apply(WorkerId, Vec<KvEvent>),
-    /// The engine was started anew, and will use other names from now on.
+    /// The engine was started anew and will use other names from now on, or what it said is not trusted any more.
     Clear(WorkerId),
     /// The engine is gone.
     Remove(WorkerId),
     /// The stream of its events was found to be this good.
     SetState(WorkerId, WorkerState),
-}
-
-/// One of the few prompts that the engines are asked: two different contents per block, under some namespaces.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Prompt {
-    /// Bit `n` chooses the content of block `n`.
-    content: u8,
-    /// None, an adapter, a salt, or both.
-    namespace: u8,
-}
-
-impl Prompt {
-    fn tokens(self) -> Vec<TokenId> {
-        let blocks = (0..DEPTH).map(|block| TokenId::from(self.content >> block & 1));
-        blocks.flat_map(|content| [content, 7]).collect()
-    }
-
-    fn adapter(self) -> Option<&'static str> {
-        (self.namespace & 1 != 0).then_some("adapter")
-    }
-
-    fn salt(self) -> Option<&'static str> {
-        (self.namespace & 2 != 0).then_some("salt")
-    }
-
-    fn chain(self, hasher: &BlockHasher) -> Chain {
-        let mut namespace = Namespace::default();
-        if let Some(adapter) = self.adapter() {
-            namespace = namespace.with_lora(Lora::new(adapter));
-        }
-        if let Some(salt) = self.salt() {
-            namespace = namespace.with_cache_salt(salt);
-        }
-        hasher.chain(&self.tokens(), &namespace)
-    }
-
-    /// What vLLM lists for a block.
-    fn extra_keys(self, block: usize) -> Vec<EventExtraKey> {
-        let salt = self.salt().filter(|_| block == 0);
-        self.adapter().into_iter().chain(salt).map(|key| EventExtraKey::Text(key.into())).collect()
-    }
-}
-
-/// Every prompt that [`engines`] are asked.
-pub fn prompts(hasher: &BlockHasher) -> Vec<Chain> {
-    let all = (0..4).flat_map(|namespace| (0..1 << DEPTH).map(move |content| Prompt { content, namespace }));
-    all.map(|prompt| prompt.chain(hasher)).collect()
 }
 
 /// What an engine is made to do.
@@ -98,6 +47,8 @@ enum Action {
     RemoveUnknown,
     Clear,
     Restart,
+    /// Go on as if nothing was, while the index forgets what was said.
+    Mistrust,
     Leave,
     Judge(WorkerState),
 }
@@ -122,7 +73,7 @@ enum Says {
 
 /// What three engines of tiny caches do at random, with blocks of two tokens: prompts that share prefixes, copies,
 /// evictions anywhere in a prompt, children before their parents, offload tiers that say names only, two names for one
-/// block, adapters and salts, restarts, removals of what was never stored, and now and then what a hybrid model says.
+/// block, adapters and salts, restarts, lost trust, removals of what was never stored, and now and then what a hybrid model says.
 pub fn engines() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec((0..WORKERS, action()), 0..80).prop_map(|actions| {
         let mut engines: Vec<_> = (0..WORKERS).map(Engine::new).collect();
@@ -131,7 +82,8 @@ pub fn engines() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let prompt = (0..1_u8 << DEPTH, 0..4_u8).prop_map(|(content, namespace)| Prompt { content, namespace });
+    let namespace = prop_oneof![5 => Just(0_u8), 3 => 1..4_u8];
+    let prompt = (0..1_u8 << DEPTH, namespace).prop_map(|(content, namespace)| Prompt::new(content, namespace));
     let says = prop_oneof![
         60 => Just(Says::Content),
         2 => Just(Says::SecondGroup),
@@ -142,7 +94,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Says::SlidingWindow),
     ];
     let range = (0..DEPTH, 0..=DEPTH).prop_map(|(from, to)| (from, to.max(from)));
-    let alias = proptest::bool::weighted(0.1);
+    let alias = proptest::bool::weighted(0.3);
     prop_oneof![
         60 => (prompt, range, says, alias)
             .prop_map(|(prompt, (from, to), says, alias)| Action::Store { prompt, from, to, says, alias }),
@@ -150,6 +102,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::RemoveUnknown),
         2 => Just(Action::Clear),
         1 => Just(Action::Restart),
+        1 => Just(Action::Mistrust),
         1 => Just(Action::Leave),
         10 => prop_oneof![Just(WorkerState::Exact), Just(WorkerState::Recovering), Just(WorkerState::Approximate)]
             .prop_map(Action::Judge),
@@ -192,6 +145,7 @@ impl Engine {
                 self.names.clear();
                 Step::Clear(self.worker)
             }
+            Action::Mistrust => Step::Clear(self.worker),
             Action::Leave => {
                 *self = Self::new(self.worker.0);
                 Step::Remove(self.worker)
@@ -215,8 +169,7 @@ impl Engine {
 
     /// The engine's name for a block: the same for the same tokens before it, in the same namespace.
     fn name(&mut self, prompt: Prompt, block: usize, alias: bool) -> u64 {
-        let content = prompt.content & ((2 << block) - 1);
-        *self.names.entry((Prompt { content, ..prompt }, block, alias)).or_insert_with(|| {
+        *self.names.entry((prompt.up_to(block), block, alias)).or_insert_with(|| {
             self.next_name += 1;
             self.next_name
         })

@@ -8,11 +8,13 @@
 mod conformance;
 mod engine;
 mod model;
+mod prompt;
 mod reader;
 
 pub use conformance::index;
-pub use engine::{Step, engines, prompts};
+pub use engine::{Step, engines};
 pub use model::ModelIndex;
+pub use prompt::prompts;
 pub use reader::reader;
 
 use crate::event::{BlockRemoved, BlockStored, KvEvent};

@@ -54,7 +54,8 @@ pub fn named(words: &[Word<'_>], module: &[String]) -> Vec<Name> {
                 inside.push((text(words, at + 1).to_owned(), depth));
                 at += 2;
             }
-            "use" => {
+            // `use<'a>` in a type captures, and imports nothing.
+            "use" if text(words, at + 1) != "<" => {
                 let is_export = at > 0 && words[at - 1].text == "pub";
                 let mut paths = Vec::new();
                 at = use_tree(words, at + 1, &[], &mut paths);
@@ -106,7 +107,7 @@ fn use_tree(words: &[Word<'_>], mut at: usize, prefix: &[String], paths: &mut Ve
         match text(words, at) {
             "{" => {
                 at += 1;
-                while !matches!(text(words, at), "}" | "") {
+                while !matches!(text(words, at), "}" | ";" | "") {
                     at = use_tree(words, at, &segments, paths);
                     if text(words, at) == "," {
                         at += 1;

@@ -72,6 +72,12 @@ fn a_path_in_the_middle_of_code_is_a_name() {
 }
 
 #[test]
+fn a_capture_imports_nothing_and_a_broken_import_ends() {
+    assert_eq!(names("fn f(&self) -> impl Iterator + use<'_> { a(); crate::b::c() }", &[]), ["crate::b::c"]);
+    assert_eq!(names("use a::{b, c; use d::e;", &[]), ["a::b", "a::c", "d::e"]);
+}
+
+#[test]
 fn what_only_tests_have_is_left_out() {
     let source = "
         #[cfg(test)]

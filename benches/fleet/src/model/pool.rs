@@ -8,7 +8,7 @@ use super::event::{CacheEvent, StoredBlocks};
 use super::free_queue::FreeQueue;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// A physical block, counted from 0; block 0 is the null block and never holds anything.
 pub type BlockId = u32;

@@ -126,7 +126,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<(u32, Step)>> {
     let step = prop_oneof![
-        20 => (0..64_usize).prop_map(|nth| Step::Record { nth }),
+        20 => (0..32_usize).prop_map(|nth| Step::Record { nth }),
         1 => (0..12_usize).prop_map(|capacity| Step::Resize { capacity }),
         1 => Just(Step::Remove),
     ];
@@ -136,7 +136,7 @@ fn steps() -> impl Strategy<Value = Vec<(u32, Step)>> {
 proptest! {
     /// The linked list is a list.
     #[test]
-    fn the_index_is_the_model(steps in steps(), capacity in 0..12_usize) {
+    fn the_index_is_the_model(steps in steps(), capacity in 0..8_usize) {
         let (index, mut model) = (index(capacity), Model::default());
         let chains = prompts(index.hasher());
         for (worker, step) in steps {

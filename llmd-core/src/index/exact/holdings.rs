@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::super::table::Media;
-use super::super::{Applied, BlockFate, Held, IndexSettings, Resident};
+use super::super::{Applied, BlockFate, Held, Resident};
+use super::content::{Told, alone, follow, told};
 use super::memory::Memory;
 use super::named::{Named, Place, Prefix};
 use super::orphans::Orphans;
-use super::shared::Shared;
+use super::shared::Context;
 use crate::event::{BlockRemoved, BlockStored, KvEvent};
-use crate::hash::{HashScheme as _, event_extra_keys};
+use crate::hash::HashScheme as _;
 use crate::{ExternalBlockHash, GroupIdx, Medium, WorkerId};
 
 /// How many full-attention cache groups a worker can have; blocks of further ones are not placed.
@@ -31,24 +32,6 @@ pub(super) struct Holdings {
     held: Held,
     unplaceable: u64,
     incomplete: bool,
-}
-
-/// What a call works with besides the worker's own tables.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Context<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) settings: &'a IndexSettings,
-    /// The timestamp of the batch.
-    pub(super) at: f64,
-}
-
-/// What a stored event says about where its blocks stand.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Told {
-    /// Their names only.
-    Names,
-    /// Names, tokens and everything else that entered the hashes.
-    Content,
 }
 
 impl Holdings {
@@ -121,7 +104,15 @@ impl Holdings {
     }
 
     fn store(&mut self, stored: &BlockStored, cx: Context<'_>, applied: &mut Applied) {
-        let told = self.told(stored, cx);
+        let places = match told(stored, cx.settings.block_size) {
+            Told::Content if self.knows_full_group(stored.group_idx, cx) => true,
+            Told::Names => false,
+            Told::Content | Told::Nothing => {
+                self.unplaceable += stored.block_hashes.len() as u64;
+                self.incomplete = true;
+                false
+            }
+        };
         let adapter = stored.adapter();
         for (block, name) in stored.block_hashes.iter().enumerate() {
             if !self.add(name, stored.group_idx, stored.medium, cx) {
@@ -130,31 +121,10 @@ impl Holdings {
                 continue;
             }
             applied.stored += 1;
-            if told == Told::Content && self.names[name].place == Place::Unknown {
+            if places && self.names[name].place == Place::Unknown {
                 self.place(stored, block, adapter.as_deref(), cx, applied);
             }
         }
-    }
-
-    /// What `stored` says about its blocks. An event that says tokens in a way that cannot be used is counted.
-    ///
-    /// Events of offload tiers list no extra keys even where there are some: their tokens alone could put a tenant's
-    /// block where others find it, so only the names are taken.
-    fn told(&mut self, stored: &BlockStored, cx: Context<'_>) -> Told {
-        let (names, keys) = (stored.block_hashes.len(), stored.extra_keys.len());
-        let says_no_content = stored.token_ids.is_empty() || (stored.medium != Medium::Gpu && keys == 0);
-        if stored.spec_kind.is_full() && (names == 0 || says_no_content) {
-            return Told::Names;
-        }
-        let size = cx.settings.block_size;
-        let is_dense = stored.token_ids.len() == names * size && (keys == 0 || keys == names);
-        let is_ours = stored.spec_kind.is_full() && stored.block_size as usize == size;
-        if is_ours && is_dense && self.knows_full_group(stored.group_idx, cx) {
-            return Told::Content;
-        }
-        self.unplaceable += names as u64;
-        self.incomplete = true;
-        Told::Names
     }
 
     /// Whether `group` is one of those that all must hold a block, from now on or since before.
@@ -200,14 +170,14 @@ impl Holdings {
             _ => Some(&stored.block_hashes[block - 1]),
         };
         let Some(parent) = parent else {
-            let root = Prefix { block: cx.shared.hasher.scheme().root(), len: 0 };
-            return self.settle(name.clone(), follow(root, stored, block, adapter, cx), cx);
+            let root = Prefix { block: cx.hasher().scheme().root(), len: 0 };
+            return self.settle(name.clone(), follow(root, stored, block, adapter, cx.hasher()), cx);
         };
         if let Some(before) = self.names.get(parent).and_then(Named::prefix) {
-            return self.settle(name.clone(), follow(before, stored, block, adapter, cx), cx);
+            return self.settle(name.clone(), follow(before, stored, block, adapter, cx.hasher()), cx);
         }
         self.change(name, cx, |named| named.place = Place::Behind);
-        self.orphans.keep(parent.clone(), alone(stored, block, parent, cx));
+        self.orphans.keep(parent.clone(), alone(stored, block, parent, cx.settings.block_size));
         applied.orphaned += 1;
         while self.orphans.len() > cx.settings.max_orphans {
             let Some(dropped) = self.orphans.take_oldest() else { break };
@@ -222,7 +192,7 @@ impl Holdings {
         while let Some((name, prefix)) = ready.pop() {
             self.change(&name, cx, |named| named.place = Place::At(prefix));
             ready.extend(self.orphans.take(&name).into_iter().map(|mut orphan| {
-                let behind = follow(prefix, &orphan, 0, orphan.adapter().as_deref(), cx);
+                let behind = follow(prefix, &orphan, 0, orphan.adapter().as_deref(), cx.hasher());
                 (orphan.block_hashes.swap_remove(0), behind)
             }));
         }
@@ -287,27 +257,4 @@ fn show(named: &mut Named, full_groups: &[GroupIdx], worker: WorkerId, cx: Conte
     let media = named.media(full_groups);
     cx.shared.table.change(prefix.block, worker, named.shown, media);
     named.shown = media;
-}
-
-/// The prefix that ends with a block of `stored`, when `before` ends with its parent.
-fn follow(before: Prefix, stored: &BlockStored, block: usize, adapter: Option<&str>, cx: Context<'_>) -> Prefix {
-    let size = cx.settings.block_size;
-    let tokens = &stored.token_ids[block * size..][..size];
-    let extra = event_extra_keys(stored, block, adapter);
-    let block = cx.shared.hasher.scheme().next(&before.block, before.len, tokens, &extra);
-    Prefix { block, len: before.len + 1 }
-}
-
-/// The event that would have stored one block of `stored` alone.
-fn alone(stored: &BlockStored, block: usize, parent: &ExternalBlockHash, cx: Context<'_>) -> BlockStored {
-    let size = cx.settings.block_size;
-    BlockStored {
-        block_hashes: vec![stored.block_hashes[block].clone()],
-        parent_block_hash: Some(parent.clone()),
-        token_ids: stored.token_ids[block * size..][..size].to_vec(),
-        extra_keys: stored.extra_keys.get(block).cloned().into_iter().collect(),
-        lora_id: stored.lora_id,
-        lora_name: stored.lora_name.clone(),
-        ..BlockStored::default()
-    }
 }

@@ -4,6 +4,7 @@
 //! block, a small list of holders, which readers look up block after block. `docs/adr/0003` says why it is built this
 //! way first, and what comes after it.
 
+mod content;
 mod holdings;
 mod memory;
 mod named;
@@ -19,8 +20,8 @@ use std::sync::Arc;
 
 pub use reader::ExactReader;
 
-use self::holdings::{Context, Holdings};
-use self::shared::{Shared, WorkerView};
+use self::holdings::Holdings;
+use self::shared::{Context, Shared, WorkerView};
 use super::{Applied, IndexSettings, IndexStats, IndexWriter, Resident, WorkerState};
 use crate::WorkerId;
 use crate::event::KvEvent;

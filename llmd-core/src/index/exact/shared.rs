@@ -45,3 +45,18 @@ pub(super) struct WorkerView {
     pub(super) state: WorkerState,
     pub(super) unplaced: usize,
 }
+
+/// What a call of the writer works with besides the worker's own tables.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) settings: &'a IndexSettings,
+    /// The timestamp of the batch.
+    pub(super) at: f64,
+}
+
+impl<'a> Context<'a> {
+    pub(super) const fn hasher(self) -> &'a BlockHasher {
+        &self.shared.hasher
+    }
+}
