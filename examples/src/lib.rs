@@ -1,1 +1,6 @@
-//! The first thirty seconds with llmd.
+//! The first thirty seconds with llmd: see `examples/`.
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -16,6 +16,7 @@ pub mod hash;
 pub mod index;
 mod medium;
 pub mod protocol;
+mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod worker;

@@ -1,1 +1,5 @@
 //! What holds across crates: floors, captures of real engines, and real processes that get killed.
+
+pub mod checkout;
+pub mod floors;
+pub mod source;

@@ -1,3 +1,61 @@
-//! Every command a person or CI runs.
+//! Every command a person or CI runs: `cargo xtask <command> --help` says what each does and how long it takes.
 
-fn main() {}
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program on the command line talks to its user")]
+
+mod bench;
+mod bless;
+mod check;
+mod demo;
+mod doc;
+mod failure;
+mod install;
+mod machine;
+mod python;
+mod run;
+mod stages;
+mod stopwatch;
+mod test;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Every command a person or CI runs. A machine that has cargo, python3 and a C compiler needs nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Test(test::Args),
+    Check(check::Args),
+    Bench(bench::Args),
+    Doc(doc::Args),
+    Bless(bless::Args),
+    Install(install::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Demo(args) => demo::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Doc(args) => doc::run(args),
+        Command::Bless(args) => bless::run(args),
+        Command::Install(args) => install::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

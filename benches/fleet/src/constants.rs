@@ -68,8 +68,9 @@ impl fmt::Display for Constants {
 /// [`Constants`] in simulated tokens, each of which stands for `scale` real ones.
 ///
 /// A prompt of `n` simulated tokens takes as long as one of `n × scale` real tokens: prefill throughput, KV capacity and
-/// token budget are divided by the scale, KV bytes per token multiplied. An output token stands for `scale` decode steps,
-/// so `step_s` counts `scale` times in a step in which something decodes, and once in a step of prefill alone.
+/// token budget are divided by the scale, KV bytes per token multiplied. A step is one real step; an output token stands for
+/// `scale` real ones, so a sequence that decodes yields one every `scale` steps. Decoding neither slows prefill down nor
+/// gets ahead of it more than on the real machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScaledConstants {
     real: Constants,
@@ -92,17 +93,13 @@ impl ScaledConstants {
         self.real.kv_cache_tokens / self.scale
     }
 
-    /// The seconds that a step takes which reads `context_tokens` of KV for the sequences that decode and computes
-    /// `prefill_tokens` of prompts, both in simulated tokens.
-    ///
-    /// Every decode step that a simulated token stands for reads the context once more, so the read counts `scale` times
-    /// too.
-    pub fn step_s(&self, decoding: usize, context_tokens: usize, prefill_tokens: usize) -> f64 {
+    /// The seconds that `steps` real steps in a row take, each of which reads `context_tokens` of KV for the sequences that
+    /// decode, and which compute `prefill_tokens` of prompts in all, both in simulated tokens.
+    pub fn step_s(&self, steps: usize, context_tokens: usize, prefill_tokens: usize) -> f64 {
         let scale = self.scale as f64;
-        let decode_steps = if decoding > 0 { scale } else { 1.0 };
         let read = context_tokens as f64 * scale * self.real.kv_bytes_per_token / self.real.memory_bytes_per_s;
         let prefill = prefill_tokens as f64 * scale / self.real.prefill_tokens_per_s;
-        decode_steps * (self.real.step_s + read) + prefill
+        steps as f64 * (self.real.step_s + read) + prefill
     }
 }
 

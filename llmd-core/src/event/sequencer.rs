@@ -15,7 +15,7 @@ use applied::{Applied, Place};
 pub use settings::SequencerSettings;
 pub use step::{Numbered, ReplayId, SequencerCounts, Step};
 
-use crate::index::WorkerState;
+use crate::state::WorkerState;
 
 /// Puts one worker's event stream in order.
 ///

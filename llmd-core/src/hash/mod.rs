@@ -29,7 +29,7 @@ use std::fmt::Debug;
 pub use event_keys::event_extra_keys;
 pub use keyed::{HashKey, KeyedXxh3};
 pub use namespace::{ExtraKey, Lora, MultimodalItem, Namespace};
-pub use sha256_cbor::{DEFAULT_SEED, ExtraKeyForm, Sha256Cbor};
+pub use sha256_cbor::{ExtraKeyForm, Sha256Cbor};
 
 use crate::{BlockHash, TokenId};
 

@@ -9,9 +9,6 @@ use sha2::{Digest as _, Sha256};
 use super::{ExtraKey, HashScheme};
 use crate::TokenId;
 
-/// The seed of engines that were started without `PYTHONHASHSEED`, since vLLM 0.29; before, it was random.
-pub const DEFAULT_SEED: &str = "vllm-none-hash";
-
 /// The names that vLLM gives to blocks under `--prefix-caching-hash-algo sha256_cbor`.
 ///
 /// A name is the SHA-256 of the CBOR of `[name before, [token, …], extra keys or null]`, and the name before the first
@@ -48,7 +45,10 @@ pub enum ExtraKeyForm {
 }
 
 impl Sha256Cbor {
-    /// The names of an engine with this seed, which is `PYTHONHASHSEED` where that is set and [`DEFAULT_SEED`] where not.
+    /// The seed of engines that were started without `PYTHONHASHSEED`, since vLLM 0.29; before, it was random.
+    pub const DEFAULT_SEED: &str = "vllm-none-hash";
+
+    /// The names of an engine with this seed: its `PYTHONHASHSEED`, or [`DEFAULT_SEED`](Self::DEFAULT_SEED).
     pub fn new(seed: &str, form: ExtraKeyForm) -> Self {
         let root = digest(|cbor| {
             cbor.str(seed)?;
@@ -68,7 +68,7 @@ impl Sha256Cbor {
 /// An engine of the newest version that was started without `PYTHONHASHSEED`.
 impl Default for Sha256Cbor {
     fn default() -> Self {
-        Self::new(DEFAULT_SEED, ExtraKeyForm::default())
+        Self::new(Self::DEFAULT_SEED, ExtraKeyForm::default())
     }
 }
 

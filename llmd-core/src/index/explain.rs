@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{WorkerOverlap, WorkerState};
-use crate::WorkerId;
+use crate::hash::Chain;
+use crate::{Medium, WorkerId};
 
 /// Where each worker's prefix of a prompt ends, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,8 @@ pub struct WorkerExplanation {
     pub next: Option<BlockFate>,
     /// How many blocks behind the end of the prefix are held all the same, and are of no use.
     pub held_behind: usize,
+    /// How many blocks the worker holds of which the index does not know where in which prompt they stand.
+    pub unplaced: usize,
 }
 
 /// What became of a block that a worker does not hold.
@@ -46,7 +49,26 @@ pub enum BlockFate {
     NeverStored,
 }
 
+impl Explanation {
+    /// What there is to say about `chain`, worker by worker, in any order.
+    pub fn new(chain: &Chain, workers: impl IntoIterator<Item = WorkerExplanation>) -> Self {
+        let mut workers: Vec<_> = workers.into_iter().collect();
+        workers.sort_unstable_by_key(WorkerExplanation::worker);
+        Self { blocks: chain.blocks().len(), block_size: chain.block_size(), workers }
+    }
+
+    /// What there is to say about one worker; `None` when the index does not know it.
+    pub fn get(&self, worker: WorkerId) -> Option<&WorkerExplanation> {
+        self.workers.iter().find(|explained| explained.worker() == worker)
+    }
+}
+
 impl WorkerExplanation {
+    /// A worker that holds this much; the rest is filled in by whoever knows it.
+    pub const fn new(overlap: WorkerOverlap, state: WorkerState) -> Self {
+        Self { overlap, state, next: None, held_behind: 0, unplaced: 0 }
+    }
+
     /// Who.
     pub const fn worker(&self) -> WorkerId {
         self.overlap.worker
@@ -70,14 +92,31 @@ impl fmt::Display for Explanation {
         writeln!(f, "{} full blocks of {} tokens", self.blocks, self.block_size)?;
         for worker in &self.workers {
             write!(f, "{} ({}): holds {} leading", worker.worker(), worker.state, worker.overlap.leading)?;
+            write_media(f, &worker.overlap)?;
             if let Some(fate) = &worker.next {
                 write!(f, "; block {} was {fate}", worker.overlap.leading)?;
             }
             if worker.held_behind > 0 {
                 write!(f, "; {} behind it are held but cannot be reached", worker.held_behind)?;
             }
+            if worker.unplaced > 0 {
+                write!(f, "; {} blocks are held whose place is not known", worker.unplaced)?;
+            }
             writeln!(f)?;
         }
         Ok(())
     }
+}
+
+/// Which media the leading blocks lie on, where there is more to say than that all lie on the GPU.
+fn write_media(f: &mut fmt::Formatter<'_>, overlap: &WorkerOverlap) -> fmt::Result {
+    if overlap.on(Medium::Gpu) == overlap.leading && Medium::ALL[1..].iter().all(|&medium| overlap.on(medium) == 0) {
+        return Ok(());
+    }
+    let mut before = " (";
+    for medium in Medium::ALL {
+        write!(f, "{before}{} on {medium}", overlap.on(medium))?;
+        before = ", ";
+    }
+    f.write_str(")")
 }

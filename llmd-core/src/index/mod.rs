@@ -2,24 +2,54 @@
 //!
 //! An index has one writer, which is fed with KV events, and any number of readers, which never block. What it holds is
 //! counted in copies: an engine may store a block several times and removes each copy by itself.
+//!
+//! ```
+//! use llmd_core::event::{BlockStored, KvEvent};
+//! use llmd_core::hash::Namespace;
+//! use llmd_core::index::{ExactIndex, IndexSettings, IndexWriter as _, PrefixIndex as _};
+//! use llmd_core::{ExternalBlockHash, WorkerId};
+//!
+//! let (mut writer, reader) = ExactIndex::new(IndexSettings::default().with_block_size(4));
+//!
+//! // What an engine says, as `event::decode_batch` reads it.
+//! let mut stored = BlockStored::default();
+//! stored.block_hashes = vec![ExternalBlockHash::from_int(17), ExternalBlockHash::from_int(18)];
+//! stored.token_ids = vec![1, 2, 3, 4, 5, 6, 7, 8];
+//! stored.block_size = 4;
+//! writer.apply(WorkerId(0), 1000.0, &[KvEvent::BlockStored(stored)]);
+//!
+//! // Who holds this prompt? A reader can be cloned into any thread.
+//! let chain = reader.hasher().chain(&[1, 2, 3, 4, 5, 6, 7, 8, 9], &Namespace::default());
+//! assert_eq!(reader.query(&chain).leading(WorkerId(0)), 2);
+//! assert_eq!(chain.hit_tokens(2), 8);
+//! println!("{}", reader.explain(&chain));
+//! ```
 
+mod approximate;
+mod exact;
 mod explain;
 mod overlap;
-mod state;
+mod settings;
+mod stats;
+mod table;
 
 use std::fmt::Debug;
 
+pub use approximate::{ApproximateIndex, ApproximateSettings};
+pub use exact::{ExactIndex, ExactReader, ExactWriter};
 pub use explain::{BlockFate, Explanation, WorkerExplanation};
 pub use overlap::{Overlap, WorkerOverlap};
-pub use state::WorkerState;
+pub use settings::IndexSettings;
+pub use stats::{Held, IndexStats};
 
 use crate::event::KvEvent;
 use crate::hash::{BlockHasher, Chain};
+pub use crate::state::WorkerState;
 use crate::{ExternalBlockHash, GroupIdx, Medium, WorkerId};
 
 /// Answers who holds a prompt. A reader is cheap to clone, may live in any thread and never blocks.
 ///
-/// An implementation is correct when [`testing::index`](crate::testing) says so.
+/// An implementation is correct when `testing::reader` says so, and `testing::index` together with its writer.
 pub trait PrefixIndex: Debug + Send + Sync {
     /// Hashes prompts as this index does.
     fn hasher(&self) -> &BlockHasher;
@@ -42,6 +72,8 @@ pub trait PrefixIndex: Debug + Send + Sync {
 }
 
 /// Takes what engines say. One writer feeds an index.
+///
+/// An implementation is correct when `testing::index` says so.
 pub trait IndexWriter: Debug + Send {
     /// Takes the events of one batch, in order. `timestamp` is the batch's, for [`Explanation`]s.
     fn apply(&mut self, worker: WorkerId, timestamp: f64, events: &[KvEvent]) -> Applied;

@@ -5,7 +5,7 @@ use crate::{Medium, WorkerId};
 /// How many leading blocks of a prompt each worker holds. Workers that hold none do not appear.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Overlap {
-    workers: Vec<WorkerOverlap>,
+    pub(super) workers: Vec<WorkerOverlap>,
 }
 
 /// How many leading blocks of a prompt one worker holds.

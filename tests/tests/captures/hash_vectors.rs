@@ -1,6 +1,6 @@
 //! vLLM's own vectors for `sha256_cbor`, name by name.
 
-use llmd_core::hash::{DEFAULT_SEED, ExtraKey, ExtraKeyForm, HashScheme, Lora, Sha256Cbor, chain};
+use llmd_core::hash::{ExtraKey, ExtraKeyForm, HashScheme, Lora, Sha256Cbor, chain};
 use serde_json::Value;
 
 use crate::fixtures::{array, bytes, item, json, namespace, number, text, tokens};
@@ -63,7 +63,7 @@ fn the_default_seed_is_that_of_an_engine_without_one() {
     let vectors = json("vllm-0.32/hash_vectors.json");
     let run = array(&vectors["runs"]).iter().find(|run| run["PYTHONHASHSEED"].is_null()).expect("a run without a seed");
     let vectors = &run["algos"]["sha256_cbor"];
-    assert_eq!(text(&vectors["seed_string"]), DEFAULT_SEED);
+    assert_eq!(text(&vectors["seed_string"]), Sha256Cbor::DEFAULT_SEED);
     assert_eq!(hex::encode(Sha256Cbor::default().root()), text(&vectors["none_hash"]));
 }
 

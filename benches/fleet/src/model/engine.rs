@@ -116,7 +116,7 @@ impl Engine {
         if plan.tokens() == 0 {
             return None;
         }
-        let seconds = self.settings.constants.step_s(plan.decoding, plan.context_tokens, plan.prefill_tokens);
+        let seconds = self.settings.constants.step_s(plan.steps, plan.context_tokens, plan.prefill_tokens);
         self.plan = Some(plan);
         Some(Duration::from_secs_f64(seconds))
     }

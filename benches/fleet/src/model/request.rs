@@ -74,6 +74,8 @@ pub(super) struct Active {
     pub(super) computed: usize,
     /// How many of these the step in flight computes.
     pub(super) scheduled: usize,
+    /// How many real decode steps have been done for the next simulated token: less than the scale.
+    pub(super) decoded: usize,
     /// How many tokens of the prompt the cache had when the request was first scheduled.
     pub(super) hit_tokens: Option<usize>,
     pub(super) preemptions: usize,
@@ -100,6 +102,7 @@ impl Active {
             stored: 0,
             computed: 0,
             scheduled: 0,
+            decoded: 0,
             hit_tokens: None,
             preemptions: 0,
             times: Timeline { arrived: now, ..Timeline::default() },
@@ -112,6 +115,12 @@ impl Active {
     /// How many tokens came out.
     pub(super) fn produced(&self) -> usize {
         self.tokens.len() - self.prompt_len
+    }
+
+    /// Whether all that is left to compute, the step in flight included, is the token that came out last.
+    pub(super) fn decodes(&self) -> bool {
+        let before = self.computed - self.scheduled;
+        before >= self.prompt_len && self.tokens.len() == before + 1
     }
 
     /// Names the blocks that are full by now.

@@ -10,9 +10,14 @@ use super::pool::BlockPool;
 use super::report::Admission;
 use super::request::{Active, RequestId};
 
+#[cfg(test)]
+mod tests;
+
 /// What a step computes, decided when it begins.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
+    /// Real steps that the step stands for: more than one only when nothing is prefilled, see [`Queues::plan`].
+    pub(super) steps: usize,
     /// How many sequences decode.
     pub(super) decoding: usize,
     /// The KV that these read.
@@ -35,6 +40,9 @@ impl Queues {
     ///
     /// When a running request lacks a block, the newest one loses all of its blocks and goes back to the head of the queue;
     /// nobody is admitted in such a step.
+    ///
+    /// A sequence that decodes yields a simulated token every `scale` real steps. A step that prefills is one real step;
+    /// when nothing is prefilled, as many of them are taken at once as bring the next simulated token.
     pub(super) fn plan(
         &mut self,
         now: Duration,
@@ -45,17 +53,39 @@ impl Queues {
         let mut plan = Plan::default();
         self.running.iter_mut().for_each(|request| request.scheduled = 0);
         let mut budget = settings.max_num_batched_tokens;
-        self.plan_running(&mut plan, &mut budget, settings.block_size, pool);
+        let scale = settings.constants.scale();
+        plan.steps = 1;
+        self.plan_running(&mut plan, &mut budget, scale, settings.block_size, pool);
         if plan.preempted == 0 {
             self.plan_waiting(&mut plan, &mut budget, now, settings, scheme, pool);
         }
+        if plan.prefill_tokens == 0 {
+            let furthest = self.running.iter().map(|request| request.decoded).max();
+            plan.steps = furthest.map_or(1, |decoded| scale - decoded);
+            self.plan_running(&mut plan, &mut budget, scale, settings.block_size, pool);
+        }
+        self.count_decoding(&mut plan, scale);
         plan
     }
 
-    fn plan_running(&mut self, plan: &mut Plan, budget: &mut usize, block_size: usize, pool: &mut BlockPool) {
+    /// Schedules the running requests that are not yet scheduled: prompts, and decoding sequences whose next simulated
+    /// token is due when the step ends.
+    fn plan_running(
+        &mut self,
+        plan: &mut Plan,
+        budget: &mut usize,
+        scale: usize,
+        block_size: usize,
+        pool: &mut BlockPool,
+    ) {
         let mut next = 0;
         while next < self.running.len() && *budget > 0 {
             let request = &mut self.running[next];
+            let undue = request.decodes() && request.decoded + plan.steps < scale;
+            if request.scheduled > 0 || undue {
+                next += 1;
+                continue;
+            }
             let tokens = (request.tokens.len() - request.computed).min(*budget);
             if !allocate(request, tokens, block_size, pool) {
                 // The newest request may be the one that lacks the block: then the loop ends here.
@@ -113,6 +143,18 @@ impl Queues {
         }
     }
 
+    /// Counts the sequences that decode and what they read, and how far they come.
+    fn count_decoding(&mut self, plan: &mut Plan, scale: usize) {
+        for request in self.running.iter_mut().filter(|request| request.decodes()) {
+            plan.decoding += 1;
+            plan.context_tokens += request.computed;
+            let decoded = request.decoded + plan.steps;
+            // A token that is due and was not scheduled, for want of budget, stays due.
+            request.decoded =
+                if request.scheduled > 0 { decoded.saturating_sub(scale) } else { decoded.min(scale - 1) };
+        }
+    }
+
     /// Takes all blocks from the request that began last. They can be found until they are taken for something else.
     pub(super) fn preempt_newest(&mut self, pool: &mut BlockPool) {
         let Some(mut request) = self.running.pop() else { return };
@@ -136,7 +178,7 @@ impl Queues {
 pub(super) fn release(request: &mut Active, pool: &mut BlockPool) {
     pool.release(&request.blocks);
     request.blocks.clear();
-    (request.stored, request.computed, request.scheduled) = (0, 0, 0);
+    (request.stored, request.computed, request.scheduled, request.decoded) = (0, 0, 0, 0);
 }
 
 /// Takes the blocks that `tokens` more tokens need, and names those that they fill. Does nothing when there are too few.
@@ -156,13 +198,9 @@ fn allocate(request: &mut Active, tokens: usize, block_size: usize, pool: &mut B
     true
 }
 
-/// Adds a request's share of the step to the plan, and counts its tokens as computed.
+/// Adds a prompt's share of the step to the plan, and counts a request's tokens as computed.
 fn count(plan: &mut Plan, request: &mut Active, tokens: usize) {
-    let decodes = tokens == 1 && request.computed >= request.prompt_len;
-    if decodes {
-        plan.decoding += 1;
-        plan.context_tokens += request.computed;
-    } else {
+    if !request.decodes() {
         plan.prefill_tokens += tokens;
     }
     request.computed += tokens;

@@ -1,6 +1,6 @@
 //! The settings of an engine, named as in vLLM.
 
-use llmd_core::hash::DEFAULT_SEED;
+use llmd_core::hash::Sha256Cbor;
 use llmd_core::{Error, ErrorKind, Result};
 
 use crate::ScaledConstants;
@@ -39,7 +39,7 @@ impl EngineSettings {
             max_num_batched_tokens: 8_192 / constants.scale(),
             max_model_len: blocks * 16,
             max_waiting: 16_384,
-            hash_seed: DEFAULT_SEED.to_owned(),
+            hash_seed: Sha256Cbor::DEFAULT_SEED.to_owned(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{Numbered, ReplayId, Sequencer, SequencerSettings, Step};
-use crate::index::WorkerState;
+use crate::state::WorkerState;
 
 /// How many batches the publisher remembers for replay.
 const MEMORY: usize = 12;

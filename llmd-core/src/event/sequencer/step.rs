@@ -1,6 +1,6 @@
 //! What goes into a sequencer and what comes out.
 
-use crate::index::WorkerState;
+use crate::state::WorkerState;
 
 /// A batch with what the sequencer must know about it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::{Numbered, ReplayId, Sequencer, SequencerSettings, Step};
-use crate::index::WorkerState::{Approximate, Exact, Recovering};
+use crate::state::WorkerState::{Approximate, Exact, Recovering};
 
 const START: Duration = Duration::from_secs(100);
 const SECOND: Duration = Duration::from_secs(1);

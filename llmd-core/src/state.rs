@@ -1,4 +1,4 @@
-//! How far the index trusts what it knows about a worker.
+//! How far what is known about a worker can be trusted.
 
 use std::fmt;
 

@@ -1,0 +1,128 @@
+//! What the command line says, and what follows from it.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use llmd_core::{Error, ErrorKind, Result};
+
+/// Races five routing policies over a fleet of simulated engines, breaks things, and says why.
+///
+/// Everything runs on this machine; no GPU and no network beyond 127.0.0.1 are needed. Takes about 90 seconds, with
+/// `--short` about 20.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "llmd-demo", version, after_help = FIGURES)]
+#[non_exhaustive]
+pub struct Args {
+    /// Run a small part of the trace, for CI.
+    #[arg(long)]
+    pub short: bool,
+    /// How much faster than real time the engines run.
+    #[arg(long, default_value_t = 25.0)]
+    pub speed: f64,
+    /// How many engines the fleet has.
+    #[arg(long, default_value_t = 4)]
+    pub engines: usize,
+    /// Everything random is drawn from this.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// A trace in Mooncake's format, in place of the first 1,500 requests of its conversation trace.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Leave the last fleet and its gateway up until Ctrl-C.
+    #[arg(long)]
+    pub keep: bool,
+    /// Write the figures to this file too.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Where the table, the picture and the figures go.
+    #[arg(long, value_name = "DIR", default_value = "target/demo")]
+    pub out: PathBuf,
+    /// Where `llmd-engine` and `llmd-gateway` are; by default beside this program.
+    #[arg(long, value_name = "DIR")]
+    pub bin_dir: Option<PathBuf>,
+    /// How long the build took, to be written among the figures.
+    #[arg(long, value_name = "SECONDS")]
+    pub cold_build_s: Option<f64>,
+}
+
+const FIGURES: &str = "\
+Figures in --json (<policy> is round_robin, session_hash, least_load, approx_prefix or exact_prefix):
+  requests, failed_requests, ttft_mean_ms.<policy>, ttft_p90_ms.<policy>, throughput_tok_s.<policy>, hit_rate.<policy>,
+  hit_prediction_error_tokens.<policy>, hit_prediction_error_quiet, decision_us.p50, decision_us.p99,
+  fault.failed_before_first_byte, fault.cut_streams, fault.index_wrong_blocks, fault.recovery_ms, cold_build_s
+
+Exit code: 0; 1 when something could not start or a promise was not kept; 2 for a wrong command line; 130 after Ctrl-C.";
+
+/// How many requests each part of the demo makes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) race: usize,
+    pub(crate) fault: usize,
+    pub(crate) quiet: usize,
+}
+
+impl Args {
+    /// What to run; values that make no sense are refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for a speed or a number of engines outside what the demo can carry.
+    pub(crate) fn plan(&self) -> Result<Plan> {
+        if !(1.0..=200.0).contains(&self.speed) {
+            return Err(invalid(format!("--speed {}: expected a number from 1 to 200", self.speed)));
+        }
+        if !(3..=32).contains(&self.engines) {
+            let why = "one is killed, one loses events and one is paused";
+            return Err(invalid(format!("--engines {}: expected 3 to 32 ({why})", self.engines)));
+        }
+        if self.cold_build_s.is_some_and(|seconds| !seconds.is_finite() || seconds < 0.0) {
+            return Err(invalid("--cold-build-s: expected a number of seconds, 0 or more".to_owned()));
+        }
+        Ok(if self.short { Plan::SHORT } else { Plan::FULL })
+    }
+}
+
+impl Plan {
+    const FULL: Self = Self { race: 1500, fault: 600, quiet: 100 };
+    const SHORT: Self = Self { race: 250, fault: 150, quiet: 100 };
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::Invalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Args {
+        Args::try_parse_from(std::iter::once("llmd-demo").chain(line.split_whitespace())).unwrap()
+    }
+
+    #[test]
+    fn no_arguments_run_the_whole_trace() {
+        assert_eq!(parse("").plan().unwrap(), Plan::FULL);
+        assert_eq!(parse("--short").plan().unwrap(), Plan::SHORT);
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_with_what_was_expected() {
+        for (line, message) in [
+            ("--speed 0", "--speed 0: expected a number from 1 to 200"),
+            ("--speed nan", "--speed NaN: expected a number from 1 to 200"),
+            ("--engines 2", "--engines 2: expected 3 to 32 (one is killed, one loses events and one is paused)"),
+            ("--cold-build-s -1", "--cold-build-s: expected a number of seconds, 0 or more"),
+        ] {
+            let error = parse(&line.replacen(' ', "=", 1)).plan().unwrap_err();
+            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Invalid, message));
+        }
+    }
+
+    #[test]
+    fn the_help_names_every_figure() {
+        for name in crate::report::json::NAMES {
+            let word = name.split(".round_robin").next().unwrap();
+            assert!(FIGURES.contains(word), "{name} is missing from the help");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The five routing policies that race, each a configuration file of the gateway.
+
+use std::fmt;
+use std::path::Path;
+
+/// One way to choose an endpoint, from the least to the most that it knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Policy {
+    RoundRobin,
+    SessionHash,
+    LeastLoad,
+    ApproxPrefix,
+    ExactPrefix,
+}
+
+impl Policy {
+    /// Every policy, in the order in which they race.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::RoundRobin, Self::SessionHash, Self::LeastLoad, Self::ApproxPrefix, Self::ExactPrefix];
+
+    /// The name in figures and file names.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::SessionHash => "session_hash",
+            Self::LeastLoad => "least_load",
+            Self::ApproxPrefix => "approx_prefix",
+            Self::ExactPrefix => "exact_prefix",
+        }
+    }
+
+    /// The name in tables and pictures.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round robin",
+            Self::SessionHash => "session hash",
+            Self::LeastLoad => "least load",
+            Self::ApproxPrefix => "approx prefix",
+            Self::ExactPrefix => "exact prefix",
+        }
+    }
+
+    /// Whether the policy predicts how much of a prompt an engine has cached; the others predict nothing.
+    pub(crate) const fn predicts(self) -> bool {
+        matches!(self, Self::ApproxPrefix | Self::ExactPrefix)
+    }
+
+    /// The gateway's configuration for this policy, for engines whose tokenizer is the one at `tokenizer` and whose
+    /// caches hold `capacity_tokens` each.
+    pub(crate) fn config(self, tokenizer: &Path, capacity_tokens: usize) -> String {
+        let template = match self {
+            Self::RoundRobin => include_str!("../policies/round_robin.yaml"),
+            Self::SessionHash => include_str!("../policies/session_hash.yaml"),
+            Self::LeastLoad => include_str!("../policies/least_load.yaml"),
+            Self::ApproxPrefix => include_str!("../policies/approx_prefix.yaml"),
+            Self::ExactPrefix => include_str!("../policies/exact_prefix.yaml"),
+        };
+        // A JSON string is a YAML string, whatever stands in the path.
+        let tokenizer = serde_json::Value::from(tokenizer.to_string_lossy()).to_string();
+        template.replace("${TOKENIZER}", &tokenizer).replace("${CAPACITY_64}", &(capacity_tokens / 64).to_string())
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.label())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_configuration_is_filled_in() {
+        for policy in Policy::ALL {
+            let text = policy.config(Path::new("some \"odd\" place/tokenizer.json"), 6400);
+            assert!(text.contains("kind: EndpointPickerConfig"), "{policy}");
+            assert!(!text.contains("${"), "{policy} is not filled in:\n{text}");
+            assert_eq!(text.contains(r#"path: "some \"odd\" place/tokenizer.json""#), policy.predicts());
+        }
+    }
+
+    #[test]
+    fn both_prefix_policies_weigh_alike() {
+        let profile = |policy: Policy| {
+            let text = policy.config(Path::new("t"), 6400);
+            text.split_once("schedulingProfiles:").unwrap().1.to_owned()
+        };
+        assert_eq!(profile(Policy::ApproxPrefix), profile(Policy::ExactPrefix));
+    }
+}

@@ -1,0 +1,245 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use proptest::prelude::*;
+
+use super::super::{
+    Applied, BlockFate, Held, IndexSettings, IndexStats, IndexWriter, Overlap, PrefixIndex, WorkerState,
+};
+use super::{ExactIndex, ExactReader, ExactWriter};
+use crate::event::KvEvent;
+use crate::hash::{Chain, HashKey, Namespace};
+use crate::testing::{self, ModelIndex, Step, engines, offloaded, prompts, removed, stored};
+use crate::{Medium, WorkerId};
+
+const W: WorkerId = WorkerId(0);
+
+fn settings() -> IndexSettings {
+    IndexSettings::default().with_block_size(2).with_key(HashKey::from_bytes([7; 32]))
+}
+
+/// A prompt of `blocks` blocks, and what an engine says that has stored it under the names from 0.
+fn prompt(reader: &ExactReader, blocks: u32) -> (Chain, KvEvent) {
+    let tokens: Vec<_> = (0..blocks).flat_map(|block| [block, 1]).collect();
+    let chain = reader.hasher().chain(&tokens, &Namespace::default());
+    (chain, KvEvent::BlockStored(stored(None, 0..blocks.into(), &tokens)))
+}
+
+#[test]
+fn the_index_does_what_every_index_does() {
+    testing::index(|block_size| ExactIndex::new(IndexSettings::default().with_block_size(block_size)));
+}
+
+#[test]
+fn the_model_does_too() {
+    testing::index(|block_size| {
+        let model = ModelIndex::new(IndexSettings::default().with_block_size(block_size));
+        (model.clone(), model)
+    });
+}
+
+fn step(writer: &mut impl IndexWriter, at: f64, step: &Step) -> Applied {
+    match step {
+        Step::Apply(worker, events) => return writer.apply(*worker, at, events),
+        Step::Clear(worker) => writer.clear(*worker),
+        Step::Remove(worker) => writer.remove_worker(*worker),
+        Step::SetState(worker, state) => writer.set_state(*worker, *state),
+    }
+    Applied::default()
+}
+
+fn compare(
+    (writer, reader): &(ExactWriter, ExactReader),
+    model: &ModelIndex,
+    chains: &[Chain],
+) -> Result<(), TestCaseError> {
+    for worker in (0..3).map(WorkerId) {
+        let (mut held, mut truth) = (writer.residents(worker), model.residents(worker));
+        held.sort_unstable();
+        truth.sort_unstable();
+        prop_assert_eq!(held, truth);
+        prop_assert_eq!(reader.state(worker), model.state(worker));
+    }
+    for chain in chains {
+        prop_assert_eq!(reader.explain(chain), model.explain(chain));
+        prop_assert_eq!(reader.query(chain), model.query(chain));
+    }
+    Ok(())
+}
+
+proptest! {
+    /// Whatever engines do and in whatever order they say it: residents, states, overlaps, and the reasons given.
+    #[test]
+    fn the_index_is_the_model(steps in engines()) {
+        let mut exact = ExactIndex::new(settings());
+        let mut model = ModelIndex::new(settings());
+        let chains = prompts(exact.1.hasher());
+        for (number, now) in steps.iter().enumerate() {
+            let applied = step(&mut exact.0, number as f64, now);
+            prop_assert_eq!(applied, step(&mut model, number as f64, now));
+            compare(&exact, &model, &chains[number % chains.len()..][..1])?;
+        }
+        compare(&exact, &model, &chains)?;
+
+        let stats = exact.1.stats();
+        prop_assert_eq!(stats, exact.0.stats());
+        let residents: usize = (0..3).map(|worker| exact.0.residents(WorkerId(worker)).len()).sum();
+        prop_assert_eq!((stats.held.residents, stats.dropped), (residents, 0));
+    }
+
+    /// Limits that are too low lose answers, never truth: nothing is found that the engine does not hold.
+    #[test]
+    fn limits_lose_answers_and_say_so(steps in engines(), max_orphans in 0..4_usize, max_remembered in 0..4_usize) {
+        let settings = settings().with_max_orphans(max_orphans).with_max_remembered(max_remembered);
+        let (mut writer, reader) = ExactIndex::new(settings);
+        let mut model = ModelIndex::new(settings);
+        let chains = prompts(reader.hasher());
+        for now in &steps {
+            step(&mut writer, 0.0, now);
+            step(&mut model, 0.0, now);
+        }
+        for chain in &chains {
+            let (found, truth) = (reader.query(chain), model.query(chain));
+            for overlap in &found {
+                prop_assert!(overlap.leading <= truth.leading(overlap.worker));
+            }
+            for overlap in truth.iter().filter(|overlap| found.leading(overlap.worker) < overlap.leading) {
+                prop_assert_ne!(reader.state(overlap.worker), WorkerState::Exact);
+            }
+        }
+        prop_assert!(reader.stats().remembered <= 3 * max_remembered);
+        prop_assert!(reader.stats().held.orphans <= 3 * max_orphans * 6, "a block once for each group and medium");
+    }
+}
+
+#[test]
+fn a_worker_that_holds_too_much_loses_what_comes_last_and_is_no_longer_exact() {
+    let (mut writer, reader) = ExactIndex::new(settings().with_max_blocks(3));
+    writer.set_state(W, WorkerState::Exact);
+    let (chain, event) = prompt(&reader, 5);
+
+    let applied = writer.apply(W, 0.0, &[event]);
+
+    assert_eq!((applied.stored, applied.dropped), (3, 2));
+    assert_eq!((reader.query(&chain).leading(W), reader.state(W)), (3, WorkerState::Approximate));
+    assert_eq!((reader.stats().held.residents, reader.stats().dropped), (3, 2));
+    assert_eq!(writer.apply(W, 0.0, &[prompt(&reader, 3).1]).stored, 3, "more copies need no more room");
+}
+
+#[test]
+fn of_too_many_orphans_the_oldest_go() {
+    let (mut writer, reader) = ExactIndex::new(settings().with_max_orphans(2));
+    writer.set_state(W, WorkerState::Exact);
+    let (chain, _) = prompt(&reader, 4);
+
+    for block in [1, 2, 3] {
+        let event = stored(Some(block - 1), [block], &[u32::try_from(block).unwrap(), 1]);
+        writer.apply(W, 0.0, &[KvEvent::BlockStored(event)]);
+    }
+    assert_eq!(reader.stats().held, Held { residents: 3, orphans: 2, unplaced: 1 });
+    assert_eq!((reader.stats().dropped, reader.state(W)), (1, WorkerState::Approximate));
+
+    writer.apply(W, 0.0, &[prompt(&reader, 2).1]);
+    assert_eq!((reader.query(&chain).leading(W), reader.state(W)), (4, WorkerState::Exact), "its tokens came again");
+}
+
+#[test]
+fn a_name_is_remembered_for_those_who_say_no_more() {
+    let (mut writer, reader) = ExactIndex::new(settings().with_max_remembered(2));
+    let (chain, event) = prompt(&reader, 3);
+    writer.apply(W, 0.0, &[event, removed(Medium::Gpu, [2, 1, 0])]);
+    assert_eq!(reader.stats().remembered, 2);
+
+    writer.apply(W, 1.0, &[KvEvent::BlockStored(offloaded(Medium::Cpu, [0, 1, 2]))]);
+
+    assert_eq!(reader.query(&chain).get(W).unwrap().leading_by_medium, [0, 2, 0]);
+    assert_eq!(reader.stats().held.unplaced, 1, "the oldest removal is forgotten");
+}
+
+#[test]
+fn a_fate_is_forgotten_with_its_removal_and_no_earlier() {
+    let (mut writer, reader) = ExactIndex::new(settings().with_max_remembered(2));
+    let (chain, event) = prompt(&reader, 1);
+    let fate = || reader.explain(&chain).get(W).unwrap().next;
+    let twice = [event, removed(Medium::Gpu, [0])];
+    writer.apply(W, 1.0, &twice);
+    writer.apply(W, 2.0, &twice);
+    for (block, expected) in [(8, BlockFate::Evicted { at: 2.0 }), (9, BlockFate::NeverStored)] {
+        let other = KvEvent::BlockStored(stored(None, [block], &[77, u32::try_from(block).unwrap()]));
+        writer.apply(W, 3.0, &[other, removed(Medium::Gpu, [block])]);
+        assert_eq!(fate(), Some(expected));
+    }
+}
+
+#[test]
+fn parents_that_wait_for_each_other_wait_forever_and_do_no_harm() {
+    let (mut writer, reader) = ExactIndex::new(settings());
+    let around = [stored(Some(2), [1], &[1, 1]), stored(Some(1), [2], &[2, 2]), stored(Some(3), [3], &[3, 3])];
+    writer.apply(W, 0.0, &around.map(KvEvent::BlockStored));
+    assert_eq!(reader.stats().held.orphans, 3);
+
+    writer.remove_worker(W);
+    assert_eq!(reader.stats(), IndexStats::default());
+}
+
+#[test]
+fn a_long_chain_of_orphans_finds_its_place_at_once() {
+    const BLOCKS: u32 = 10_000;
+    let (mut writer, reader) = ExactIndex::new(settings());
+    let (chain, _) = prompt(&reader, BLOCKS);
+    let orphans: Vec<_> = (1..BLOCKS)
+        .rev()
+        .map(|block| KvEvent::BlockStored(stored(Some(u64::from(block) - 1), [block.into()], &[block, 1])))
+        .collect();
+    assert_eq!(writer.apply(W, 0.0, &orphans).orphaned, 9_999);
+
+    writer.apply(W, 0.0, &[prompt(&reader, 1).1]);
+
+    assert_eq!(reader.query(&chain).leading(W), BLOCKS);
+    assert_eq!(reader.stats().held.orphans, 0);
+}
+
+#[test]
+fn readers_see_blocks_come_while_the_writer_writes() {
+    const BLOCKS: u32 = 64;
+    let (mut writer, reader) = ExactIndex::new(settings());
+    let (chain, _) = prompt(&reader, BLOCKS);
+    let written = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let (reader, mut overlap, mut most) = (reader.clone(), Overlap::default(), 0);
+            loop {
+                let is_last = written.load(Ordering::Acquire);
+                reader.query_into(&chain, &mut overlap);
+                let leading = overlap.leading(W);
+                assert!(leading >= most, "{leading} blocks after {most}, and none was removed");
+                most = leading;
+                if is_last {
+                    return most;
+                }
+            }
+        });
+        for blocks in 1..=BLOCKS {
+            writer.apply(W, 0.0, &[prompt(&reader, blocks).1]);
+        }
+        written.store(true, Ordering::Release);
+        assert_eq!(reading.join().unwrap(), BLOCKS);
+    });
+}
+
+#[test]
+fn an_explanation_can_be_read_aloud() {
+    let (mut writer, reader) = ExactIndex::new(settings());
+    let (chain, event) = prompt(&reader, 4);
+    writer.set_state(W, WorkerState::Exact);
+    writer.set_state(WorkerId(1), WorkerState::Exact);
+    writer.apply(W, 0.0, &[event.clone(), KvEvent::BlockStored(offloaded(Medium::Cpu, [0, 1, 9]))]);
+    writer.apply(W, 1.25, &[removed(Medium::Gpu, [1, 2])]);
+    writer.apply(WorkerId(1), 0.0, &[event, KvEvent::AllBlocksCleared]);
+
+    expect_test::expect![[r#"
+        4 full blocks of 2 tokens
+        worker 0 (approximate): holds 2 leading (1 on GPU, 2 on CPU, 0 on STORAGE); block 2 was evicted at 1.250 s of the engine's clock; 1 behind it are held but cannot be reached; 1 blocks are held whose place is not known
+        worker 1 (exact): holds 0 leading; block 0 was cleared with the whole cache
+    "#]]
+    .assert_eq(&reader.explain(&chain).to_string());
+}

@@ -1,0 +1,173 @@
+//! From a configuration to a scheduler.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use llmd_core::index::PrefixIndex;
+use llmd_core::{Error, ErrorKind, Result};
+
+use super::catalogue::{Blueprint, Stability};
+use super::document::{EndpointPickerConfig, PluginConfig, ProfileConfig};
+use super::shell::Precise;
+use crate::plugin::{Data, Filter, Picker, Producer, ProfileHandler, Scorer};
+use crate::producer::{InFlightLoad, PrecisePrefixCache};
+use crate::{Profile, Scheduler};
+
+/// A scheduler to be: a configuration, and the components that it needs.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct SchedulerBuilder {
+    config: EndpointPickerConfig,
+    index: Option<Arc<dyn PrefixIndex>>,
+    experimental: bool,
+}
+
+impl Scheduler {
+    /// A scheduler of this configuration.
+    pub fn builder(config: EndpointPickerConfig) -> SchedulerBuilder {
+        SchedulerBuilder { config, index: None, experimental: false }
+    }
+
+    /// A scheduler of the configuration in llm-d's YAML.
+    ///
+    /// # Errors
+    ///
+    /// As [`EndpointPickerConfig::from_yaml`].
+    pub fn from_yaml(text: &str) -> Result<SchedulerBuilder> {
+        EndpointPickerConfig::from_yaml(text).map(Self::builder)
+    }
+}
+
+impl SchedulerBuilder {
+    /// The same, with the index that `precise-prefix-cache-producer` asks.
+    pub fn with_index(self, index: impl PrefixIndex + 'static) -> Self {
+        self.with_shared_index(Arc::new(index))
+    }
+
+    /// The same, with an index that others ask too.
+    pub fn with_shared_index(self, index: Arc<dyn PrefixIndex>) -> Self {
+        Self { index: Some(index), ..self }
+    }
+
+    /// The same, allowing plugins that are experimental in llm-d; it has the flag `--allow-experimental-plugins` for it.
+    pub fn allow_experimental(self, experimental: bool) -> Self {
+        Self { experimental, ..self }
+    }
+
+    /// Makes the scheduler, adding what the configuration leaves out.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when plugins do not fit together, an experimental one is not allowed, or an index is missing.
+    pub fn build(self) -> Result<Scheduler> {
+        let (config, mut added) = self.config.complete();
+        let experimental = config.plugins.iter().find(|plugin| plugin.stability == Stability::Experimental);
+        if let Some(plugin) = experimental.filter(|_| !self.experimental) {
+            let message = format!("plugin `{}` is experimental; allow experimental plugins to use it", plugin.name);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let mut made = Made::default();
+        for plugin in &config.plugins {
+            made.make(plugin, self.index.as_ref())?;
+        }
+        let profiles = config.profiles.iter().map(|profile| made.profile(profile)).collect::<Result<Vec<_>>>()?;
+        let handler = made.handler(profiles.len())?;
+        made.add_missing(&profiles, &config, &mut added);
+        Ok(Scheduler::new(profiles, handler, made.producers, made.in_flight.unwrap_or_default())?.with_added(added))
+    }
+}
+
+/// The plugins of a configuration, by name.
+#[derive(Debug, Default)]
+struct Made {
+    filters: HashMap<String, Arc<dyn Filter>>,
+    scorers: HashMap<String, Arc<dyn Scorer>>,
+    pickers: HashMap<String, Arc<dyn Picker>>,
+    handlers: Vec<(String, Arc<dyn ProfileHandler>)>,
+    producers: Vec<(String, Arc<dyn Producer>)>,
+    in_flight: Option<InFlightLoad>,
+}
+
+impl Made {
+    fn make(&mut self, plugin: &PluginConfig, index: Option<&Arc<dyn PrefixIndex>>) -> Result<()> {
+        let name = plugin.name.clone();
+        match &plugin.blueprint {
+            Blueprint::Filter(make) => _ = self.filters.insert(name, make()),
+            Blueprint::Scorer(make) => _ = self.scorers.insert(name, make()),
+            Blueprint::Picker(make) => _ = self.pickers.insert(name, make()),
+            Blueprint::Handler(make) => self.handlers.push((name, make())),
+            Blueprint::InFlight(load) if self.in_flight.is_none() => self.in_flight = Some(load.clone()),
+            Blueprint::InFlight(_) => {
+                let message = format!("`{name}` is a second inflight-load-producer, and requests are counted once");
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
+            Blueprint::Precise(precise) => {
+                self.producers.push((name.clone(), precise_producer(&name, precise, index)?))
+            }
+            Blueprint::Nothing | Blueprint::Tokens(_) => {}
+        }
+        Ok(())
+    }
+
+    fn profile(&self, config: &ProfileConfig) -> Result<Profile> {
+        let mut pickers = config.plugins.iter().filter_map(|plugin| self.pickers.get_key_value(&plugin.name));
+        let (name, picker) = pickers.next().expect("every profile has been given a picker");
+        if let Some((second, _)) = pickers.next() {
+            let message = format!("profile `{}` has two pickers, `{name}` and `{second}`", config.name);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let profile = Profile::new(config.name.clone(), name.clone(), Arc::clone(picker));
+        Ok(config.plugins.iter().fold(profile, |profile, plugin| {
+            if let Some(filter) = self.filters.get(&plugin.name) {
+                return profile.filter(plugin.name.clone(), Arc::clone(filter));
+            }
+            match self.scorers.get(&plugin.name) {
+                Some(scorer) => profile.scorer(plugin.name.clone(), plugin.weight, Arc::clone(scorer)),
+                None => profile,
+            }
+        }))
+    }
+
+    /// The one handler that there must be.
+    fn handler(&self, profiles: usize) -> Result<(String, Arc<dyn ProfileHandler>)> {
+        match &self.handlers[..] {
+            [_] if profiles > 1 => {
+                let message = format!("single-profile-handler runs one profile, and there are {profiles}");
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
+            [handler] => Ok(handler.clone()),
+            [] => {
+                let message = format!("there are {profiles} profiles and no profile handler that chooses between them");
+                Err(Error::new(ErrorKind::Invalid, message))
+            }
+            [(first, _), (second, _), ..] => {
+                Err(Error::new(ErrorKind::Invalid, format!("there are two profile handlers, `{first}` and `{second}`")))
+            }
+        }
+    }
+
+    /// Adds the default producers of what is read and not made.
+    fn add_missing(&mut self, profiles: &[Profile], config: &EndpointPickerConfig, added: &mut Vec<String>) {
+        let reads = |data: fn(&Data) -> bool| {
+            let plugins = profiles.iter().flat_map(Profile::plugins);
+            plugins.filter(move |(_, plugin)| plugin.reads().iter().any(data)).map(|(name, _)| name.to_owned()).next()
+        };
+        let loads = reads(|data| matches!(data, Data::InFlightRequests | Data::InFlightTokens));
+        if let Some(reader) = loads.filter(|_| self.in_flight.is_none()) {
+            added.push(format!("inflight-load-producer, since {reader} reads what it makes"));
+        }
+        let tokens = reads(|data| matches!(data, Data::InFlightTokens | Data::PrefixMatch(_) | Data::Tokens));
+        let named = config.plugins.iter().any(|plugin| matches!(plugin.blueprint, Blueprint::Tokens(_)));
+        if let Some(reader) = tokens.filter(|_| !named) {
+            added.push(format!("token-producer, which estimates, since {reader} reads what it makes"));
+        }
+    }
+}
+
+fn precise_producer(name: &str, precise: &Precise, index: Option<&Arc<dyn PrefixIndex>>) -> Result<Arc<dyn Producer>> {
+    let Some(index) = index else {
+        let message = format!("`{name}` asks an index of KV events, and the scheduler was built without one");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    };
+    Ok(Arc::new(PrecisePrefixCache::new(name, Arc::clone(index), precise.weights)))
+}

@@ -1,0 +1,270 @@
+//! The document: plugins, the profiles that they stand in, and what surrounds them.
+
+use llmd_core::{Error, ErrorKind};
+
+use super::catalogue::{self, Blueprint, FLOW, Stability};
+use super::fault::{Fault, Mark, Result};
+use super::nearest;
+use super::node::{Node, Value};
+use super::shell::{KvEvents, TokenProducer};
+
+/// A configuration that was read: which plugins there are, and the profiles that they stand in.
+#[derive(Clone, Debug)]
+pub struct EndpointPickerConfig {
+    pub(super) plugins: Vec<PluginConfig>,
+    pub(super) profiles: Vec<ProfileConfig>,
+}
+
+/// One plugin, as it was configured.
+#[derive(Clone, Debug)]
+pub struct PluginConfig {
+    pub(super) name: String,
+    pub(super) type_name: &'static str,
+    pub(super) stability: Stability,
+    pub(super) blueprint: Blueprint,
+    pub(super) mark: Mark,
+}
+
+/// One profile, as it was configured.
+#[derive(Clone, Debug)]
+pub(super) struct ProfileConfig {
+    pub(super) name: String,
+    pub(super) plugins: Vec<PluginRef>,
+}
+
+/// A plugin that stands in a profile.
+#[derive(Clone, Debug)]
+pub(super) struct PluginRef {
+    pub(super) name: String,
+    pub(super) weight: f64,
+}
+
+const API_VERSIONS: [&str; 2] = ["llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1"];
+
+impl EndpointPickerConfig {
+    /// Reads llm-d's YAML.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for what is written wrong, with line, column, path and what was expected, and
+    /// [`ErrorKind::Unsupported`] for what llm-d has and llmd has not, with what to use meanwhile.
+    pub fn from_yaml(text: &str) -> llmd_core::Result<Self> {
+        let root = Node::parse(text)?;
+        if matches!(root.value, Value::Null) {
+            return Err(Error::new(ErrorKind::Invalid, "an empty document where an EndpointPickerConfig was expected"));
+        }
+        Ok(Self::read(&root)?)
+    }
+
+    /// Every plugin that it names, in order.
+    pub fn plugins(&self) -> &[PluginConfig] {
+        &self.plugins
+    }
+
+    /// How prompts become tokens: what its `token-producer` says, or the default when it names none.
+    pub fn token_producer(&self) -> TokenProducer {
+        let found = self.plugins.iter().find_map(|plugin| match &plugin.blueprint {
+            Blueprint::Tokens(tokens) => Some(tokens.clone()),
+            _ => None,
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Where KV events come from: what its `precise-prefix-cache-producer` says; `None` when it names none.
+    pub fn kv_events(&self) -> Option<&KvEvents> {
+        self.plugins.iter().find_map(|plugin| match &plugin.blueprint {
+            Blueprint::Precise(precise) => Some(&precise.events),
+            _ => None,
+        })
+    }
+
+    fn read(root: &Node) -> Result<Self> {
+        let root = root.section(&[
+            "apiVersion",
+            "kind",
+            "featureGates",
+            "plugins",
+            "schedulingProfiles",
+            "dataLayer",
+            "flowControl",
+            "requestHandler",
+            "saturationDetector",
+            "parser",
+        ])?;
+        root.require("apiVersion", |node| one_of("version", node, &API_VERSIONS))?;
+        root.require("kind", |node| one_of("kind", node, &["EndpointPickerConfig"]))?;
+        root.read("featureGates", |node| node.each(feature_gate))?;
+        root.refuse(&["flowControl"], FLOW)?;
+        root.refuse(&["saturationDetector"], FLOW)?;
+        let plugins = root.read("plugins", |node| node.each(PluginConfig::read))?.unwrap_or_default();
+        let names: Vec<_> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+        if let Some(place) = (0..names.len()).find(|&place| names[..place].contains(&names[place])) {
+            let fault = Fault::invalid(format!("two plugins are called `{}`; give each a `name`", names[place]));
+            return Err(fault.at(plugins[place].mark).within_item(place).within("plugins"));
+        }
+        let profiles = root.read("schedulingProfiles", |node| node.each(|node| ProfileConfig::read(node, &plugins)))?;
+        let profiles = profiles.unwrap_or_default();
+        if let Some(place) = (0..profiles.len())
+            .find(|&place| profiles[..place].iter().any(|before| before.name == profiles[place].name))
+        {
+            let fault = Fault::invalid(format!("two profiles are called `{}`", profiles[place].name));
+            return Err(fault.within_item(place).within("schedulingProfiles"));
+        }
+        root.read("dataLayer", |node| data_layer(node, &plugins))?;
+        root.read("requestHandler", |node| {
+            node.section(&["parsers"])?.read("parsers", |node| node.each(|node| parser(node, &plugins)))
+        })?;
+        root.read("parser", |node| parser(node, &plugins))?;
+        Ok(Self { plugins, profiles })
+    }
+}
+
+impl PluginConfig {
+    /// The name by which profiles know it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its type, as llm-d's catalogue has it.
+    pub const fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+
+    fn read(node: &Node) -> Result<Self> {
+        let fields = node.section(&["type", "name", "parameters"])?;
+        let found = fields.require("type", |node| catalogue::find(node.text()?))?;
+        let name = fields.read("name", |node| node.text().map(str::to_owned))?;
+        let nothing = Node::default();
+        let parameters = fields.field("parameters").unwrap_or(&nothing);
+        let blueprint = found.read(parameters).map_err(|fault| fault.at(parameters.mark).within("parameters"))?;
+        Ok(Self {
+            name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| found.name.to_owned()),
+            type_name: found.name,
+            stability: found.stability,
+            blueprint,
+            mark: node.mark,
+        })
+    }
+}
+
+impl ProfileConfig {
+    fn read(node: &Node, plugins: &[PluginConfig]) -> Result<Self> {
+        let fields = node.section(&["name", "plugins"])?;
+        let name = fields.require("name", |node| node.text().map(str::to_owned))?;
+        let refs = fields.read("plugins", |node| node.each(|node| PluginRef::read(node, plugins)))?;
+        Ok(Self { name, plugins: refs.unwrap_or_default() })
+    }
+}
+
+impl PluginRef {
+    fn read(node: &Node, plugins: &[PluginConfig]) -> Result<Self> {
+        let fields = node.section(&["pluginRef", "weight"])?;
+        let plugin = fields.require("pluginRef", |node| reference(node, plugins))?;
+        if !matches!(plugin.blueprint, Blueprint::Filter(_) | Blueprint::Picker(_) | Blueprint::Scorer(_)) {
+            let message = format!("`{}` where a filter, a scorer or a picker was expected", plugin.name);
+            return Err(Fault::invalid(message).within("pluginRef"));
+        }
+        let weight = fields.read("weight", |node| {
+            let weight: f64 = node.typed()?;
+            let message = || Fault::invalid(format!("number `{weight}` where a finite one was expected"));
+            weight.is_finite().then_some(weight).ok_or_else(message)
+        })?;
+        Ok(Self { name: plugin.name.clone(), weight: weight.unwrap_or(1.0) })
+    }
+}
+
+/// The plugin that a reference names.
+fn reference<'a>(node: &Node, plugins: &'a [PluginConfig]) -> Result<&'a PluginConfig> {
+    let name = node.text()?;
+    plugins.iter().find(|plugin| plugin.name == name).ok_or_else(|| {
+        let known: Vec<_> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+        Fault::invalid(nearest::unknown("plugin", name, &known))
+    })
+}
+
+fn one_of(what: &str, node: &Node, known: &[&str]) -> Result<()> {
+    let text = node.text()?;
+    if known.contains(&text) { Ok(()) } else { Err(Fault::invalid(nearest::unknown(what, text, known))) }
+}
+
+/// `name`, `name=true` or `name=false`.
+fn feature_gate(node: &Node) -> Result<()> {
+    let text = node.text()?;
+    let (name, value) = text.split_once('=').unwrap_or((text, "true"));
+    let on = match value {
+        "true" => true,
+        "false" => false,
+        _ => return Err(Fault::invalid(format!("`{value}` where `true` or `false` was expected, in `{text}`"))),
+    };
+    match name {
+        "flowControl" if on => Err(Fault::unsupported(format!("feature gate flowControl: {FLOW}"))),
+        // Standbys are not there, so there is nothing that they could be kept ready with.
+        "flowControl" | "haPopulateNonLeaderDatastore" => Ok(()),
+        _ => {
+            let known = ["flowControl", "haPopulateNonLeaderDatastore"];
+            Err(Fault::invalid(nearest::unknown("feature gate", name, &known)))
+        }
+    }
+}
+
+/// Where data comes from follows from what the plugins read; what says the same is taken, and nothing else.
+fn data_layer(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
+    let fields = node.section(&[
+        "injectDefaults",
+        "sources",
+        "discovery",
+        "peerDiscovery",
+        "crossReplicaSyncerPluginRef",
+        "crossReplicaSyncInterval",
+    ])?;
+    fields.refuse(&["discovery"], "give the gateway an endpoints file")?;
+    let replicas = "replicas do not share state yet; leave it out";
+    for field in ["peerDiscovery", "crossReplicaSyncerPluginRef", "crossReplicaSyncInterval"] {
+        fields.refuse(&[field], replicas)?;
+    }
+    let sources = fields.read("sources", |node| node.each(|node| source(node, plugins)))?.unwrap_or_default();
+    let inject = fields.read("injectDefaults", |node| node.typed::<bool>())?.unwrap_or(true);
+    if !inject && !sources.contains(&"metrics-data-source") {
+        let message = "metrics are read whenever a plugin reads them; leave it out";
+        return Err(Fault::unsupported(message).within("injectDefaults"));
+    }
+    Ok(())
+}
+
+/// The type of a data source.
+fn source(node: &Node, plugins: &[PluginConfig]) -> Result<&'static str> {
+    const SOURCES: [&str; 2] = ["endpoint-notification-source", "metrics-data-source"];
+    const EXTRACTORS: [&str; 2] = ["core-metrics-extractor", "precise-prefix-cache-producer"];
+    let fields = node.section(&["pluginRef", "extractors"])?;
+    let typed = |node: &Node, known: &[&str], what: &str| {
+        let plugin = match node.text()? {
+            // These two exist without being configured.
+            "metrics-data-source" => return Ok("metrics-data-source"),
+            "core-metrics-extractor" => return Ok("core-metrics-extractor"),
+            _ => reference(node, plugins)?,
+        };
+        if known.contains(&plugin.type_name) {
+            return Ok(plugin.type_name);
+        }
+        Err(Fault::invalid(format!("`{}` where a {what} was expected", plugin.name)))
+    };
+    let source = fields.require("pluginRef", |node| typed(node, &SOURCES, "data source"))?;
+    fields.read("extractors", |node| {
+        node.each(|node| {
+            let fields = node.section(&["pluginRef"])?;
+            fields.require("pluginRef", |node| typed(node, &EXTRACTORS, "extractor"))
+        })
+    })?;
+    Ok(source)
+}
+
+fn parser(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
+    node.section(&["pluginRef"])?.require("pluginRef", |node| {
+        let plugin = match node.text()? {
+            "openai-parser" => return Ok(()),
+            _ => reference(node, plugins)?,
+        };
+        let fault = || Fault::invalid(format!("`{}` where a parser was expected", plugin.name));
+        if plugin.type_name == "openai-parser" { Ok(()) } else { Err(fault()) }
+    })
+}

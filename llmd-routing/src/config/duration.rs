@@ -1,0 +1,62 @@
+//! Durations as Go writes them: `2s`, `1m30s`, `250ms`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// Reads a field that holds a duration.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse(&text).ok_or_else(|| {
+        de::Error::custom(format!("`{text}` where a duration like `2s`, `1m30s` or `250ms` was expected"))
+    })
+}
+
+/// The sum of numbers with units. `None` when it is not that, or too long to count.
+fn parse(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut sum = Duration::ZERO;
+    let mut any = false;
+    while !rest.is_empty() {
+        let number = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let after = &rest[number..];
+        let unit = after.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(after.len());
+        let seconds = match &after[..unit] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        let count: f64 = rest[..number].parse().ok()?;
+        sum = sum.checked_add(Duration::try_from_secs_f64(count * seconds).ok()?)?;
+        (rest, any) = (&after[unit..], true);
+    }
+    any.then_some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        for (text, millis) in
+            [("2s", 2000), ("250ms", 250), ("1m30s", 90_000), ("1.5h", 5_400_000), ("0", 0), ("0s", 0)]
+        {
+            assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in ["", "2", "s", "2 s", "-2s", "2d", "1e3s", "1..5s", "99999999999999999999h", "2sm"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What is wrong with a configuration, and where.
+
+use std::fmt::{self, Display};
+
+use llmd_core::{Error, ErrorKind};
+use serde::de::{self, Expected, Unexpected};
+
+use super::nearest;
+
+pub(super) type Result<T, E = Fault> = std::result::Result<T, E>;
+
+/// What is wrong, and where. It gathers its place on the way up: each level adds the step that led down.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    kind: ErrorKind,
+    message: String,
+    at: Option<Mark>,
+    path: String,
+}
+
+/// A place in the text, counted from 1.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Mark {
+    pub(super) line: u64,
+    pub(super) column: u64,
+}
+
+impl Fault {
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Invalid, message: message.into(), at: None, path: String::new() }
+    }
+
+    /// llm-d has it and llmd has not.
+    pub(super) fn unsupported(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Unsupported, ..Self::invalid(message) }
+    }
+
+    /// The same, at this place, unless the place is known more exactly.
+    pub(super) fn at(self, mark: Mark) -> Self {
+        Self { at: self.at.or(Some(mark)), ..self }
+    }
+
+    /// The same, inside the field of this name.
+    pub(super) fn within(self, field: &str) -> Self {
+        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        Self { path: format!("{field}{dot}{}", self.path), ..self }
+    }
+
+    /// The same, inside the item at this place of a list.
+    pub(super) fn within_item(self, place: usize) -> Self {
+        self.within(&format!("[{place}]"))
+    }
+}
+
+/// `line 3, column 5: plugins[0].parameters.thresold: unknown field …`
+impl Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Mark { line, column }) = self.at {
+            write!(f, "line {line}, column {column}: ")?;
+        }
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.kind, fault.to_string())
+    }
+}
+
+impl de::Error for Fault {
+    fn custom<T: Display>(message: T) -> Self {
+        Self::invalid(message.to_string())
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid(format!("{unexpected} where {expected} was expected"))
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid(format!("{unexpected} where {expected} was expected"))
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self::invalid(nearest::unknown("field", field, expected))
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::invalid(nearest::unknown("value", variant, expected))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::invalid(format!("field {field} is missing"))
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::invalid(format!("field {field} is given twice"))
+    }
+}

@@ -1,0 +1,20 @@
+//! llm-d's `EndpointPickerConfig`: the YAML that says which plugins run, read strictly.
+//!
+//! What is written wrong is an error that names the line, the path, and what was expected there; what llm-d has and llmd
+//! has not is refused by name. Nothing is silently ignored. `docs/configuration.md` lists every field.
+
+mod build;
+mod catalogue;
+mod defaults;
+mod document;
+mod duration;
+mod fault;
+mod nearest;
+mod node;
+mod plugins;
+mod shell;
+mod typed;
+
+pub use build::SchedulerBuilder;
+pub use document::{EndpointPickerConfig, PluginConfig};
+pub use shell::{KvEvents, TokenBackend, TokenProducer};

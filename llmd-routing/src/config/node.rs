@@ -1,0 +1,216 @@
+//! A YAML document as a tree that remembers where each value stands.
+
+use std::fmt;
+
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::{Location, Spanned};
+
+use super::fault::{Fault, Mark, Result};
+use super::nearest;
+
+/// A value and where it stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Node {
+    pub(super) mark: Mark,
+    pub(super) value: Value,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) enum Value {
+    #[default]
+    Null,
+    Bool(bool),
+    Signed(i64),
+    Unsigned(u64),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) mark: Mark,
+    pub(super) name: String,
+}
+
+impl Node {
+    /// The tree of a text.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        serde_saphyr::from_str(text).map_err(|error| {
+            let error = error.without_snippet();
+            let message = error.to_string();
+            // The library puts the place after the message; ours stands before it.
+            let message = message.split(" at line ").next().unwrap_or_default();
+            let fault = Fault::invalid(format!("not YAML: {message}"));
+            match error.location() {
+                Some(location) => fault.at(mark(location)),
+                None => fault,
+            }
+        })
+    }
+
+    /// What kind of value it is, for messages.
+    pub(super) fn kind(&self) -> String {
+        match &self.value {
+            Value::Null => "nothing".to_owned(),
+            Value::Bool(value) => format!("`{value}`"),
+            Value::Signed(value) => format!("number `{value}`"),
+            Value::Unsigned(value) => format!("number `{value}`"),
+            Value::Float(value) => format!("number `{value}`"),
+            Value::Text(value) => format!("string {value:?}"),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a map".to_owned(),
+        }
+    }
+
+    /// The value of a field, when this is a map that has it.
+    pub(super) fn field(&self, name: &str) -> Option<&Self> {
+        let Value::Map(fields) = &self.value else { return None };
+        fields.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+    }
+}
+
+/// What is read by hand: sections that hold the parameters of others.
+impl Node {
+    /// The fields of a map whose fields are among `known`.
+    pub(super) fn section(&self, known: &[&str]) -> Result<&Self> {
+        let Value::Map(fields) = &self.value else {
+            return Err(Fault::invalid(format!("{} where a map was expected", self.kind())).at(self.mark));
+        };
+        match fields.iter().find(|(key, _)| !known.contains(&key.name.as_str())) {
+            Some((key, _)) => {
+                Err(Fault::invalid(nearest::unknown("field", &key.name, known)).within(&key.name).at(key.mark))
+            }
+            None => Ok(self),
+        }
+    }
+
+    /// What `read` makes of a field, when it is there.
+    pub(super) fn read<'a, T>(&'a self, name: &str, read: impl FnOnce(&'a Self) -> Result<T>) -> Result<Option<T>> {
+        let Some(node) = self.field(name) else { return Ok(None) };
+        read(node).map(Some).map_err(|fault| fault.at(node.mark).within(name))
+    }
+
+    /// What `read` makes of a field that must be there.
+    pub(super) fn require<'a, T>(&'a self, name: &str, read: impl FnOnce(&'a Self) -> Result<T>) -> Result<T> {
+        let missing = || Fault::invalid(format!("field {name} is missing")).at(self.mark);
+        self.read(name, read)?.ok_or_else(missing)
+    }
+
+    /// What `read` makes of each item of a list; nothing at all is an empty one.
+    pub(super) fn each<'a, T>(&'a self, mut read: impl FnMut(&'a Self) -> Result<T>) -> Result<Vec<T>> {
+        let items = self.items()?.iter().enumerate();
+        items.map(|(place, item)| read(item).map_err(|fault| fault.at(item.mark).within_item(place))).collect()
+    }
+
+    /// The items of a list; nothing at all is an empty one.
+    pub(super) fn items(&self) -> Result<&[Self]> {
+        match &self.value {
+            Value::List(items) => Ok(items),
+            Value::Null => Ok(&[]),
+            _ => Err(Fault::invalid(format!("{} where a list was expected", self.kind())).at(self.mark)),
+        }
+    }
+
+    /// The text that this is.
+    pub(super) fn text(&self) -> Result<&str> {
+        match &self.value {
+            Value::Text(text) => Ok(text),
+            _ => Err(Fault::invalid(format!("{} where a string was expected", self.kind())).at(self.mark)),
+        }
+    }
+
+    /// Refuses what stands at this path, if anything does: llm-d takes it, and llmd does not yet.
+    pub(super) fn refuse(&self, path: &[&str], instead: &str) -> Result<()> {
+        let found = path.iter().try_fold(self, |node, name| node.field(name));
+        let Some(node) = found else { return Ok(()) };
+        let fault = Fault::unsupported(format!("not supported: {instead}")).at(node.mark);
+        Err(path.iter().rev().fold(fault, |fault, name| fault.within(name)))
+    }
+}
+
+fn mark(location: Location) -> Mark {
+    Mark { line: location.line(), column: location.column() }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Value>::deserialize(deserializer)?;
+        Ok(Self { mark: mark(spanned.referenced), value: spanned.value })
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Signed(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Unsigned(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map: Vec<(Key, Node)> = Vec::new();
+        while let Some(key) = entries.next_key::<Spanned<String>>()? {
+            let key = Key { mark: mark(key.referenced), name: key.value };
+            if map.iter().any(|(known, _)| known.name == key.name) {
+                return Err(de::Error::custom(format!("key `{}` is given twice", key.name)));
+            }
+            map.push((key, entries.next_value()?));
+        }
+        Ok(Value::Map(map))
+    }
+}

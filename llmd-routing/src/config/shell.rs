@@ -1,0 +1,315 @@
+//! What the configuration says to those who feed the scheduler: how prompts become tokens, and where KV events come from.
+
+use std::time::Duration;
+
+use llmd_core::Medium;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::duration;
+use super::fault::{Fault, Result};
+use super::node::Node;
+use crate::producer::TierWeights;
+
+/// `token-producer`: how prompts become tokens.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TokenProducer {
+    /// The model whose tokens they are; `None` where the shell knows it.
+    pub model_name: Option<String>,
+    /// Who does it.
+    pub backend: TokenBackend,
+}
+
+/// Who turns prompts into tokens.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TokenBackend {
+    /// Nobody: four bytes of text are taken for a token. Good enough to compare prompts with each other; of no use against
+    /// what an engine says of its cache.
+    #[default]
+    Estimate,
+    /// A `tokenizer.json` on this machine; llmd's own.
+    Local {
+        /// The file, or the folder that it is in.
+        path: String,
+        /// The file of the chat template; without one, that which lies beside the tokenizer.
+        chat_template: Option<String>,
+    },
+    /// An engine that renders prompts.
+    Vllm {
+        /// Where it is.
+        url: String,
+        /// How long it may take.
+        timeout: Duration,
+        /// How long it may take when there are images.
+        mm_timeout: Duration,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct TokenParameters {
+    model_name: Option<String>,
+    estimate: Option<Estimate>,
+    local: Option<Local>,
+    vllm: Option<Vllm>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Estimate {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Local {
+    path: String,
+    chat_template: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Vllm {
+    url: String,
+    #[serde(deserialize_with = "duration::deserialize")]
+    timeout: Duration,
+    #[serde(deserialize_with = "duration::deserialize")]
+    mm_timeout: Duration,
+}
+
+impl Default for Vllm {
+    fn default() -> Self {
+        let url = "http://localhost:8000".to_owned();
+        Self { url, timeout: Duration::from_secs(5), mm_timeout: Duration::from_secs(30) }
+    }
+}
+
+impl TokenProducer {
+    pub(super) fn read(node: &Node) -> Result<Self> {
+        node.refuse(&["uds"], "a tokenizer behind a socket is deprecated in llm-d; use `local` or `vllm`")?;
+        node.refuse(&["estimate", "image"], "tokens of images are not estimated yet; leave it out")?;
+        node.refuse(&["estimate", "video"], "tokens of videos are not estimated yet; leave it out")?;
+        let TokenParameters { model_name, estimate, local, vllm } = node.parameters()?;
+        let backend = match (estimate, local, vllm) {
+            (_, None, None) => TokenBackend::Estimate,
+            (None, Some(Local { path, chat_template }), None) => TokenBackend::Local { path, chat_template },
+            (None, None, Some(Vllm { url, timeout, mm_timeout })) => TokenBackend::Vllm { url, timeout, mm_timeout },
+            _ => return Err(Fault::invalid("more than one of `estimate`, `local` and `vllm` is given").at(node.mark)),
+        };
+        Ok(Self { model_name, backend })
+    }
+}
+
+/// Where KV events come from and what becomes of them, as `precise-prefix-cache-producer` says.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct KvEvents {
+    /// What the topics of events begin with; default `kv@`.
+    pub topic_filter: String,
+    /// The port on which each engine publishes its events, that of its first data-parallel rank; default 5557.
+    pub socket_port: u16,
+    /// The port on which it replays them; default none.
+    pub replay_socket_port: Option<u16>,
+    /// Tokens per block of the index; default 16.
+    pub block_size: usize,
+    /// At most how many blocks the index holds; default 100,000,000.
+    pub max_blocks: usize,
+}
+
+/// The parameters of `precise-prefix-cache-producer`.
+#[derive(Clone, Debug)]
+pub(super) struct Precise {
+    pub(super) events: KvEvents,
+    pub(super) weights: TierWeights,
+    /// How long blocks are expected that a request brings with it; `None` when they are not.
+    pub(super) speculative_ttl: Option<Duration>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct PreciseParameters {
+    token_processor_config: TokenProcessor,
+    indexer_config: Indexer,
+    kv_events_config: Events,
+    speculative_indexing: bool,
+    #[serde(rename = "speculativeTTL", deserialize_with = "duration::deserialize")]
+    speculative_ttl: Duration,
+}
+
+impl Default for PreciseParameters {
+    fn default() -> Self {
+        Self {
+            token_processor_config: TokenProcessor::default(),
+            indexer_config: Indexer::default(),
+            kv_events_config: Events::default(),
+            speculative_indexing: false,
+            speculative_ttl: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Seed and algorithm name llm-d's blocks to llm-d alone; llmd's index names its own, and nothing else depends on it.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct TokenProcessor {
+    block_size_tokens: Option<usize>,
+    block_size: Option<usize>,
+    #[serde(rename = "hashSeed")]
+    _hash_seed: Option<String>,
+    #[serde(rename = "hashAlgorithm")]
+    _hash_algorithm: Option<HashAlgorithm>,
+}
+
+#[derive(Deserialize)]
+enum HashAlgorithm {
+    #[serde(rename = "")]
+    Default,
+    #[serde(rename = "cbor-fnv")]
+    CborFnv,
+    #[serde(rename = "xxh64")]
+    Xxh64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Indexer {
+    kv_block_index_config: BlockIndex,
+    kv_cache_backend_configs: Option<Vec<Backend>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct BlockIndex {
+    in_memory_config: InMemory,
+    /// Whoever holds the index always publishes its figures.
+    #[serde(rename = "enableMetrics")]
+    _enable_metrics: Option<bool>,
+    #[serde(rename = "metricsLoggingInterval")]
+    _metrics_logging_interval: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct InMemory {
+    size: usize,
+    /// llmd forgets no holder of a block, so there is no such limit.
+    #[serde(rename = "podCacheSize")]
+    _pod_cache_size: Option<u32>,
+}
+
+impl Default for InMemory {
+    fn default() -> Self {
+        Self { size: 100_000_000, _pod_cache_size: None }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Backend {
+    name: BackendName,
+    weight: f64,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum BackendName {
+    Gpu,
+    Cpu,
+    Storage,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct Events {
+    topic_filter: String,
+    /// Events are decoded where they arrive.
+    #[serde(rename = "concurrency")]
+    _concurrency: Option<u32>,
+    /// Both kinds are told apart by what they send.
+    #[serde(rename = "engineType")]
+    _engine_type: Option<EngineType>,
+    discover_pods: bool,
+    pod_discovery_config: PodDiscovery,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            topic_filter: "kv@".to_owned(),
+            _concurrency: None,
+            _engine_type: None,
+            discover_pods: true,
+            pod_discovery_config: PodDiscovery::default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum EngineType {
+    Vllm,
+    Sglang,
+}
+
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct PodDiscovery {
+    /// Every endpoint of the pool is listened to.
+    #[serde(rename = "podLabelSelector")]
+    _pod_label_selector: Option<String>,
+    socket_port: u16,
+    replay_socket_port: u16,
+}
+
+impl Default for PodDiscovery {
+    fn default() -> Self {
+        Self { _pod_label_selector: None, socket_port: 5557, replay_socket_port: 0 }
+    }
+}
+
+impl Precise {
+    pub(super) fn read(node: &Node) -> Result<Self> {
+        let indexer = ["indexerConfig", "kvBlockIndexConfig"];
+        let memory = "the index is in memory; use `inMemoryConfig`";
+        node.refuse(&[&indexer[..], &["costAwareMemoryConfig"]].concat(), memory)?;
+        node.refuse(&[&indexer[..], &["redisConfig"]].concat(), memory)?;
+        let bind =
+            "engines that connect to the router are not there yet; let it connect to them, by `podDiscoveryConfig`";
+        node.refuse(&["kvEventsConfig", "zmqEndpoint"], bind)?;
+        let parameters: PreciseParameters = node.parameters()?;
+        let events = parameters.kv_events_config;
+        if !events.discover_pods {
+            return Err(Fault::unsupported("events need endpoints that are discovered; leave `discoverPods` out")
+                .within("discoverPods")
+                .within("kvEventsConfig")
+                .at(node.mark));
+        }
+        let processor = parameters.token_processor_config;
+        let block_size = processor.block_size_tokens.or(processor.block_size).unwrap_or(16);
+        if block_size == 0 {
+            return Err(Fault::invalid("a block of 0 tokens where at least 1 was expected")
+                .within("blockSizeTokens")
+                .within("tokenProcessorConfig")
+                .at(node.mark));
+        }
+        let backends = parameters.indexer_config.kv_cache_backend_configs.unwrap_or_default();
+        let weights = backends.iter().fold(TierWeights::default(), |weights, backend| {
+            let medium = match backend.name {
+                BackendName::Gpu => Medium::Gpu,
+                BackendName::Cpu => Medium::Cpu,
+                BackendName::Storage => Medium::Storage,
+            };
+            weights.with(medium, backend.weight)
+        });
+        let pods = events.pod_discovery_config;
+        let events = KvEvents {
+            topic_filter: events.topic_filter,
+            socket_port: pods.socket_port,
+            replay_socket_port: Some(pods.replay_socket_port).filter(|&port| port > 0),
+            block_size,
+            max_blocks: parameters.indexer_config.kv_block_index_config.in_memory_config.size,
+        };
+        let speculative_ttl = parameters.speculative_indexing.then_some(parameters.speculative_ttl);
+        Ok(Self { events, weights, speculative_ttl })
+    }
+}

@@ -1,0 +1,42 @@
+//! `session-affinity-filter`: a session goes where it went before, and nowhere else while that is there.
+
+use std::sync::Arc;
+
+use crate::Request;
+use crate::plugin::{Candidates, Context, Filter, Hooks, Plugin};
+use crate::session::Affinity;
+
+/// Keeps only the endpoint that the request's session belongs to; everybody when it belongs to none of them.
+///
+/// Semantics: llm-d's `session-affinity-filter`, which is experimental there, and [`Affinity`]'s own strategy.
+#[derive(Clone, Debug)]
+pub struct SessionAffinityFilter(Arc<Affinity>);
+
+impl SessionAffinityFilter {
+    /// A filter by this affinity.
+    pub fn new(affinity: Affinity) -> Self {
+        Self(Arc::new(affinity))
+    }
+}
+
+impl Plugin for SessionAffinityFilter {
+    fn follow(&self, request: &Request) -> Option<Box<dyn Hooks>> {
+        Affinity::follow(&self.0, request)
+    }
+
+    fn dropped(&self) -> u64 {
+        self.0.dropped()
+    }
+
+    fn settings(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl Filter for SessionAffinityFilter {
+    fn filter(&self, cx: &mut Context<'_>, candidates: &mut Candidates<'_>) {
+        if let Some(home) = self.0.home(cx.request, cx.now, candidates) {
+            candidates.retain(|candidate| candidate.place == home);
+        }
+    }
+}

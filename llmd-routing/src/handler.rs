@@ -1,0 +1,21 @@
+//! `single-profile-handler`: there is one profile, and it runs.
+
+use crate::Request;
+use crate::plugin::{Plugin, ProfileHandler, Ran};
+
+/// Runs the first profile, and no other.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct SingleProfileHandler;
+
+impl Plugin for SingleProfileHandler {}
+
+impl ProfileHandler for SingleProfileHandler {
+    fn next(&self, _: &Request, _: &[String], ran: &[Ran]) -> Option<usize> {
+        ran.is_empty().then_some(0)
+    }
+
+    fn primary(&self, _: &[Ran]) -> usize {
+        0
+    }
+}

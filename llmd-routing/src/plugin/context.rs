@@ -1,0 +1,46 @@
+//! What a plugin sees of one decision.
+
+use std::fmt;
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::{Attributes, Candidate, PrefixMatch};
+use crate::Request;
+
+/// What a plugin sees of one decision besides its candidates.
+#[non_exhaustive]
+pub struct Context<'a> {
+    /// The request.
+    pub request: &'a Request,
+    /// What the producers made for it.
+    pub attributes: &'a Attributes,
+    /// The time.
+    pub now: Duration,
+    /// Where chance comes from.
+    pub rng: &'a mut dyn Rng,
+}
+
+impl<'a> Context<'a> {
+    /// The view of one decision.
+    pub fn new(request: &'a Request, attributes: &'a Attributes, now: Duration, rng: &'a mut dyn Rng) -> Self {
+        Self { request, attributes, now, rng }
+    }
+
+    /// What the producer of this name found for each endpoint, by place in the pool; `None` when it did not run, as when the
+    /// request has no tokens.
+    pub fn prefix_matches(&self, producer: &str) -> Option<&'a [PrefixMatch]> {
+        self.attributes.prefix_matches(producer)
+    }
+
+    /// How many tokens of the prompt `candidate` would have to compute, as far as is known.
+    pub fn uncached_tokens(&self, candidate: &Candidate<'_>) -> u64 {
+        self.attributes.uncached_tokens(candidate.place)
+    }
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("request", &self.request.id).field("now", &self.now).finish_non_exhaustive()
+    }
+}

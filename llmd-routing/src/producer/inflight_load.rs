@@ -1,0 +1,114 @@
+//! `inflight-load-producer`: how many requests and tokens each endpoint has to work on, counted when they are sent.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::plugin::Attributes;
+use crate::{Endpoint, InFlightGuard};
+
+/// How requests in flight are counted.
+///
+/// A request counts as one from the moment its endpoint is chosen until it ends. The tokens of its prompt that the endpoint
+/// has to compute, `prompt − hit`, count until the first token comes back; with an [`OutputEstimate`], they and the tokens
+/// that it is expected to make count until it ends.
+///
+/// llm-d counts `(total − match) · block + rest`, where `match` is weighted by tier; here `hit` is what the engine takes
+/// from its cache, whole blocks and never the last token.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct InFlightLoad {
+    /// The producer that knows how much of a prompt is cached; without one, that which a scorer reads.
+    pub prefix_producer: Option<String>,
+    /// Whether tokens that are yet to be made count too, and how many those are.
+    pub output: Option<OutputEstimate>,
+}
+
+/// How many tokens a request is expected to make: `round(prompt · ratio)`, at most `max` and at most what the client asks
+/// for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "the formula has these two parameters")]
+pub struct OutputEstimate {
+    /// Tokens made per token of the prompt.
+    pub ratio: f64,
+    /// At most this many.
+    pub max: Option<u64>,
+}
+
+/// The parameters of `inflight-load-producer`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Parameters {
+    add_estimated_output_tokens: bool,
+    output_ratio: f64,
+    max_estimated_output_tokens: Option<u64>,
+    prefix_match_info_producer_name: Option<String>,
+    /// There is nobody to exchange counts with, neither here nor in llm-d's own tree.
+    #[serde(rename = "syncCrossReplicaState")]
+    _sync_cross_replica_state: bool,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            add_estimated_output_tokens: false,
+            output_ratio: 1.5,
+            max_estimated_output_tokens: None,
+            prefix_match_info_producer_name: None,
+            _sync_cross_replica_state: true,
+        }
+    }
+}
+
+impl From<Parameters> for InFlightLoad {
+    fn from(parameters: Parameters) -> Self {
+        let estimate = OutputEstimate { ratio: parameters.output_ratio, max: parameters.max_estimated_output_tokens };
+        Self {
+            prefix_producer: parameters.prefix_match_info_producer_name,
+            output: parameters.add_estimated_output_tokens.then_some(estimate),
+        }
+    }
+}
+
+impl InFlightLoad {
+    pub(crate) fn prefix_producer(&self) -> Option<&String> {
+        self.prefix_producer.as_ref()
+    }
+
+    /// Counts a request in at `endpoint`, which stands at `place` in the pool.
+    pub(crate) fn reserve(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        attributes: &Attributes,
+        place: usize,
+        max_output_tokens: Option<u32>,
+    ) -> Reservation {
+        let prompt = attributes.prompt_tokens();
+        let output = self.output.map_or(0, |estimate| estimate.tokens(prompt, max_output_tokens));
+        let guard = endpoint.in_flight().admit(attributes.uncached_tokens(place) + output);
+        Reservation { guard, until_end: self.output.is_some() }
+    }
+}
+
+impl OutputEstimate {
+    fn tokens(self, prompt: u64, asked: Option<u32>) -> u64 {
+        let expected = (prompt as f64 * self.ratio).round() as u64;
+        expected.min(self.max.unwrap_or(u64::MAX)).min(asked.map_or(u64::MAX, u64::from))
+    }
+}
+
+/// A request that is counted until this drops, and tokens that are counted until the first one comes back.
+#[derive(Debug)]
+pub struct Reservation {
+    guard: InFlightGuard,
+    until_end: bool,
+}
+
+impl Reservation {
+    /// The first token came back.
+    pub fn first_token(&mut self) {
+        if !self.until_end {
+            self.guard.release_tokens();
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Which endpoint: producers, then profiles under one small lock, then a decision that holds its place.
+
+mod decision;
+mod describe;
+mod explain;
+mod parts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use llmd_core::{Error, ErrorKind, Result};
+use parking_lot::Mutex;
+use rand::Rng;
+
+pub use decision::Decision;
+pub use describe::Description;
+pub use explain::{EndpointExplanation, Explanation, Fate, ProfileExplanation, Turn};
+
+use crate::plugin::{Context, Producer, ProfileHandler};
+use crate::producer::InFlightLoad;
+use crate::profile::Profile;
+use crate::{Needs, Pool, Request};
+use parts::Parts;
+
+/// Chooses endpoints for the requests of one pool.
+///
+/// A decision is made in three steps: producers find out what the plugins read; profiles filter, score and pick; the
+/// chosen endpoint's counters move. The last two happen under one lock, so that of two requests that arrive at once the
+/// second sees the first: a burst spreads. Plugins must not call back into their scheduler.
+#[derive(Debug)]
+pub struct Scheduler {
+    parts: Arc<Parts>,
+    turn: Mutex<()>,
+}
+
+impl Scheduler {
+    /// A scheduler of these profiles, run as `handler` says, with what `producers` make. Requests and uncached tokens in
+    /// flight are counted as `in_flight` says.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when there is no profile, when two have one name, or when a plugin reads from a producer that
+    /// is not there.
+    pub fn new(
+        profiles: Vec<Profile>,
+        handler: (String, Arc<dyn ProfileHandler>),
+        producers: Vec<(String, Arc<dyn Producer>)>,
+        in_flight: InFlightLoad,
+    ) -> Result<Self> {
+        let parts = Parts::new(profiles, handler, producers, in_flight)?;
+        Ok(Self { parts: Arc::new(parts), turn: Mutex::new(()) })
+    }
+
+    /// The same, telling that these were added to what its configuration says.
+    #[must_use]
+    pub(crate) fn with_added(mut self, added: Vec<String>) -> Self {
+        Arc::get_mut(&mut self.parts).expect("no decision was made yet").added = added;
+        self
+    }
+
+    /// What it must be given.
+    pub fn needs(&self) -> Needs {
+        self.parts.needs
+    }
+
+    /// What it is made of, what was added by default included.
+    pub fn describe(&self) -> Description {
+        Description::of(&self.parts)
+    }
+
+    /// How many things each plugin has dropped so far because a limit of its own was reached, by the plugin's name.
+    pub fn dropped(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.parts.plugins.iter().map(|(name, plugin)| (name.as_str(), plugin.dropped()))
+    }
+
+    /// Chooses an endpoint of `pool`, and reserves a place there.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] when the pool is empty; [`ErrorKind::Exhausted`] when a filter, which is named, left
+    /// nobody; [`ErrorKind::Internal`] when a plugin breaks its contract.
+    pub fn decide(&self, request: &Request, pool: &Pool, now: Duration, rng: &mut impl Rng) -> Result<Decision> {
+        if pool.is_empty() {
+            return Err(Error::new(ErrorKind::Unavailable, format!("no endpoint serves model {}", request.model)));
+        }
+        let parts = &self.parts;
+        let (attributes, mut hooks) = parts.produce(request, pool, now);
+        let metrics = parts.metrics(pool);
+        let mut cx = Context::new(request, &attributes, now, rng);
+
+        let turn = self.turn.lock();
+        let (mut runs, primary) = parts.run(&mut cx, pool, &metrics)?;
+        let reservations = parts.reserve(request, pool, &attributes, &runs);
+        drop(turn);
+
+        runs.iter_mut().for_each(|run| run.complete(rng));
+        hooks.extend(parts.plugins.iter().filter_map(|(_, plugin)| plugin.follow(request)));
+        let mut decision = Decision {
+            parts: Arc::clone(parts),
+            pool: pool.clone(),
+            attributes,
+            runs,
+            primary,
+            tried: 0,
+            reservations,
+            hooks,
+            max_output_tokens: request.max_output_tokens,
+            over: false,
+        };
+        decision.tell_picked(now);
+        Ok(decision)
+    }
+}

@@ -1,0 +1,160 @@
+//! What a scheduler is made of, and the steps of a decision.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use llmd_core::{Error, ErrorKind, Result};
+use smallvec::SmallVec;
+
+use crate::plugin::{Attributes, Candidates, Context, Data, Hooks, Plugin, Producer, ProfileHandler, Ran};
+use crate::producer::{InFlightLoad, Reservation};
+use crate::profile::{Profile, Run};
+use crate::{EngineMetrics, Needs, Pool, Request};
+
+/// What a scheduler is made of. Its decisions keep it, to explain themselves.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) profiles: Vec<Profile>,
+    pub(super) names: Vec<String>,
+    pub(super) handler: (String, Arc<dyn ProfileHandler>),
+    pub(super) producers: Vec<(String, Arc<dyn Producer>)>,
+    pub(super) in_flight: InFlightLoad,
+    /// Each plugin once, whatever the number of profiles that it stands in.
+    pub(super) plugins: Vec<(String, Arc<dyn Plugin>)>,
+    /// The producer that says how many tokens of a prompt an endpoint need not compute.
+    pub(super) prefix: Option<Arc<str>>,
+    pub(super) needs: Needs,
+    pub(super) added: Vec<String>,
+}
+
+pub(super) type Metrics = SmallVec<[Option<Arc<EngineMetrics>>; 16]>;
+pub(super) type Runs = SmallVec<[Run; 1]>;
+pub(super) type Followers = SmallVec<[Box<dyn Hooks>; 2]>;
+
+impl Parts {
+    pub(super) fn new(
+        profiles: Vec<Profile>,
+        handler: (String, Arc<dyn ProfileHandler>),
+        producers: Vec<(String, Arc<dyn Producer>)>,
+        in_flight: InFlightLoad,
+    ) -> Result<Self> {
+        if profiles.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "a scheduler has at least one profile"));
+        }
+        let names: Vec<_> = profiles.iter().map(|profile| profile.name().to_owned()).collect();
+        if let Some(twice) = first_twice(&names) {
+            return Err(Error::new(ErrorKind::Invalid, format!("two profiles are called {twice}")));
+        }
+        let plugins = each_once(&profiles, &handler, &producers);
+        let reads: Vec<_> = plugins
+            .iter()
+            .flat_map(|(name, plugin)| plugin.reads().into_iter().map(move |data| (name, data)))
+            .collect();
+        let mut needs = Needs::default();
+        let mut prefix = in_flight.prefix_producer().map(|producer| ("the load in flight", producer));
+        for (name, data) in &reads {
+            needs.add(data);
+            if let Data::PrefixMatch(producer) = data {
+                find(&producers, name, producer)?;
+                prefix = prefix.or(Some((name, producer)));
+            }
+        }
+        let prefix = prefix.map(|(reader, producer)| find(&producers, reader, producer)).transpose()?;
+        Ok(Self { profiles, names, handler, producers, in_flight, plugins, prefix, needs, added: Vec::new() })
+    }
+
+    /// Asks every producer, and says what they want to be told later.
+    pub(super) fn produce(&self, request: &Request, pool: &Pool, now: Duration) -> (Attributes, Followers) {
+        let mut attributes = Attributes::new(request.prompt_tokens(), self.prefix.clone());
+        let producers = self.producers.iter();
+        let hooks =
+            producers.filter_map(|(_, producer)| producer.produce(request, pool, now, &mut attributes)).collect();
+        (attributes, hooks)
+    }
+
+    /// What each endpoint last said about itself, when somebody reads it.
+    pub(super) fn metrics(&self, pool: &Pool) -> Metrics {
+        if self.needs.metrics { pool.iter().map(|endpoint| endpoint.metrics()).collect() } else { Metrics::new() }
+    }
+
+    /// Runs profiles until the handler has enough, and says which of the runs decides.
+    pub(super) fn run(
+        &self,
+        cx: &mut Context<'_>,
+        pool: &Pool,
+        metrics: &[Option<Arc<EngineMetrics>>],
+    ) -> Result<(Runs, usize)> {
+        let mut runs = Runs::new();
+        let mut ran = SmallVec::<[Ran; 1]>::new();
+        let (handler_name, handler) = &self.handler;
+        while let Some(place) = handler.next(cx.request, &self.names, &ran) {
+            let Some(profile) = self.profiles.get(place).filter(|_| ran.iter().all(|ran| ran.profile != place)) else {
+                let message =
+                    format!("profile handler {handler_name} asks for profile {place}, which ran or is not there");
+                return Err(Error::new(ErrorKind::Internal, message));
+            };
+            let run = profile.run(cx, place, Candidates::new(pool, metrics))?;
+            ran.push(Ran::new(place, run.first().map(|place| Arc::clone(&pool[place]))));
+            runs.push(run);
+        }
+        if runs.is_empty() {
+            return Err(Error::new(ErrorKind::Internal, format!("profile handler {handler_name} runs no profile")));
+        }
+        let primary = handler.primary(&ran).min(runs.len() - 1);
+        if runs[primary].first().is_none() {
+            return Err(self.drained(&runs[primary], pool.len()));
+        }
+        Ok((runs, primary))
+    }
+
+    /// Counts the request in wherever a profile sends it.
+    pub(super) fn reserve(
+        &self,
+        request: &Request,
+        pool: &Pool,
+        attributes: &Attributes,
+        runs: &[Run],
+    ) -> SmallVec<[Option<Reservation>; 1]> {
+        let reserve = |place| self.in_flight.reserve(&pool[place], attributes, place, request.max_output_tokens);
+        runs.iter().map(|run| run.first().map(reserve)).collect()
+    }
+
+    fn drained(&self, run: &Run, endpoints: usize) -> Error {
+        let profile = &self.profiles[run.profile];
+        let last = run.dropped.last().map_or(0, |dropped| usize::from(dropped.filter));
+        let filter = profile.filters().nth(last).unwrap_or("no filter");
+        let message = format!("filter {filter} of profile {} leaves none of {endpoints} endpoints", profile.name());
+        Error::new(ErrorKind::Exhausted, message)
+    }
+}
+
+fn first_twice(names: &[String]) -> Option<&String> {
+    names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)).map(|(_, name)| name)
+}
+
+/// The producer of this name, which `reader` reads from.
+fn find(producers: &[(String, Arc<dyn Producer>)], reader: &str, name: &str) -> Result<Arc<str>> {
+    if producers.iter().any(|(known, _)| known == name) {
+        return Ok(name.into());
+    }
+    let known: Vec<_> = producers.iter().map(|(known, _)| known.as_str()).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    let message = format!("{reader} reads prefix matches of producer {name}, which is not there; producers: {known}");
+    Err(Error::new(ErrorKind::Invalid, message))
+}
+
+fn each_once(
+    profiles: &[Profile],
+    handler: &(String, Arc<dyn ProfileHandler>),
+    producers: &[(String, Arc<dyn Producer>)],
+) -> Vec<(String, Arc<dyn Plugin>)> {
+    let producers = producers.iter().map(|(name, producer)| (name.as_str(), Arc::clone(producer) as Arc<dyn Plugin>));
+    let handler = (handler.0.as_str(), Arc::clone(&handler.1) as Arc<dyn Plugin>);
+    let mut all: Vec<(String, Arc<dyn Plugin>)> = Vec::new();
+    for (name, plugin) in producers.chain([handler]).chain(profiles.iter().flat_map(Profile::plugins)) {
+        if !all.iter().any(|(_, known)| std::ptr::addr_eq(Arc::as_ptr(known), Arc::as_ptr(&plugin))) {
+            all.push((name.to_owned(), plugin));
+        }
+    }
+    all
+}

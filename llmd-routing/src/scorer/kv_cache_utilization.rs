@@ -1,0 +1,26 @@
+//! `kv-cache-utilization-scorer`: the emptier the KV cache, the better.
+
+use crate::plugin::{Candidates, Context, Data, Plugin, Scorer, UNKNOWN};
+
+/// `1 − usage`, where `usage` is the part of its KV cache that running requests hold. An endpoint that does not say scores
+/// 0.5: neither empty nor full.
+///
+/// Formula: llm-d's `kv-cache-utilization-scorer`, which takes a missing metric for 0.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct KvCacheUtilizationScorer;
+
+impl Plugin for KvCacheUtilizationScorer {
+    fn reads(&self) -> Vec<Data> {
+        vec![Data::Metrics]
+    }
+}
+
+impl Scorer for KvCacheUtilizationScorer {
+    fn score(&self, _: &Context<'_>, candidates: &Candidates<'_>, out: &mut [f64]) {
+        for (score, candidate) in out.iter_mut().zip(candidates.iter()) {
+            let usage = candidate.metrics.and_then(|metrics| metrics.kv_cache_usage);
+            *score = usage.map_or(UNKNOWN, |usage| 1.0 - usage);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Scorers: how good each candidate is, from 0 to 1.
+
+mod active_request;
+mod kv_cache_utilization;
+mod prefix_cache;
+mod queue;
+mod running_requests;
+mod session_affinity;
+mod token_load;
+
+pub use active_request::ActiveRequestScorer;
+pub(crate) use active_request::Parameters as ActiveRequestParameters;
+pub use kv_cache_utilization::KvCacheUtilizationScorer;
+pub(crate) use prefix_cache::Parameters as PrefixCacheParameters;
+pub use prefix_cache::PrefixCacheScorer;
+pub use queue::QueueScorer;
+pub use running_requests::RunningRequestsScorer;
+pub use session_affinity::SessionAffinityScorer;
+pub(crate) use token_load::Parameters as TokenLoadParameters;
+pub use token_load::TokenLoadScorer;
+
+use crate::plugin::{Candidate, Candidates, UNKNOWN};
+
+/// `(max − n) / (max − min)` over the candidates that say `n`, 1 when all say the same; those that do not say are
+/// [`UNKNOWN`].
+fn fewer_is_better(candidates: &Candidates<'_>, out: &mut [f64], count: impl Fn(Candidate<'_>) -> Option<u64>) {
+    let counts = || candidates.iter().map(&count);
+    let (min, max) = counts().flatten().fold((u64::MAX, 0), |(min, max), n| (min.min(n), max.max(n)));
+    for (score, n) in out.iter_mut().zip(counts()) {
+        *score = match n {
+            None => UNKNOWN,
+            Some(_) if max == min => 1.0,
+            Some(n) => (max - n) as f64 / (max - min) as f64,
+        };
+    }
+}

@@ -1,0 +1,178 @@
+//! Who may name whom, and what a part that thinks may not name: the plan, and that the sources keep to it.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use llmd_tests::checkout;
+use llmd_tests::floors::{Plan, Thinks, dependencies, outside, two_paths, upward};
+use llmd_tests::source::{Krate, words};
+use serde_json::Value;
+
+/// Every crate, lowest floor first. A module stands below those that name it.
+const PLANS: [Plan; 9] = [
+    Plan {
+        package: "llmd-core",
+        sources: "llmd-core/src",
+        knows: &[],
+        floors: &[
+            &["block", "error", "medium", "protocol", "state", "worker"],
+            &["event"],
+            &["hash"],
+            &["index"],
+            &["testing"],
+        ],
+        thinks: Thinks::Everywhere,
+    },
+    Plan {
+        package: "llmd-routing",
+        sources: "llmd-routing/src",
+        knows: &["llmd-core"],
+        floors: &[&["endpoint", "needs", "request"]],
+        thinks: Thinks::Everywhere,
+    },
+    Plan {
+        package: "llmd-gateway",
+        sources: "llmd-routing/gateway/src",
+        knows: &["llmd-core", "llmd-routing"],
+        floors: &[&["clock"], &["events"]],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
+        package: "llmd-fleet",
+        sources: "benches/fleet/src",
+        knows: &["llmd-core", "llmd-gateway"],
+        floors: &[&["constants", "splitmix"], &["vocabulary"], &["model", "prompt", "process"], &["wire"], &["serve"]],
+        thinks: Thinks::In(&["constants", "model", "splitmix", "wire"]),
+    },
+    Plan {
+        package: "llmd-demo",
+        sources: "benches/demo/src",
+        knows: &["llmd-core", "llmd-fleet"],
+        floors: &[],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
+        package: "llmd-benches",
+        sources: "benches/src",
+        knows: &["llmd-core", "llmd-routing"],
+        floors: &[],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
+        package: "llmd-examples",
+        sources: "examples/src",
+        knows: &["llmd-core", "llmd-routing"],
+        floors: &[],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
+        package: "llmd-tests",
+        sources: "tests/src",
+        knows: &["llmd-core", "llmd-fleet", "llmd-gateway", "llmd-routing"],
+        floors: &[],
+        thinks: Thinks::In(&[]),
+    },
+    Plan { package: "xtask", sources: "xtask/src", knows: &[], floors: &[], thinks: Thinks::In(&[]) },
+];
+
+/// Libraries that others embed: what is public in them is somebody's interface.
+const EMBEDDED: [&str; 3] = ["llmd-core", "llmd-routing", "llmd-gateway"];
+
+/// The only files in which `unsafe` may stand. The design names `index::span` and `hash::simd` of llmd-core; a file is
+/// entered here when it is there.
+const UNSAFE: [&str; 0] = [];
+
+fn ours() -> Vec<&'static str> {
+    PLANS.iter().map(|plan| plan.package).collect()
+}
+
+fn crates() -> impl Iterator<Item = (&'static Plan, Krate)> {
+    PLANS.iter().map(|plan| {
+        let krate = Krate::read(plan.sources);
+        assert!(!krate.modules.is_empty(), "{} has no sources in {}", plan.package, plan.sources);
+        (plan, krate)
+    })
+}
+
+/// Every package of the workspace, with the names of what it depends on.
+fn packages() -> BTreeMap<String, Vec<String>> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut metadata = Command::new(cargo);
+    metadata.current_dir(checkout::root()).args(["metadata", "--no-deps", "--offline", "--format-version", "1"]);
+    let output = metadata.output().expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+    let packages = metadata["packages"].as_array().expect("cargo lists packages");
+    let name = |value: &Value| value["name"].as_str().expect("everything has a name").to_owned();
+    let depends_on = |package: &Value| package["dependencies"].as_array().into_iter().flatten().map(name).collect();
+    packages.iter().map(|package| (name(package), depends_on(package))).collect()
+}
+
+fn nothing(breaches: &[String]) {
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+#[test]
+fn a_lower_module_never_names_an_upper_one() {
+    let mut leading_in = 0;
+    let breaches = crates().flat_map(|(plan, krate)| {
+        let names = krate.modules.iter().flat_map(|module| &module.names);
+        leading_in += names.filter(|name| krate.top_module_of(name).is_some()).count();
+        upward(plan, &krate)
+    });
+
+    nothing(&breaches.collect::<Vec<_>>());
+    assert!(leading_in > 100, "only {leading_in} names lead to a module of their own crate");
+}
+
+#[test]
+fn parts_that_think_name_no_clock_no_thread_and_no_socket() {
+    let mut names = 0;
+    let breaches = crates().flat_map(|(plan, krate)| {
+        names += krate.modules.iter().map(|module| module.names.len()).sum::<usize>();
+        outside(plan, &krate)
+    });
+
+    nothing(&breaches.collect::<Vec<_>>());
+    assert!(names > 10_000, "only {names} names were read");
+}
+
+#[test]
+fn a_crate_depends_only_on_what_stands_below_it() {
+    let (ours, packages) = (ours(), packages());
+    let breaches = PLANS.iter().flat_map(|plan| {
+        let depends_on = packages.get(plan.package).unwrap_or_else(|| panic!("there is no package {}", plan.package));
+        dependencies(plan, &ours, depends_on.iter().map(String::as_str))
+    });
+
+    nothing(&breaches.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_crate_has_a_plan() {
+    let mut ours = ours();
+    ours.sort_unstable();
+
+    assert_eq!(packages().keys().collect::<Vec<_>>(), ours);
+}
+
+#[test]
+fn a_public_name_has_one_path() {
+    let ours = ours();
+    let embedded = crates().filter(|(plan, _)| EMBEDDED.contains(&plan.package));
+
+    nothing(&embedded.flat_map(|(_, krate)| two_paths(&ours, &krate)).collect::<Vec<_>>());
+}
+
+#[test]
+fn unsafe_stands_only_where_the_design_names_it() {
+    let is_unsafe =
+        |file: &Path| words(&checkout::text(file).unwrap_or_default()).iter().any(|word| word.text == "unsafe");
+    let files = checkout::files("").into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs"));
+    let files: Vec<_> = files.collect();
+    assert!(files.len() > 60, "only {} files were read", files.len());
+
+    let found: Vec<_> = files.iter().filter(|file| is_unsafe(file)).map(|file| file.display().to_string()).collect();
+    assert_eq!(found, UNSAFE, "left: where it stands; right: where it may");
+}

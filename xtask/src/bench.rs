@@ -1,0 +1,130 @@
+//! `cargo xtask bench`: micro-benchmarks, each beside a physical limit or a peer measured in the same run.
+
+mod estimates;
+mod table;
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde_json::{Map, Value, json};
+
+use crate::failure::{Failure, OrFail as _, Result};
+use crate::machine;
+use crate::run::{cargo, run as run_command};
+use crate::stopwatch::time_of_day;
+use crate::workspace::Workspace;
+
+/// Micro-benchmarks, each beside a physical limit or a peer.
+///
+/// The limits and peers are measured in the same run. About a minute and a half for all once built, a quarter of that
+/// with `--quick`; the machine should be idle.
+#[derive(Debug, clap::Args)]
+#[command(after_help = FIGURES)]
+pub(crate) struct Args {
+    /// Only the benches of this part
+    part: Option<Part>,
+    /// Fewer samples: to see that it runs, not to compare
+    #[arg(long)]
+    quick: bool,
+    /// Write the figures to this file
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Part {
+    /// Hashing, events, index
+    Core,
+    /// The scheduler
+    Routing,
+}
+
+impl Part {
+    const ALL: [Self; 2] = [Self::Core, Self::Routing];
+
+    const fn benches(self) -> &'static [&'static str] {
+        match self {
+            Self::Core => &["hash", "events", "index"],
+            Self::Routing => &["decide"],
+        }
+    }
+}
+
+const FIGURES: &str = "\
+Figures in --json, for each bench (a row is a limit or a peer that stands beside llmd):
+  <bench>.<case>.llmd_ns          what llmd takes, mean, nanoseconds
+  <bench>.<case>.<row>_ns         what the limit or the peer takes
+  <bench>.<case>.ratio.<row>      llmd_ns / <row>_ns: below 1 is faster than the peer
+Benches and their cases:
+  hash.chain_131072               limit_read (the tokens read once), peer_xxh3 (XXH3 of each block, unkeyed, unchained)
+  events.batch_of_512             peer_rmp_serde (into typed structs), limit_read (reading the bytes once)
+  index.query_64x512              limit_hash_map (the same walk over a HashMap from block to a mask of workers)
+  decide.endpoints_8, decide.endpoints_64
+                                  limit_scan (the same choice by a loop over one array of floats)";
+
+pub(crate) fn run(args: &Args) -> Result {
+    let workspace = Workspace::load()?;
+    let parts = args.part.as_ref().map_or(Part::ALL.as_slice(), std::slice::from_ref);
+    let mut command = cargo(&workspace.root, ["bench", "--package", "llmd-benches"]);
+    for bench in parts.iter().flat_map(|part| part.benches()) {
+        command.args(["--bench", bench]);
+    }
+    if args.quick {
+        command.args(["--", "--quick"]);
+    }
+    let started = time_of_day();
+    run_command(&mut command)?;
+
+    let cases = estimates::read(&workspace.target.join("criterion"), started)?;
+    if cases.is_empty() {
+        return Err(Failure::new("the benches ran, but criterion left no estimates"));
+    }
+    let machine = machine::machine();
+    println!("\n{}\n\n{}", machine::line(&machine), table::Table(&cases));
+    if let Some(path) = &args.json {
+        let command = format!("cargo xtask bench{}", if args.quick { " --quick" } else { "" });
+        let report = json!({ "command": command, "machine": machine, "figures": figures(&cases) });
+        fs::write(path, format!("{report:#}\n")).or_fail(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn figures(cases: &[estimates::Case]) -> Map<String, Value> {
+    let mut figures = Map::new();
+    for case in cases {
+        for row in &case.rows {
+            figures.insert(format!("{}.{}_ns", case.name, row.who), json!(row.nanoseconds));
+        }
+        for (who, ratio) in case.ratios() {
+            figures.insert(format!("{}.ratio.{who}", case.name), json!(ratio));
+        }
+    }
+    figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::estimates::{Case, Row};
+    use super::*;
+
+    #[test]
+    fn every_row_becomes_a_figure_and_every_limit_a_ratio() {
+        let row = |who: &str, nanoseconds| Row { who: who.into(), nanoseconds, elements: None };
+        let rows = vec![row("llmd", 30.0), row("limit_read", 10.0)];
+
+        let figures = figures(&[Case { name: "hash.chain".into(), rows }]);
+
+        assert_eq!(
+            Value::Object(figures),
+            json!({ "hash.chain.llmd_ns": 30.0, "hash.chain.limit_read_ns": 10.0, "hash.chain.ratio.limit_read": 3.0 })
+        );
+    }
+
+    #[test]
+    fn the_help_names_every_bench() {
+        for bench in Part::ALL.iter().flat_map(|part| part.benches()) {
+            assert!(FIGURES.contains(&format!("{bench}.")), "{bench}");
+        }
+    }
+}

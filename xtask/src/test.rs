@@ -1,0 +1,89 @@
+//! `cargo xtask test`: everything that must pass.
+
+use std::env;
+use std::process::Command;
+
+use crate::failure::{Failure, Result};
+use crate::python;
+use crate::run::{cargo, run as run_command};
+use crate::stages::Stages;
+use crate::tools::NEXTEST;
+use crate::workspace::Workspace;
+
+/// Everything that must pass.
+///
+/// Rust unit, integration and documentation tests with all features, then a real client in Python against real
+/// processes. About five minutes on two cores from nothing, under two once built. The Python environment is made on
+/// first use, from a pinned list, in the user's cache folder. cargo-nextest is used where it is installed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Leave the Python tests out
+    #[arg(long)]
+    no_python: bool,
+    /// Run only the tests whose names contain one of these
+    filter: Vec<String>,
+}
+
+/// One selection for every cargo call here, so that nothing is compiled twice with other features.
+pub(crate) const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
+
+pub(crate) fn run(args: Args) -> Result {
+    let workspace = Workspace::load()?;
+    let mut stages = Stages::default();
+    let built = stages
+        .run("build", || run_command(cargo(&workspace.root, ["build"]).args(EVERYTHING).args(["--bins", "--tests"])));
+    if !built {
+        return stages.finish();
+    }
+    stages.run("rust tests", || run_command(&mut rust_tests(&workspace, &args.filter)));
+    stages.run("doc tests", || {
+        run_command(cargo(&workspace.root, ["test", "--doc"]).args(EVERYTHING).arg("--").args(&args.filter))
+    });
+    if args.no_python {
+        stages.skip("python tests", "--no-python");
+    } else if let Some(python) = prepared(&mut stages, &workspace) {
+        stages.run("python tests", || python_tests(&workspace, &python, &args.filter));
+    }
+    stages.finish()
+}
+
+/// Unit and integration tests, by nextest where it is installed.
+pub(crate) fn rust_tests(workspace: &Workspace, filter: &[String]) -> Command {
+    let mut command = cargo(&workspace.root, [""; 0]);
+    if NEXTEST.is_installed() {
+        command.args(["nextest", "run"]).args(EVERYTHING);
+        if env::var_os("CI").is_some() {
+            command.args(["--profile", "ci"]);
+        }
+        if !filter.is_empty() {
+            command.arg("--no-tests=warn").args(filter);
+        }
+    } else {
+        command.arg("test").args(EVERYTHING).args(["--no-fail-fast", "--lib", "--bins", "--tests", "--"]).args(filter);
+    }
+    command
+}
+
+fn prepared(stages: &mut Stages, workspace: &Workspace) -> Option<std::path::PathBuf> {
+    let mut python = None;
+    stages.run("python environment", || {
+        python = Some(python::environment(workspace)?);
+        Ok(())
+    });
+    python
+}
+
+fn python_tests(workspace: &Workspace, python: &std::path::Path, filter: &[String]) -> Result {
+    const NOTHING_SELECTED: i32 = 5;
+    let mut pytest = Command::new(python);
+    pytest.current_dir(&workspace.root).env("LLMD_BIN_DIR", workspace.target.join("debug"));
+    pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/python"]);
+    if filter.is_empty() {
+        return run_command(&mut pytest);
+    }
+    pytest.args(["-k", &filter.join(" or ")]);
+    match pytest.status().map_err(|error| crate::run::not_started(&pytest, &error))?.code() {
+        Some(0 | NOTHING_SELECTED) => Ok(()),
+        _ => Err(Failure::new("the Python tests failed")),
+    }
+}
