@@ -294,7 +294,8 @@ fn llm_ds_own_example_loads_unchanged() {
         prefix-cache-scorer: reads precise-prefix-cache-producer
         added: single-profile-handler, since there is one profile and no handler
         needs: tokens, metrics, KV events
-    "#]].assert_eq(&scheduler.describe().to_string());
+    "#]]
+    .assert_eq(&scheduler.describe().to_string());
 }
 
 #[test]
@@ -307,5 +308,6 @@ fn every_default_is_llm_ds() {
         added: profile default, of every filter, scorer and picker, since there is no profile
         added: single-profile-handler, since there is one profile and no handler
         needs: metrics
-    "#]].assert_eq(&scheduler.describe().to_string());
+    "#]]
+    .assert_eq(&scheduler.describe().to_string());
 }
