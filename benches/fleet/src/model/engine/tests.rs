@@ -35,8 +35,8 @@ fn drain(engine: &mut Engine) -> (Vec<Output>, Vec<Admission>) {
     while let Some(takes) = engine.begin_step(now) {
         now += takes;
         engine.end_step(now, &mut report);
-        outputs.extend(report.outputs.drain(..));
-        admitted.extend(report.admitted.drain(..));
+        outputs.append(&mut report.outputs);
+        admitted.append(&mut report.admitted);
     }
     (outputs, admitted)
 }
