@@ -15,6 +15,8 @@ mod request;
 mod scheduler;
 pub mod scorer;
 pub mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use config::{EndpointPickerConfig, SchedulerBuilder};
 pub use endpoint::{Endpoint, EngineMetrics, InFlight, InFlightGuard, Pool};

@@ -110,8 +110,9 @@ pub struct KvEvents {
     pub socket_port: u16,
     /// The port on which it replays them; default none.
     pub replay_socket_port: Option<u16>,
-    /// Tokens per block of the index; default 16.
-    pub block_size: usize,
+    /// Tokens per block of the index, when it is said; llm-d's default is 16, and engines' own blocks are what an index of
+    /// llmd's must have.
+    pub block_size: Option<usize>,
     /// At most how many blocks the index holds; default 100,000,000.
     pub max_blocks: usize,
 }
@@ -285,8 +286,8 @@ impl Precise {
                 .at(node.mark));
         }
         let processor = parameters.token_processor_config;
-        let block_size = processor.block_size_tokens.or(processor.block_size).unwrap_or(16);
-        if block_size == 0 {
+        let block_size = processor.block_size_tokens.or(processor.block_size);
+        if block_size == Some(0) {
             return Err(Fault::invalid("a block of 0 tokens where at least 1 was expected")
                 .within("blockSizeTokens")
                 .within("tokenProcessorConfig")
