@@ -52,16 +52,17 @@ impl Part {
 }
 
 const FIGURES: &str = "\
-Figures in --json, for each bench (a row is a limit or a peer that stands beside llmd):
+Figures in --json, for each bench (a row is a limit, a peer or a part that stands beside llmd):
   <bench>.<case>.llmd_ns          what llmd takes, mean, nanoseconds
-  <bench>.<case>.<row>_ns         what the limit or the peer takes
-  <bench>.<case>.ratio.<row>      llmd_ns / <row>_ns: below 1 is faster than the peer
+  <bench>.<case>.<row>_ns         what that takes
+  <bench>.<case>.ratio.<row>      llmd_ns / <row>_ns: below 1 is faster
 Benches and their cases:
   hash.chain_131072               limit_read (the tokens read once), peer_xxh3 (XXH3 of each block, unkeyed, unchained)
   events.batch_of_512             peer_rmp_serde (into typed structs), limit_read (reading the bytes once)
   index.query_64x512              limit_hash_map (the same walk over a HashMap from block to a mask of workers)
   decide.endpoints_8, decide.endpoints_64
-                                  limit_scan (the same choice by a loop over one array of floats)";
+                                  part_prefix (hashing the prompt and asking the index), limit_scan (the choice alone: the
+                                  best of an array of weighted sums)";
 
 pub(crate) fn run(args: &Args) -> Result {
     let workspace = Workspace::load()?;

@@ -1,0 +1,31 @@
+//! The keyed chain of a long prompt, beside reading its tokens once and beside XXH3 of each block by itself.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use llmd_benches::{BLOCK_SIZE, criterion, tokens};
+use llmd_core::hash::{BlockHasher, HashKey, Namespace};
+use xxhash_rust::xxh3::xxh3_64;
+
+const TOKENS: usize = 131_072;
+
+fn chain(criterion: &mut Criterion) {
+    let prompt = tokens(1, TOKENS);
+    let bytes: Vec<u8> = prompt.iter().flat_map(|token| token.to_le_bytes()).collect();
+    let hasher = BlockHasher::new(HashKey::from_bytes([7; 32]), BLOCK_SIZE);
+    let namespace = Namespace::default();
+
+    let mut group = criterion.benchmark_group("hash/chain_131072");
+    group.throughput(Throughput::Elements(TOKENS as u64));
+    group.bench_function("llmd", |bench| bench.iter(|| hasher.chain(black_box(&prompt), &namespace)));
+    group.bench_function("limit_read", |bench| {
+        bench.iter(|| black_box(&prompt).iter().fold(0_u32, |sum, token| sum.wrapping_add(*token)));
+    });
+    group.bench_function("peer_xxh3", |bench| {
+        bench.iter(|| black_box(&bytes).chunks_exact(4 * BLOCK_SIZE).map(xxh3_64).collect::<Vec<_>>());
+    });
+    group.finish();
+}
+
+criterion_group! { name = benches; config = criterion(); targets = chain }
+criterion_main!(benches);
