@@ -79,12 +79,12 @@ fn a_value_of_the_wrong_kind_is_named_with_what_was_expected() {
             "featureGates: [flowControl=maybe]\n",
         ],
         &expect![[r#"
-            line 5, column 38: plugins[0].parameters.queueThresholdTokens: string "many" where u64 was expected
-            line 5, column 38: plugins[0].parameters.queueThresholdTokens: integer `-1` where u64 was expected
-            line 5, column 15: plugins[0].parameters.matchLengthWeight: number `2` where one from 0 to 1 was expected
+            line 5, column 38: plugins[0].parameters.queueThresholdTokens: string "many" where a whole number that is not negative was expected
+            line 5, column 38: plugins[0].parameters.queueThresholdTokens: integer `-1` where a whole number that is not negative was expected
+            line 5, column 35: plugins[0].parameters.matchLengthWeight: number `2` where one from 0 to 1 was expected
             line 5, column 32: plugins[0].parameters.speculativeTTL: integer `2` where a string was expected
             line 5, column 32: plugins[0].parameters.speculativeTTL: `soon` where a duration like `2s`, `1m30s` or `250ms` was expected
-            line 5, column 15: plugins[0].parameters.tokenProcessorConfig.blockSizeTokens: a block of 0 tokens where at least 1 was expected
+            line 5, column 56: plugins[0].parameters.tokenProcessorConfig.blockSizeTokens: a block of 0 tokens where at least 1 was expected
             line 7, column 7: plugins[0].parameters.matchExpressions[0]: operator In of label gpu needs at least one of `values`
             line 6, column 24: plugins[0].parameters.matchLabels.gpu: integer `7` where a string was expected
             line 3, column 10: plugins: string "queue-scorer" where a list was expected
@@ -113,7 +113,7 @@ fn a_name_that_nobody_has_is_named_with_the_nearest() {
             line 4, column 9: plugins[0].type: unknown plugin type `queue-scorrer`, did you mean `queue-scorer`?
             line 4, column 9: plugins[0].type: unknown plugin type `something-else-entirely`
             line 8, column 16: schedulingProfiles[0].plugins[0].pluginRef: unknown plugin `queu`, did you mean `queue`? expected `queue`
-            prefix-cache-scorer reads prefix matches of producer precise, which is not there; producers: none
+            line 5, column 45: plugins[0].parameters.prefixMatchInfoProducerName: unknown producer of prefix matches `precise`, expected `approx-prefix-cache-producer`
             line 3, column 16: featureGates[0]: unknown feature gate `flowcontrol`, did you mean `flowControl`? expected `flowControl` or `haPopulateNonLeaderDatastore`
             line 3, column 40: requestHandler.parsers[0].pluginRef: unknown plugin `openai`: none is taken here
         "#]],
@@ -176,14 +176,14 @@ fn what_llm_d_has_and_llmd_has_not_is_refused_by_name() {
             line 4, column 9: plugins[0].type: plugin type `disagg-profile-handler` is not supported: endpoints prefill and decode themselves for now; use single-profile-handler
             line 4, column 9: plugins[0].type: plugin type `precise-prefix-cache-scorer` is not supported: it is deprecated; use precise-prefix-cache-producer with prefix-cache-scorer
             line 4, column 9: plugins[0].type: plugin type `utilization-detector` is not supported: flow control is not there yet; leave it out, and bound requests at the gateway
-            line 5, column 15: plugins[0].parameters.threshold: flow control is not there yet; leave it out, and bound requests at the gateway
+            line 5, column 27: plugins[0].parameters.threshold: flow control is not there yet; leave it out, and bound requests at the gateway
             line 5, column 21: plugins[0].parameters.uds: not supported: a tokenizer behind a socket is deprecated in llm-d; use `local` or `vllm`
             line 5, column 66: plugins[0].parameters.indexerConfig.kvBlockIndexConfig.redisConfig: not supported: the index is in memory; use `inMemoryConfig`
             line 5, column 46: plugins[0].parameters.kvEventsConfig.zmqEndpoint: not supported: engines that connect to the router are not there yet; let it connect to them, by `podDiscoveryConfig`
-            line 5, column 15: plugins[0].parameters.kvEventsConfig.discoverPods: events need endpoints that are discovered; leave `discoverPods` out
+            line 5, column 47: plugins[0].parameters.kvEventsConfig.discoverPods: events need endpoints that are discovered; leave it out
             line 5, column 78: plugins[0].parameters.sessionIdConfig.sources[0].attribute: not supported: sessions are known by a header; use `header`
             line 5, column 26: plugins[0].parameters.interval: not supported: the gateway has settings for how it reads metrics; leave it out
-            line 5, column 15: plugins[0].parameters.path: metrics are read from /metrics, not from /other
+            line 5, column 22: plugins[0].parameters.path: metrics are read from /metrics, not from /other
             line 3, column 16: featureGates[0]: feature gate flowControl: flow control is not there yet; leave it out, and bound requests at the gateway
             line 3, column 14: flowControl: not supported: flow control is not there yet; leave it out, and bound requests at the gateway
             line 3, column 21: saturationDetector: not supported: flow control is not there yet; leave it out, and bound requests at the gateway
@@ -220,8 +220,8 @@ fn a_document_of_another_sort_is_refused() {
         line 2, column 7: kind: unknown kind `EndpointPickerConfigs`, did you mean `EndpointPickerConfig`? expected `EndpointPickerConfig`
         line 1, column 1: string "just text" where a map was expected
         line 1, column 4: not YAML: unclosed bracket '['
-        line 2, column 1: not YAML: duplicate mapping key: a, set DuplicateKeyPolicy in Options if acceptable
-        line 4, column 1: not YAML: multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options
+        line 2, column 1: key `a` is given twice
+        line 4, column 1: a second document where one was expected
         line 1, column 4: not YAML: alias references unknown anchor
     "#]].assert_eq(&all);
 }
@@ -273,7 +273,7 @@ requestHandler:
 fn llm_ds_own_example_loads_unchanged() {
     let config = EndpointPickerConfig::from_yaml(EXAMPLE).unwrap();
     let events = config.kv_events().unwrap();
-    assert_eq!((events.socket_port, events.replay_socket_port, events.block_size), (5557, Some(5558), Some(64)));
+    assert_eq!((events.socket_port, events.replay_socket_port, events.block_size), (5557, Some(5558), 64));
     assert_eq!((events.topic_filter.as_str(), events.max_blocks), ("kv@", 100_000_000));
     let tokens = config.token_producer();
     assert_eq!(tokens.model_name.as_deref(), Some("Qwen/Qwen3-32B"));
@@ -294,7 +294,8 @@ fn llm_ds_own_example_loads_unchanged() {
         prefix-cache-scorer: reads precise-prefix-cache-producer
         added: single-profile-handler, since there is one profile and no handler
         needs: tokens, metrics, KV events
-    "#]].assert_eq(&scheduler.describe().to_string());
+    "#]]
+    .assert_eq(&scheduler.describe().to_string());
 }
 
 #[test]
@@ -307,5 +308,6 @@ fn every_default_is_llm_ds() {
         added: profile default, of every filter, scorer and picker, since there is no profile
         added: single-profile-handler, since there is one profile and no handler
         needs: metrics
-    "#]].assert_eq(&scheduler.describe().to_string());
+    "#]]
+    .assert_eq(&scheduler.describe().to_string());
 }

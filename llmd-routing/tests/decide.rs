@@ -5,22 +5,24 @@ use std::time::Duration;
 
 use llmd_core::ErrorKind;
 use llmd_core::protocol::ROLE_LABEL;
-use llmd_routing::picker::MaxScorePicker;
-use llmd_routing::plugin::{Candidates, Context, Data, Plugin, Ran, Scorer};
+use llmd_routing::picker::{MaxScorePicker, RandomPicker, RoundRobinPicker};
+use llmd_routing::plugin::{Candidates, Context, Data, Hooks, Picked, Picker, Plugin, ProfileHandler, Ran, Scorer};
 use llmd_routing::producer::InFlightLoad;
 use llmd_routing::testing::{Chance, metrics, pool, request};
-use llmd_routing::{Decision, Endpoint, Headers, Pool, Profile, Request, Scheduler, SingleProfileHandler, Usage};
+use llmd_routing::{Decision, Endpoint, Fate, Headers, Pool, Profile, Request, Scheduler, SingleProfileHandler, Usage};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
 const NOW: Duration = Duration::from_secs(1);
 
 fn scheduler(plugins: &str) -> Scheduler {
     let yaml = format!("apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n{plugins}");
-    Scheduler::from_yaml(&yaml).unwrap().allow_experimental(true).build().unwrap()
+    let builder = Scheduler::from_yaml(&yaml).expect("the configuration reads");
+    builder.allow_experimental(true).build().expect("its plugins fit together")
 }
 
 fn decide(scheduler: &Scheduler, request: &Request, pool: &Pool, chance: &mut Chance) -> Decision {
-    scheduler.decide(request, pool, NOW, chance).unwrap()
+    scheduler.decide(request, pool, NOW, chance).expect("somebody is there")
 }
 
 fn in_flight(pool: &Pool) -> Vec<(u64, u64)> {
@@ -141,19 +143,16 @@ impl Scorer for Nonsense {
     }
 }
 
-fn by_hand(scores: &'static [f64], weight: f64, picker: Arc<dyn llmd_routing::plugin::Picker>) -> Scheduler {
+fn by_hand(scores: &'static [f64], weight: f64, picker: Arc<dyn Picker>) -> Scheduler {
     let profile = Profile::new("p", "picker", picker).scorer("nonsense", weight, Arc::new(Nonsense(scores)));
     let handler = ("handler".to_owned(), Arc::new(SingleProfileHandler::default()) as _);
-    Scheduler::new(vec![profile], handler, Vec::new(), InFlightLoad::default()).unwrap()
+    Scheduler::new(vec![profile], handler, Vec::new(), InFlightLoad::default()).expect("its plugins fit together")
 }
 
 #[test]
 fn what_is_not_a_number_never_wins() {
-    let pickers: [Arc<dyn llmd_routing::plugin::Picker>; 3] = [
-        Arc::new(MaxScorePicker::new(1)),
-        Arc::new(llmd_routing::picker::RandomPicker::new(1)),
-        Arc::new(llmd_routing::picker::RoundRobinPicker::new(2)),
-    ];
+    let pickers: [Arc<dyn Picker>; 3] =
+        [Arc::new(MaxScorePicker::new(1)), Arc::new(RandomPicker::new(1)), Arc::new(RoundRobinPicker::new(2))];
     for (picker, weight) in pickers.into_iter().flat_map(|picker| [(Arc::clone(&picker), 1.0), (picker, -1.0)]) {
         let scheduler = by_hand(&[f64::NAN, 0.4, f64::NAN], weight, picker);
         for seed in 0..16 {
@@ -172,7 +171,7 @@ fn scores_are_clamped_before_they_are_weighed() {
         .endpoints
         .iter()
         .filter_map(|endpoint| match endpoint.fate {
-            llmd_routing::Fate::Ranked { total, .. } => Some(total),
+            Fate::Ranked { total, .. } => Some(total),
             _ => None,
         })
         .collect();
@@ -205,7 +204,7 @@ struct All;
 
 impl Plugin for All {}
 
-impl llmd_routing::plugin::ProfileHandler for All {
+impl ProfileHandler for All {
     fn next(&self, _: &Request, profiles: &[String], ran: &[Ran]) -> Option<usize> {
         (ran.len() < profiles.len()).then_some(ran.len())
     }
@@ -250,6 +249,84 @@ fn a_session_comes_back_to_where_it_was() {
         let again = decide(&remembered, &request([]).with_headers(session.clone()), &pool, &mut chance);
         assert!(Arc::ptr_eq(again.endpoint(), bound.endpoint()));
     }
+}
+
+/// Writes down what it hears.
+#[derive(Clone, Debug, Default)]
+struct Witness(Arc<Mutex<Vec<String>>>);
+
+impl Witness {
+    fn heard(&self, what: impl Into<String>) {
+        self.0.lock().push(what.into());
+    }
+}
+
+impl Plugin for Witness {
+    fn follow(&self, _: &Request) -> Option<Box<dyn Hooks>> {
+        Some(Box::new(self.clone()))
+    }
+}
+
+impl Scorer for Witness {
+    fn score(&self, _: &Context<'_>, _: &Candidates<'_>, out: &mut [f64]) {
+        out.copy_from_slice(&[1.0, 0.5]);
+    }
+}
+
+impl Hooks for Witness {
+    fn picked(&mut self, picked: &Picked<'_>) {
+        self.heard(picked.endpoint.name());
+    }
+
+    fn first_token(&mut self, _: Duration) {
+        self.heard("first token");
+    }
+
+    fn end(&mut self, _: Duration, _: &Usage) {
+        self.heard("end");
+    }
+
+    fn abort(&mut self) {
+        self.heard("abort");
+    }
+}
+
+/// What a plugin that stands in two profiles hears of one request.
+fn heard(of: impl FnOnce(Decision)) -> Vec<String> {
+    let witness = Arc::new(Witness::default());
+    let profile = |name| {
+        let picker = Arc::new(MaxScorePicker::new(1));
+        Profile::new(name, "max", picker).scorer("witness", 1.0, Arc::clone(&witness) as Arc<dyn Scorer>)
+    };
+    let profiles = vec![profile("first"), profile("second")];
+    let handler = ("all".to_owned(), Arc::new(All) as _);
+    let scheduler = Scheduler::new(profiles, handler, Vec::new(), InFlightLoad::default());
+    let scheduler = scheduler.expect("its plugins fit together");
+    of(decide(&scheduler, &request([]), &pool(2), &mut Chance::new(1)));
+    witness.0.lock().clone()
+}
+
+#[test]
+fn a_plugin_hears_each_thing_once_and_in_order() {
+    let whole = heard(|mut decision| {
+        decision.advance(NOW);
+        decision.advance(NOW);
+        decision.first_token(NOW);
+        decision.first_token(NOW);
+        decision.end(NOW, &Usage::default());
+        decision.end(NOW, &Usage::default());
+        decision.first_token(NOW);
+        decision.advance(NOW);
+    });
+    assert_eq!(whole, ["engine-0", "engine-1", "first token", "end"]);
+    assert_eq!(heard(drop), ["engine-0", "abort"]);
+}
+
+#[test]
+fn a_decision_goes_from_thread_to_thread() {
+    fn free<T: Send + Sync>() {}
+    free::<Decision>();
+    free::<Scheduler>();
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use llmd_core::event::{BlockStored, KvEvent};
 use llmd_core::index::{ExactIndex, ExactReader, ExactWriter, IndexSettings, IndexWriter as _, WorkerState};
 use llmd_core::{ErrorKind, ExternalBlockHash, WorkerId};
 use llmd_routing::testing::{Chance, metrics, pool, request};
-use llmd_routing::{Needs, Scheduler, SchedulerBuilder};
+use llmd_routing::{Needs, Pool, Request, Scheduler, SchedulerBuilder};
 
 const HEAD: &str = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n";
 
@@ -114,7 +114,7 @@ fn what_is_believed_of_a_cache_is_bounded_by_what_its_engine_says() {
 fn an_endpoint_that_is_gone_is_forgotten() {
     let scheduler = builder("- type: prefix-cache-scorer\n").build().unwrap();
     let (both, mut chance) = (pool(2), Chance::new(3));
-    let one = |place: usize| llmd_routing::Pool::new([both[place].clone()]);
+    let one = |place: usize| Pool::new([both[place].clone()]);
     drop(scheduler.decide(&request(0..200), &one(0), at(0), &mut chance).unwrap());
     drop(scheduler.decide(&request(0..200), &one(1), at(121_000), &mut chance).unwrap());
 
@@ -128,7 +128,7 @@ fn an_endpoint_that_is_gone_is_forgotten() {
 fn a_request_without_tokens_is_routed_all_the_same() {
     let (_writer, reader) = index(WorkerId(2), &[0; 4]);
     let scheduler = builder(&PRECISE.replace("SPECULATIVE", "true")).with_index(reader).build().unwrap();
-    let bare = llmd_routing::Request::new("r", "m");
+    let bare = Request::new("r", "m");
     let decision = scheduler.decide(&bare, &pool(4), at(0), &mut Chance::new(1)).unwrap();
     assert_eq!((decision.predicted_hit_tokens(), decision.prefix_match()), (0, None));
 }

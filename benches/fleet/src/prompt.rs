@@ -18,6 +18,7 @@ const MIN_WORDS: usize = 1_000;
 #[derive(Clone, Debug)]
 pub struct Words {
     words: Vec<(TokenId, Box<str>)>,
+    vocabulary: usize,
 }
 
 impl Words {
@@ -41,7 +42,7 @@ impl Words {
     }
 
     /// The words of a vocabulary, by token id. A token that the merges never reach is none.
-    pub(crate) fn of(tokenizer: &Tokenizer) -> Self {
+    fn of(tokenizer: &Tokenizer) -> Self {
         let mut words: Vec<(TokenId, Box<str>)> = tokenizer
             .get_vocab(false)
             .into_iter()
@@ -55,7 +56,7 @@ impl Words {
             tokenizer.encode_fast(&**word, false).is_ok_and(|encoding| encoding.get_ids() == [*id])
         });
         words.sort_unstable();
-        Self { words }
+        Self { words, vocabulary: tokenizer.get_vocab_size(true) }
     }
 
     /// How many words there are.
@@ -66,6 +67,11 @@ impl Words {
     /// Whether there is no word.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
+    }
+
+    /// How many tokens the vocabulary has, special ones included.
+    pub(crate) const fn vocabulary(&self) -> usize {
+        self.vocabulary
     }
 
     /// The nth word with its space, and its token.

@@ -10,13 +10,11 @@ use super::refusal::Refusal;
 #[derive(Debug, Deserialize)]
 pub(super) struct Ask {
     pub(super) model: Option<String>,
-    #[serde(default)]
     pub(super) prompt: Option<Prompt>,
-    #[serde(default)]
     pub(super) messages: Option<Value>,
+    pub(super) tools: Option<Value>,
     max_tokens: Option<i64>,
     max_completion_tokens: Option<i64>,
-    #[serde(default)]
     pub(super) stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     pub(super) cache_salt: Option<String>,

@@ -11,11 +11,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::answer::{AnswerBody, Api, EventStream, Heading, TokenStream, whole_answer};
 use super::ask::{Ask, OnePrompt};
-use super::chat::chat_text;
 use super::clock::unix_seconds;
 use super::driver::{Command, Submission};
 use super::refusal::Refusal;
 use super::server::Server;
+use super::tokens::Tokens;
 use crate::model::{Adapter, NewRequest};
 
 /// vLLM's default for completions that do not say `max_tokens`.
@@ -91,16 +91,19 @@ fn adapter(server: &Server, model: Option<&str>) -> Result<Option<Adapter>, Refu
 }
 
 async fn prompt_tokens(server: &Arc<Server>, api: Api, ask: &mut Ask) -> Result<Vec<TokenId>, Refusal> {
-    let prompt = match api {
-        Api::Completions => ask.take_prompt()?,
+    let tokens = match api {
         Api::Chat => {
             let messages = ask.messages.take().ok_or_else(|| Refusal::bad("messages", "there are no messages"))?;
-            OnePrompt::Text(chat_text(&messages)?)
+            let tools = ask.tools.take();
+            tokenise(server, move |tokens| tokens.chat(&messages, tools.as_ref())).await?
         }
-    };
-    let tokens = match prompt {
-        OnePrompt::Text(text) => encode(server, text).await?,
-        OnePrompt::Tokens(tokens) => tokens,
+        Api::Completions => match ask.take_prompt()? {
+            OnePrompt::Text(text) => match server.tokens.look_up(&text) {
+                Some(tokens) => tokens,
+                None => tokenise(server, move |tokens| tokens.completion(&text)).await?,
+            },
+            OnePrompt::Tokens(tokens) => tokens,
+        },
     };
     let vocabulary = server.tokens.vocabulary();
     if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
@@ -112,14 +115,14 @@ async fn prompt_tokens(server: &Arc<Server>, api: Api, ask: &mut Ask) -> Result<
     Ok(tokens)
 }
 
-/// Tokenises: at once what is looked up, on a thread of its own what takes milliseconds.
-async fn encode(server: &Arc<Server>, text: String) -> Result<Vec<TokenId>, Refusal> {
-    if let Some(tokens) = server.tokens.look_up(&text) {
-        return Ok(tokens);
-    }
-    let vocabulary = Arc::clone(&server.tokens);
-    let encoded = tokio::task::spawn_blocking(move || vocabulary.encode(&text)).await;
-    encoded.map_err(|_| Server::gone())?.map_err(Refusal::from)
+/// Tokenises on another thread: what is not looked up may take milliseconds, and no stream should wait for it.
+async fn tokenise<F>(server: &Server, work: F) -> Result<Vec<TokenId>, Refusal>
+where
+    F: FnOnce(&Tokens) -> llmd_core::Result<Vec<TokenId>> + Send + 'static,
+{
+    let tokens = Arc::clone(&server.tokens);
+    let done = tokio::task::spawn_blocking(move || work(&tokens)).await;
+    done.map_err(|_| Server::gone())?.map_err(Refusal::from)
 }
 
 fn max_tokens(server: &Server, api: Api, ask: &Ask, prompt: usize) -> Result<usize, Refusal> {

@@ -3,7 +3,6 @@
 mod answer;
 mod args;
 mod ask;
-mod chat;
 mod clock;
 mod debug;
 mod driver;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use llmd_core::{Error, ErrorKind, Result, TokenId};
-use tokenizers::Tokenizer;
+use llmd_core::{Result, TokenId};
+use llmd_gateway::tokenize::Tokenizer;
+use serde_json::Value;
 
 use crate::prompt::Words;
 use crate::splitmix::SplitMix64;
@@ -24,26 +25,21 @@ pub(super) struct Tokens {
 
 impl Tokens {
     pub(super) fn load(path: &Path) -> Result<Self> {
-        let words = Words::load(path)?;
-        let tokenizer = Tokenizer::from_file(path).map_err(|error| {
-            Error::new(ErrorKind::Invalid, format!("{} is no tokenizer", path.display())).with_source(error)
-        })?;
+        let (tokenizer, words) = (Tokenizer::load(path)?, Words::load(path)?);
         let ids = (0..words.len()).map(|n| words.nth(n)).map(|(id, word)| (word[1..].into(), id)).collect();
-        let mut texts = vec![Box::default(); tokenizer.get_vocab_size(true)];
+        let mut texts = vec![Box::default(); words.vocabulary()];
         (0..words.len()).map(|n| words.nth(n)).for_each(|(id, word)| texts[id as usize] = word.into());
         Ok(Self { tokenizer, words, ids, texts })
     }
 
-    /// The tokens of `text`, special tokens recognised.
-    pub(super) fn encode(&self, text: &str) -> Result<Vec<TokenId>> {
-        if let Some(tokens) = self.look_up(text) {
-            return Ok(tokens);
-        }
-        let encoding = self
-            .tokenizer
-            .encode_fast(text, true)
-            .map_err(|error| Error::new(ErrorKind::Invalid, "the prompt could not be tokenised").with_source(error))?;
-        Ok(encoding.get_ids().to_vec())
+    /// The tokens of a prompt.
+    pub(super) fn completion(&self, text: &str) -> Result<Vec<TokenId>> {
+        self.look_up(text).map_or_else(|| self.tokenizer.completion(text), Ok)
+    }
+
+    /// The tokens of a conversation, up to where the assistant is to speak.
+    pub(super) fn chat(&self, messages: &Value, tools: Option<&Value>) -> Result<Vec<TokenId>> {
+        self.tokenizer.chat(messages, tools)
     }
 
     /// The tokens of text that is made of single-token words alone.
@@ -83,17 +79,16 @@ mod tests {
         let tokens = Tokens::load(Path::new(TOKENIZER)).unwrap();
         let text = tokens.words.text_for(1, 500) + &tokens.words.text_for(2, 30);
 
-        let slow = tokens.tokenizer.encode(text.as_str(), true).unwrap();
-        assert_eq!(tokens.look_up(&text).unwrap(), slow.get_ids());
+        let slow = tokens.tokenizer.completion(&text).unwrap();
+        assert_eq!(tokens.look_up(&text).unwrap(), slow);
     }
 
     #[test]
     fn other_text_goes_through_the_tokenizer() {
         let tokens = Tokens::load(Path::new(TOKENIZER)).unwrap();
-        for text in ["", "Hello, world!", " ", "  two", " qqqqqq", "<|im_start|>user\nhi<|im_end|>\n"] {
+        for text in ["x", "Hello, world!", " ", "  two", " qqqqqq", "<|im_start|>user\nhi<|im_end|>\n"] {
             assert!(tokens.look_up(text).is_none(), "{text:?}");
-            let slow = tokens.tokenizer.encode(text, true).unwrap();
-            assert_eq!(tokens.encode(text).unwrap(), slow.get_ids(), "{text:?}");
+            assert_eq!(tokens.completion(text).unwrap(), tokens.tokenizer.completion(text).unwrap(), "{text:?}");
         }
     }
 }
