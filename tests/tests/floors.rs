@@ -28,8 +28,18 @@ const PLANS: [Plan; 9] = [
     Plan {
         package: "llmd-routing",
         sources: "llmd-routing/src",
-        knows: &["llmd-core"],
-        floors: &[&["endpoint", "needs", "request"]],
+        // Itself too: its tests use its feature `testing`.
+        knows: &["llmd-core", "llmd-routing"],
+        floors: &[
+            &["endpoint", "needs", "request"],
+            &["plugin"],
+            &["session"],
+            &["filter", "handler", "picker", "producer", "scorer"],
+            &["profile"],
+            &["scheduler"],
+            &["config"],
+            &["testing"],
+        ],
         thinks: Thinks::Everywhere,
     },
     Plan {
