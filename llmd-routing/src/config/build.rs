@@ -8,9 +8,10 @@ use llmd_core::{Error, ErrorKind, Result};
 
 use super::catalogue::{Blueprint, Stability};
 use super::document::{EndpointPickerConfig, PluginConfig, ProfileConfig};
+use super::plugins::DEFAULT_PREFIX_PRODUCER;
 use super::shell::Precise;
 use crate::plugin::{Data, Filter, Picker, Producer, ProfileHandler, Scorer};
-use crate::producer::{InFlightLoad, PrecisePrefixCache};
+use crate::producer::{ApproxPrefixCache, ApproxSettings, InFlightLoad, PrecisePrefixCache};
 use crate::{Profile, Scheduler};
 
 /// A scheduler to be: a configuration, and the components that it needs.
@@ -92,6 +93,10 @@ impl Made {
     fn make(&mut self, plugin: &PluginConfig, index: Option<&Arc<dyn PrefixIndex>>) -> Result<()> {
         let name = plugin.name.clone();
         match &plugin.blueprint {
+            Blueprint::Approx(settings) => {
+                let producer = ApproxPrefixCache::new(name.as_str(), settings.clone());
+                self.producers.push((name, Arc::new(producer)));
+            }
             Blueprint::Filter(make) => _ = self.filters.insert(name, make()),
             Blueprint::Scorer(make) => _ = self.scorers.insert(name, make()),
             Blueprint::Picker(make) => _ = self.pickers.insert(name, make()),
@@ -102,7 +107,7 @@ impl Made {
                 return Err(Error::new(ErrorKind::Invalid, message));
             }
             Blueprint::Precise(precise) => {
-                self.producers.push((name.clone(), precise_producer(&name, precise, index)?))
+                self.producers.push((name.clone(), precise_producer(&name, precise, index)?));
             }
             Blueprint::Nothing | Blueprint::Tokens(_) => {}
         }
@@ -148,19 +153,36 @@ impl Made {
 
     /// Adds the default producers of what is read and not made.
     fn add_missing(&mut self, profiles: &[Profile], config: &EndpointPickerConfig, added: &mut Vec<String>) {
-        let reads = |data: fn(&Data) -> bool| {
-            let plugins = profiles.iter().flat_map(Profile::plugins);
-            plugins.filter(move |(_, plugin)| plugin.reads().iter().any(data)).map(|(name, _)| name.to_owned()).next()
-        };
-        let loads = reads(|data| matches!(data, Data::InFlightRequests | Data::InFlightTokens));
-        if let Some(reader) = loads.filter(|_| self.in_flight.is_none()) {
+        let reads = self.reads(profiles);
+        let reader =
+            |wanted: fn(&Data) -> bool| reads.iter().find(|(_, data)| wanted(data)).map(|(name, _)| name.clone());
+        let approx = reader(|data| *data == Data::PrefixMatch(DEFAULT_PREFIX_PRODUCER.to_owned()));
+        let missing = !self.producers.iter().any(|(name, _)| name == DEFAULT_PREFIX_PRODUCER);
+        if let Some(reader) = approx.filter(|_| missing) {
+            let producer = ApproxPrefixCache::new(DEFAULT_PREFIX_PRODUCER, ApproxSettings::default());
+            self.producers.push((DEFAULT_PREFIX_PRODUCER.to_owned(), Arc::new(producer)));
+            added.push(format!("{DEFAULT_PREFIX_PRODUCER}, since {reader} reads what it makes"));
+        }
+        let load = reader(|data| matches!(data, Data::InFlightRequests | Data::InFlightTokens));
+        if let Some(reader) = load.filter(|_| self.in_flight.is_none()) {
             added.push(format!("inflight-load-producer, since {reader} reads what it makes"));
         }
-        let tokens = reads(|data| matches!(data, Data::InFlightTokens | Data::PrefixMatch(_) | Data::Tokens));
+        let tokens = reader(|data| matches!(data, Data::InFlightTokens | Data::PrefixMatch(_) | Data::Tokens));
         let named = config.plugins.iter().any(|plugin| matches!(plugin.blueprint, Blueprint::Tokens(_)));
         if let Some(reader) = tokens.filter(|_| !named) {
             added.push(format!("token-producer, which estimates, since {reader} reads what it makes"));
         }
+    }
+
+    /// What each plugin reads, those of profiles first.
+    fn reads(&self, profiles: &[Profile]) -> Vec<(String, Data)> {
+        let standing =
+            profiles.iter().flat_map(Profile::plugins).map(|(name, plugin)| (name.to_owned(), plugin.reads()));
+        let producers = self.producers.iter().map(|(name, producer)| (name.clone(), producer.reads()));
+        let load = self.in_flight.as_ref().and_then(InFlightLoad::prefix_producer);
+        let load = load.map(|name| ("inflight-load-producer".to_owned(), vec![Data::PrefixMatch(name.clone())]));
+        let all = standing.chain(producers).chain(load);
+        all.flat_map(|(name, data)| data.into_iter().map(move |data| (name.clone(), data))).collect()
     }
 }
 
@@ -169,5 +191,9 @@ fn precise_producer(name: &str, precise: &Precise, index: Option<&Arc<dyn Prefix
         let message = format!("`{name}` asks an index of KV events, and the scheduler was built without one");
         return Err(Error::new(ErrorKind::Invalid, message));
     };
-    Ok(Arc::new(PrecisePrefixCache::new(name, Arc::clone(index), precise.weights)))
+    let producer = PrecisePrefixCache::new(name, Arc::clone(index)).with_weights(precise.weights);
+    Ok(Arc::new(match precise.speculative_ttl {
+        Some(ttl) => producer.with_speculation(ttl),
+        None => producer,
+    }))
 }

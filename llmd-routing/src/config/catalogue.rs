@@ -9,11 +9,12 @@ use super::node::Node;
 use super::plugins;
 use super::shell::{Precise, TokenProducer};
 use crate::plugin::{Filter, Picker, ProfileHandler, Scorer};
-use crate::producer::InFlightLoad;
+use crate::producer::{ApproxSettings, InFlightLoad};
 
 /// How to make a plugin, its parameters read: each scheduler makes its own.
 #[derive(Clone)]
 pub(super) enum Blueprint {
+    Approx(ApproxSettings),
     Filter(Maker<dyn Filter>),
     Handler(Maker<dyn ProfileHandler>),
     InFlight(InFlightLoad),
@@ -32,7 +33,7 @@ impl fmt::Debug for Blueprint {
         f.write_str(match self {
             Self::Filter(_) => "Filter",
             Self::Handler(_) => "Handler",
-            Self::InFlight(_) | Self::Precise(_) | Self::Tokens(_) => "Producer",
+            Self::Approx(_) | Self::InFlight(_) | Self::Precise(_) | Self::Tokens(_) => "Producer",
             Self::Nothing => "Nothing",
             Self::Picker(_) => "Picker",
             Self::Scorer(_) => "Scorer",
@@ -64,6 +65,7 @@ const fn experimental(name: &'static str, read: fn(&Node) -> Result<Blueprint>) 
 
 static TYPES: &[Type] = &[
     stable("active-request-scorer", plugins::active_request_scorer),
+    stable("approx-prefix-cache-producer", plugins::approx_prefix_cache_producer),
     stable("core-metrics-extractor", plugins::nothing),
     stable("decode-filter", plugins::decode_filter),
     stable("encode-filter", plugins::encode_filter),
@@ -86,6 +88,7 @@ static TYPES: &[Type] = &[
     experimental("session-affinity-filter", plugins::session_affinity_filter),
     experimental("session-affinity-scorer", plugins::session_affinity_scorer),
     stable("single-profile-handler", plugins::single_profile_handler),
+    stable("static-usage-limit-policy", plugins::static_usage_limit_policy),
     stable("token-load-scorer", plugins::token_load_scorer),
     stable("token-producer", plugins::token_producer),
     stable("weighted-random-picker", plugins::weighted_random_picker),
@@ -154,7 +157,6 @@ static ABSENT: &[(&str, &str)] = &[
     ("slo-deadline-ordering-policy", FLOW),
     ("slo-headroom-tier-filter", "use queue-scorer and token-load-scorer"),
     ("soft-reflective-ceiling-policy", FLOW),
-    ("static-usage-limit-policy", FLOW),
     ("tokenizer", "it is deprecated; use token-producer"),
     ("topology-affinity-filter", "use label-selector-filter"),
     ("topology-affinity-scorer", "use label-selector-filter"),

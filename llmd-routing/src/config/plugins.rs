@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::catalogue::Blueprint;
+use super::catalogue::{Blueprint, FLOW};
 use super::fault::{Fault, Result};
 use super::node::Node;
 use super::shell::{Precise, TokenProducer};
 use crate::filter::{LabelSelectorFilter, RoleFilter, SessionAffinityFilter};
 use crate::picker::{self, MaxScorePicker, RandomPicker, RoundRobinPicker, WeightedRandomPicker};
 use crate::plugin::{Filter, Picker, Scorer};
-use crate::producer::InFlightLoadParameters;
+use crate::producer::{ApproxParameters, InFlightLoadParameters};
 use crate::scorer::{
     ActiveRequestParameters, ActiveRequestScorer, KvCacheUtilizationScorer, PrefixCacheParameters, PrefixCacheScorer,
     QueueScorer, RunningRequestsScorer, SessionAffinityScorer, TokenLoadParameters, TokenLoadScorer,
@@ -143,12 +143,32 @@ pub(super) fn inflight_load_producer(node: &Node) -> Result<Blueprint> {
     Ok(Blueprint::InFlight(parameters.into()))
 }
 
+pub(super) fn approx_prefix_cache_producer(node: &Node) -> Result<Blueprint> {
+    let parameters: ApproxParameters = node.parameters()?;
+    Ok(Blueprint::Approx(parameters.into()))
+}
+
 pub(super) fn precise_prefix_cache_producer(node: &Node) -> Result<Blueprint> {
     Ok(Blueprint::Precise(Box::new(Precise::read(node)?)))
 }
 
 pub(super) fn token_producer(node: &Node) -> Result<Blueprint> {
     TokenProducer::read(node).map(Blueprint::Tokens)
+}
+
+/// A ceiling of 1, the default, limits nothing.
+pub(super) fn static_usage_limit_policy(node: &Node) -> Result<Blueprint> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Policy {
+        threshold: Option<f64>,
+    }
+
+    match node.parameters()? {
+        Policy { threshold: None } => Ok(Blueprint::Nothing),
+        Policy { threshold: Some(threshold) } if threshold >= 1.0 => Ok(Blueprint::Nothing),
+        Policy { .. } => Err(Fault::unsupported(FLOW).within("threshold").at(node.mark)),
+    }
 }
 
 /// Where metrics come from is the shell's to say; what llm-d has by default is so here too.

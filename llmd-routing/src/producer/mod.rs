@@ -1,8 +1,31 @@
 //! Producers: what is found out about a request before its endpoints are scored.
 
+mod approx_prefix_cache;
 mod inflight_load;
 mod precise_prefix_cache;
+mod speculative;
+mod tier_weights;
 
+pub(crate) use approx_prefix_cache::Parameters as ApproxParameters;
+pub use approx_prefix_cache::{ApproxPrefixCache, ApproxSettings};
 pub(crate) use inflight_load::Parameters as InFlightLoadParameters;
 pub use inflight_load::{InFlightLoad, OutputEstimate, Reservation};
-pub use precise_prefix_cache::{PrecisePrefixCache, TierWeights};
+use llmd_core::hash::Chain;
+use llmd_core::index::WorkerState;
+pub use precise_prefix_cache::PrecisePrefixCache;
+pub use tier_weights::TierWeights;
+
+use crate::plugin::PrefixMatch;
+
+/// A match of the first `leading` blocks of a chain, which count as `blocks`.
+fn prefix_match(chain: &Chain, leading: u32, blocks: u32, state: WorkerState) -> PrefixMatch {
+    PrefixMatch {
+        blocks,
+        cached: leading,
+        speculative: 0,
+        total: chain.blocks().len() as u32,
+        block_size: chain.block_size() as u32,
+        hit_tokens: chain.hit_tokens(leading as usize) as u32,
+        state,
+    }
+}

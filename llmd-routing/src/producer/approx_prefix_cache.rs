@@ -1,0 +1,224 @@
+//! `approx-prefix-cache-producer`: how much of a prompt each endpoint should hold, going by what was sent there.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use llmd_core::WorkerId;
+use llmd_core::hash::Chain;
+use llmd_core::index::{ApproximateIndex, ApproximateSettings, PrefixIndex};
+use parking_lot::Mutex;
+use serde::Deserialize;
+
+use super::prefix_match;
+use crate::plugin::{Attributes, Data, Hooks, Picked, Plugin, Producer};
+use crate::{Endpoint, EngineMetrics, Request};
+
+/// The smallest block that llm-d's producer works with, whatever its parameters say.
+const MIN_BLOCK_SIZE: usize = 64;
+
+/// How often endpoints that are gone are forgotten, as in llm-d.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(120);
+
+/// How an [`ApproxPrefixCache`] works. The defaults are llm-d's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ApproxSettings {
+    /// Whether block size and capacity are taken from what engines say, once they say it. Default: yes.
+    pub auto_tune: bool,
+    /// Tokens per block; less than 64 is taken for 64. Default: 16, and so 64.
+    pub block_size: usize,
+    /// How many tokens of a prompt are looked at; 0 leaves it to `max_blocks`. Default: 131,072.
+    pub max_tokens: usize,
+    /// How many blocks of a prompt are looked at when `max_tokens` is 0; 0 is no limit. Default: 2,048.
+    pub max_blocks: usize,
+    /// How many blocks each endpoint is believed to keep. Default: 31,250.
+    pub capacity: usize,
+}
+
+impl Default for ApproxSettings {
+    fn default() -> Self {
+        Self { auto_tune: true, block_size: 16, max_tokens: 131_072, max_blocks: 2048, capacity: 31_250 }
+    }
+}
+
+/// The parameters of `approx-prefix-cache-producer`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Parameters {
+    auto_tune: bool,
+    block_size_tokens: usize,
+    max_prefix_tokens_to_match: usize,
+    max_prefix_blocks_to_match: usize,
+    lru_capacity_per_server: usize,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        let ApproxSettings { auto_tune, block_size, max_tokens, max_blocks, capacity } = ApproxSettings::default();
+        Self {
+            auto_tune,
+            block_size_tokens: block_size,
+            max_prefix_tokens_to_match: max_tokens,
+            max_prefix_blocks_to_match: max_blocks,
+            lru_capacity_per_server: capacity,
+        }
+    }
+}
+
+impl From<Parameters> for ApproxSettings {
+    fn from(parameters: Parameters) -> Self {
+        Self {
+            auto_tune: parameters.auto_tune,
+            block_size: parameters.block_size_tokens,
+            max_tokens: parameters.max_prefix_tokens_to_match,
+            max_blocks: parameters.max_prefix_blocks_to_match,
+            capacity: parameters.lru_capacity_per_server,
+        }
+    }
+}
+
+/// Remembers which prompts were sent where, and believes that an endpoint keeps what was used there last.
+///
+/// It counts an endpoint's blocks from the start of the prompt up to the first that this endpoint does not hold; llm-d's
+/// counts every block it holds before the first that nobody holds. A rest that fills no block does not count.
+#[derive(Debug)]
+pub struct ApproxPrefixCache(Arc<Memory>);
+
+#[derive(Debug)]
+struct Memory {
+    name: Arc<str>,
+    settings: ApproxSettings,
+    index: ArcSwap<ApproximateIndex>,
+    tuned: OnceLock<()>,
+    sweep: Mutex<Sweep>,
+}
+
+/// Who is remembered, and when it is next asked whether they are still there.
+#[derive(Debug, Default)]
+struct Sweep {
+    workers: BTreeSet<WorkerId>,
+    next: Duration,
+}
+
+impl ApproxPrefixCache {
+    /// A producer of this name.
+    pub fn new(name: impl Into<Arc<str>>, settings: ApproxSettings) -> Self {
+        let index = ArcSwap::from_pointee(settings.index(settings.block_size));
+        Self(Arc::new(Memory { name: name.into(), settings, index, tuned: OnceLock::new(), sweep: Mutex::default() }))
+    }
+}
+
+impl ApproxSettings {
+    /// An empty index of blocks of this many tokens, or of the fewest allowed.
+    fn index(&self, block_size: usize) -> ApproximateIndex {
+        let settings = ApproximateSettings::default();
+        let block_size = block_size.max(MIN_BLOCK_SIZE);
+        ApproximateIndex::new(settings.with_block_size(block_size).with_capacity(self.capacity))
+    }
+
+    /// How many tokens of a prompt are looked at.
+    fn limit(&self, block_size: usize) -> usize {
+        match (self.max_tokens, self.max_blocks) {
+            (0, 0) => usize::MAX,
+            (0, blocks) => blocks.saturating_mul(block_size),
+            (tokens, _) => tokens,
+        }
+    }
+}
+
+impl Memory {
+    /// Takes the first block size that an engine says, once. What was remembered before in other blocks is forgotten.
+    fn tune(&self, pool: &[Arc<Endpoint>]) {
+        if !self.settings.auto_tune || self.tuned.get().is_some() {
+            return;
+        }
+        let said = pool.iter().find_map(|endpoint| endpoint.metrics()?.block_size).filter(|&size| size > 0);
+        let Some(said) = said else { return };
+        self.tuned.get_or_init(|| {
+            let index = self.settings.index(said as usize);
+            if index.hasher().block_size() != self.index.load().hasher().block_size() {
+                self.index.store(Arc::new(index));
+            }
+        });
+    }
+
+    /// How many of our blocks fit into an engine's cache; `None` when it does not say.
+    fn capacity(&self, index: &ApproximateIndex, metrics: Option<&EngineMetrics>) -> Option<usize> {
+        let metrics = metrics.filter(|_| self.settings.auto_tune)?;
+        let tokens = metrics.num_blocks? as usize * metrics.block_size? as usize;
+        Some(tokens / index.hasher().block_size()).filter(|&blocks| blocks > 0)
+    }
+
+    fn remember(&self, index: &ApproximateIndex, chain: &Chain, picked: &Picked<'_>) {
+        let worker = picked.endpoint.worker();
+        if let Some(blocks) = self.capacity(index, picked.endpoint.metrics().as_deref()) {
+            index.set_capacity(worker, blocks);
+        }
+        index.record(worker, chain);
+        let mut sweep = self.sweep.lock();
+        sweep.workers.insert(worker);
+        if sweep.next <= picked.now {
+            sweep.next = picked.now.saturating_add(SWEEP_INTERVAL);
+            let there: BTreeSet<_> = picked.pool.iter().map(|endpoint| endpoint.worker()).collect();
+            sweep.workers.extract_if(.., |worker| !there.contains(worker)).for_each(|gone| index.remove_worker(gone));
+        }
+    }
+}
+
+impl Plugin for ApproxPrefixCache {
+    fn reads(&self) -> Vec<Data> {
+        let metrics = self.0.settings.auto_tune.then_some(Data::Metrics);
+        metrics.into_iter().chain([Data::Tokens]).collect()
+    }
+
+    /// The block size that is in effect, which may not be the one that was asked for.
+    fn settings(&self) -> String {
+        let ApproxSettings { auto_tune, capacity, .. } = self.0.settings;
+        let block_size = self.0.index.load().hasher().block_size();
+        let until = if auto_tune { ", until engines say better" } else { "" };
+        format!("blocks of {block_size} tokens, {capacity} per endpoint{until}")
+    }
+}
+
+impl Producer for ApproxPrefixCache {
+    fn makes(&self) -> Data {
+        Data::PrefixMatch(self.0.name.to_string())
+    }
+
+    fn produce(
+        &self,
+        request: &Request,
+        pool: &[Arc<Endpoint>],
+        _: Duration,
+        out: &mut Attributes,
+    ) -> Option<Box<dyn Hooks>> {
+        let tokens = request.tokens.as_ref()?;
+        self.0.tune(pool);
+        let index = self.0.index.load_full();
+        let seen = tokens.len().min(self.0.settings.limit(index.hasher().block_size()));
+        let chain = index.hasher().chain(&tokens[..seen], &request.namespace);
+        let overlap = index.query(&chain);
+        let matches = pool.iter().map(|endpoint| {
+            let leading = overlap.leading(endpoint.worker());
+            prefix_match(&chain, leading, leading, index.state(endpoint.worker()))
+        });
+        out.set_prefix_matches(&self.0.name, matches.collect());
+        Some(Box::new(Remember { memory: Arc::clone(&self.0), index, chain }))
+    }
+}
+
+/// Remembers where a prompt goes.
+#[derive(Debug)]
+struct Remember {
+    memory: Arc<Memory>,
+    index: Arc<ApproximateIndex>,
+    chain: Chain,
+}
+
+impl Hooks for Remember {
+    fn picked(&mut self, picked: &Picked<'_>) {
+        self.memory.remember(&self.index, &self.chain, picked);
+    }
+}
