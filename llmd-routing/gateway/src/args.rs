@@ -1,0 +1,41 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// An OpenAI-shaped gateway that sends each request to the engine whose cache suits it best.
+///
+/// When it is ready it prints one line of JSON on standard output, as in {"listening":"127.0.0.1:8080"}. Logs go to
+/// standard error. SIGTERM and SIGINT drain it: requests that have begun may end, then it exits with 0. It exits with 1
+/// when it cannot do its work (the address is taken, a file cannot be read), and with 2 when what it was told is wrong
+/// (arguments, YAML).
+#[derive(Debug, Parser)]
+#[command(name = "llmd-gateway", version)]
+pub(crate) struct Args {
+    /// An EndpointPickerConfig (YAML): the plugins that choose endpoints. Without it, llm-d's default.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The endpoints (YAML or JSON, llm-d's file-discovery format). May change while the gateway runs.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) endpoints: PathBuf,
+    /// Time-outs, bounds and intervals (YAML), where the defaults do not suit.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// Where to take requests. Port 0 is any free port.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Serves /debug/… and adds x-llmd-… headers to responses. They tell what is cached: for trusted clients only.
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// Takes plugins that llm-d calls Alpha, too.
+    #[arg(long)]
+    pub(crate) allow_experimental_plugins: bool,
+    /// Makes every random choice repeatable.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// What to log: a level, or tracing's directives.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+}

@@ -1,0 +1,84 @@
+//! Asks an endpoint what it serves and where it publishes, where its entry does not say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::directory::{Directory, Surroundings};
+use super::listing::{self, Listed, tcp};
+use super::member::{Learned, Member};
+use crate::events::KvEventSource;
+use crate::upstream::Unanswered;
+
+/// Between two questions until the first answer.
+const IMPATIENT: Duration = Duration::from_millis(250);
+
+/// Between two questions while an endpoint serves but does not say where it publishes KV events, which are needed.
+const PUZZLED: Duration = Duration::from_secs(1);
+
+/// Asks again and again, since adapters come and go and an engine may come back with other sockets; never returns.
+/// When an endpoint does not answer, what it said before stays.
+pub(super) async fn learn(directory: &Arc<Directory>, around: &Surroundings, member: &Member) {
+    let mut warned = false;
+    loop {
+        let before = member.learned.lock().clone();
+        let models = match models(around, member).await {
+            Ok(models) => Some(models),
+            Err(error) => {
+                tracing::debug!("endpoint {} does not say which models it serves: {error}", member.endpoint);
+                before.models
+            }
+        };
+        let needs_events = around.plan.needs().events;
+        let source = if needs_events { event_source(around, member).await } else { Ok(None) };
+        let source = source.unwrap_or_else(|error| {
+            tracing::debug!("endpoint {} does not say where it publishes KV events: {error}", member.endpoint);
+            before.source
+        });
+        let pause = match (&models, &source) {
+            (None, _) => IMPATIENT,
+            (Some(_), None) if needs_events => PUZZLED,
+            (Some(_), _) => around.settings.polling.models,
+        };
+        if pause == PUZZLED && !std::mem::replace(&mut warned, true) {
+            tracing::warn!("endpoint {} publishes no KV events: nothing is known of its cache", member.endpoint);
+        }
+        directory.learnt(member, Learned { models, source });
+        around.clock.sleep_until(around.clock.now() + pause).await;
+    }
+}
+
+async fn models(around: &Surroundings, member: &Member) -> Result<Vec<Listed>, String> {
+    match &member.entry.models {
+        Some(models) => Ok(models.iter().map(Listed::new).collect()),
+        None => {
+            let body = around.upstream.get(member.endpoint.address(), "/v1/models").await;
+            listing::models(&body.map_err(|unanswered| unanswered.to_string())?)
+        }
+    }
+}
+
+/// From the entry, else from the engine, else, when the engine does not tell such things, from the ports that the
+/// configuration names.
+async fn event_source(around: &Surroundings, member: &Member) -> Result<Option<KvEventSource>, String> {
+    if let Some(events) = &member.entry.kv_events {
+        return Ok(Some(KvEventSource {
+            endpoint: events.endpoint.clone(),
+            replay_endpoint: events.replay_endpoint.clone(),
+            topic: events.topic.clone(),
+        }));
+    }
+    let address = &member.entry.address;
+    match around.upstream.get(member.endpoint.address(), "/kv_event_sources").await {
+        Ok(body) => listing::event_source(&body, address),
+        Err(Unanswered::Status(status)) if status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED => {
+            Ok(around.plan.event_ports().map(|(port, replay, topic)| KvEventSource {
+                endpoint: tcp(address, port),
+                replay_endpoint: replay.map(|port| tcp(address, port)),
+                topic: topic.to_owned(),
+            }))
+        }
+        Err(unanswered) => Err(unanswered.to_string()),
+    }
+}

@@ -1,0 +1,42 @@
+//! One model's scheduler, with the index that it asks and the event streams that feed it.
+
+use llmd_core::Result;
+use llmd_core::index::{ExactIndex, ExactReader};
+use llmd_routing::Scheduler;
+
+use crate::clock::Clock;
+use crate::events::{EventSettings, Subscriptions};
+use crate::plan::Plan;
+
+/// One model's scheduler, with the index that it asks and the event streams that feed it.
+#[derive(Debug)]
+pub(crate) struct Served {
+    name: String,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) events: Option<Events>,
+}
+
+/// What is known from KV events.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pub(crate) index: ExactReader,
+    pub(crate) subscriptions: Subscriptions,
+}
+
+impl Served {
+    /// A scheduler as the plan says, with an index of its own when the plan needs events.
+    pub(super) fn new(name: String, plan: &Plan, clock: &Clock) -> Result<Self> {
+        let (writer, index) = ExactIndex::new(plan.index_settings());
+        let scheduler = plan.scheduler(index.clone())?;
+        if !plan.needs().events {
+            return Ok(Self { name, scheduler, events: None });
+        }
+        let subscriptions = Subscriptions::start(EventSettings::default(), writer, clock.clone());
+        Ok(Self { name, scheduler, events: Some(Events { index, subscriptions }) })
+    }
+
+    /// The model.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}

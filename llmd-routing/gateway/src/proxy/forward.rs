@@ -1,0 +1,169 @@
+//! Passes a request on: to the endpoint that the scheduler chooses, and to the next when that one fails before its first
+//! byte.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use llmd_routing::Decision;
+
+use super::account::Account;
+use super::attempt::{Answer, Outgoing, attempt};
+use super::body::Pieces;
+use super::fields::{Fields, without_forbidden};
+use super::prompt::Kind;
+use super::refusal::Refusal;
+use super::relay::{Passage, Relay};
+use super::{Body, Proxy, headers};
+use crate::model::Model;
+
+/// A request for a model that is served.
+struct Wanted {
+    model: Model,
+    request: llmd_routing::Request,
+    outgoing: Outgoing,
+}
+
+impl Proxy {
+    /// Answers a request that has a model in its body.
+    pub(super) async fn forward(
+        &self,
+        id: &str,
+        client: IpAddr,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Refusal> {
+        let began = self.clock.now();
+        let settings = &self.settings;
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
+            Refusal::unavailable(format!("{} requests are under way, and more are not taken", settings.limits.requests))
+        })?;
+        let (head, body) = request.into_parts();
+        let body = Pieces::read(body, settings.limits.body_bytes, settings.timeouts.request_body).await?;
+        let wanted = self.read(id, client, head, body.into_contiguous()).await?;
+
+        let name = wanted.request.model.as_str();
+        let mut account = Account::open(Arc::clone(&self.telemetry), name, self.clock.clone(), began);
+        let refused = |account: &mut Account, refusal: Refusal| {
+            account.fail(refusal.status.as_str());
+            refusal
+        };
+        let (mut decision, took) = self.decide(&wanted).map_err(|refusal| refused(&mut account, refusal))?;
+        let answered = self.attempts(&wanted.outgoing, &mut decision).await;
+        let (answer, attempts) = answered.map_err(|refusal| refused(&mut account, refusal))?;
+
+        decision.first_token(self.clock.now());
+        account.first_byte();
+        let mut response = Response::new(());
+        *response.status_mut() = answer.head.status;
+        *response.headers_mut() = answer.head.headers.clone();
+        headers::to_client(response.headers_mut());
+        add(response.headers_mut(), decision.headers().iter());
+        if self.settings.debug {
+            tell(response.headers_mut(), &decision, took, attempts);
+        }
+        if answer.head.status.is_server_error() {
+            account.fail(answer.head.status.as_str());
+        }
+        let directory = Arc::clone(&self.directory);
+        let passage = Passage { decision, account, directory, clock: self.clock.clone(), slot };
+        let relay = Relay::new(answer, passage, settings.timeouts.between_bytes);
+        Ok(response.map(|()| relay.boxed_unsync()))
+    }
+
+    /// What the request wants, and how it goes on.
+    async fn read(&self, id: &str, client: IpAddr, head: request::Parts, body: Bytes) -> Result<Wanted, Refusal> {
+        let fields = Fields::read(&body)?;
+        let Some(name) = fields.model.as_deref().filter(|name| !name.is_empty()) else {
+            return Err(Refusal::invalid(Some("model"), "the request's body names no model"));
+        };
+        let model = self.directory.snapshot().model(name).cloned().ok_or_else(|| self.no_model(name))?;
+
+        let mut request = llmd_routing::Request::new(id, name)
+            .with_headers(headers::for_scheduler(&head.headers))
+            .with_namespace(model.namespace(fields.cache_salt.as_deref()));
+        request.max_output_tokens = fields.max_output_tokens();
+        if self.plan.needs().tokens {
+            match self.prompts.tokens(Kind::of(head.uri.path()), &fields).await {
+                Ok(tokens) => request.tokens = tokens,
+                Err(error) => {
+                    tracing::debug!("request {id} is routed without tokens: {error}");
+                    self.telemetry.tokenize_failed();
+                }
+            }
+        }
+        let forwarded = if fields.has_forbidden() { without_forbidden(&body)? } else { body.clone() };
+        let mut headers = head.headers;
+        headers::to_endpoint(&mut headers, client);
+        let id = HeaderValue::from_str(id).expect("a request id is visible ASCII");
+        headers.insert(headers::REQUEST_ID, id);
+        let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Ok(Wanted { model, request, outgoing: Outgoing { method: head.method, path, headers, body: forwarded } })
+    }
+
+    fn no_model(&self, name: &str) -> Refusal {
+        let known: Vec<_> = self.directory.snapshot().models().map(|(name, _)| name.clone()).collect();
+        Refusal::no_model(name, &known)
+    }
+
+    /// Chooses an endpoint, and says how long that took.
+    fn decide(&self, wanted: &Wanted) -> Result<(Decision, Duration), Refusal> {
+        let mut rng = self.chance.fork();
+        let Wanted { model, request, .. } = wanted;
+        let before = self.clock.now();
+        let decision = model.served.scheduler.decide(request, &model.pool, before, &mut rng)?;
+        let took = self.clock.now() - before;
+        self.telemetry.decided(took);
+        if let Some(decisions) = &self.decisions {
+            decisions.remember(request, model, &decision);
+        }
+        Ok((decision, took))
+    }
+
+    /// Tries endpoints in the order of their rank, until one begins to answer. Says how many were tried.
+    async fn attempts(&self, outgoing: &Outgoing, decision: &mut Decision) -> Result<(Answer, usize), Refusal> {
+        let Self { settings, clock, upstream, directory, telemetry, .. } = self;
+        let mut attempts = 1;
+        loop {
+            let endpoint = Arc::clone(decision.endpoint());
+            let patience = settings.timeouts.first_byte;
+            let failure = match attempt(upstream, endpoint.address(), outgoing, patience, clock).await {
+                Ok(answer) => {
+                    directory.answered(&endpoint);
+                    return Ok((answer, attempts));
+                }
+                Err(failure) => failure,
+            };
+            directory.failed(&endpoint);
+            tracing::warn!("request {}: endpoint {endpoint} {failure}", outgoing.id());
+            if attempts == settings.limits.attempts.max(1) || decision.advance(clock.now()).is_none() {
+                return failure.into_answer(endpoint.name()).map(|answer| (answer, attempts));
+            }
+            telemetry.retried(endpoint.name(), failure.reason());
+            attempts += 1;
+        }
+    }
+}
+
+/// What a decision says about itself, for those who debug.
+fn tell(headers: &mut HeaderMap, decision: &Decision, took: Duration, attempts: usize) {
+    let told = [
+        ("x-llmd-endpoint", decision.endpoint().name().to_owned()),
+        ("x-llmd-predicted-cached-tokens", decision.predicted_hit_tokens().to_string()),
+        ("x-llmd-decision-us", format!("{:.1}", took.as_secs_f64() * 1e6)),
+        ("x-llmd-attempts", attempts.to_string()),
+    ];
+    add(headers, told.iter().map(|(name, value)| (*name, value.as_str())));
+}
+
+fn add<'a>(headers: &mut HeaderMap, more: impl Iterator<Item = (&'a str, &'a str)>) {
+    for (name, value) in more {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What the gateway promises, tried on real sockets against engines that behave well and badly.
+
+mod discovery;
+mod drain;
+mod limits;
+mod models;
+mod observability;
+mod passing;
+mod program;
+mod retries;
+mod support;
