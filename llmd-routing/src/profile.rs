@@ -120,6 +120,7 @@ impl Profile {
                 format!("picker {} picked none of its candidates", self.picker.0),
             ));
         }
+        ranked.demote(totals);
         let (places, dropped) = candidates.into_parts();
         Ok(Run { profile, places, dropped, scores, ranked })
     }

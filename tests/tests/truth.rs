@@ -1,6 +1,8 @@
 //! The exact index against real engines: fed with what vLLM published, it must hold exactly what vLLM held after each
 //! step, and foretell every hit.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read as _;

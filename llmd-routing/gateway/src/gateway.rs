@@ -98,9 +98,9 @@ impl GatewayBuilder {
             Endpoints::Fixed(entries) => entries.clone(),
         };
         let listener = listen(self.listen).await?;
-        let address = listener.local_addr().map_err(|error| {
-            Error::new(ErrorKind::Internal, "a listening socket has no address").with_source(error)
-        })?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| Error::new(ErrorKind::Internal, "a listening socket has no address").with_source(error))?;
 
         let settings = Arc::new(self.settings);
         let stop = CancellationToken::new();
@@ -118,7 +118,8 @@ impl GatewayBuilder {
         directory.list(entries);
         if let Endpoints::File(path) = self.endpoints {
             let (directory, polling, clock) = (Arc::clone(&directory), settings.polling.clone(), clock.clone());
-            let watch = async move { discovery::watch(&path, &polling, &clock, |entries| directory.list(entries)).await };
+            let watch =
+                async move { discovery::watch(&path, &polling, &clock, |entries| directory.list(entries)).await };
             tasks.spawn(stop.clone().run_until_cancelled_owned(watch));
         }
         let proxy = Arc::new(Proxy::new(around, directory));

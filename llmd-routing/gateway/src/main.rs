@@ -2,7 +2,7 @@
 
 mod args;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -31,7 +31,8 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<()> {
     let filter = EnvFilter::try_new(&args.log)
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("--log {:?} is no filter: {error}", args.log)))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -82,7 +82,8 @@ fn token_source(backend: TokenBackend) -> Result<TokenSource> {
     match backend {
         TokenBackend::Estimate => Ok(TokenSource::Estimate),
         TokenBackend::Local { chat_template: Some(path), .. } => {
-            let message = format!("chatTemplate {path:?} is not read yet; put it beside the tokenizer as chat_template.jinja");
+            let message =
+                format!("chatTemplate {path:?} is not read yet; put it beside the tokenizer as chat_template.jinja");
             Err(Error::new(ErrorKind::Unsupported, message))
         }
         TokenBackend::Local { path, .. } => {

@@ -8,8 +8,8 @@ use llmd_core::{Error, ErrorKind, Result};
 
 use super::catalogue::{Blueprint, Stability};
 use super::document::{EndpointPickerConfig, PluginConfig, ProfileConfig};
+use super::kv_events::Precise;
 use super::plugins::DEFAULT_PREFIX_PRODUCER;
-use super::shell::Precise;
 use crate::plugin::{Data, Filter, Picker, Producer, ProfileHandler, Scorer};
 use crate::producer::{ApproxPrefixCache, ApproxSettings, InFlightLoad, PrecisePrefixCache};
 use crate::{Profile, Scheduler};

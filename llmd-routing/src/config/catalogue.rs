@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::fault::{Fault, Result};
+use super::kv_events::Precise;
 use super::nearest;
 use super::node::Node;
 use super::plugins;
-use super::shell::{Precise, TokenProducer};
+use super::tokens::TokenProducer;
 use crate::plugin::{Filter, Picker, ProfileHandler, Scorer};
 use crate::producer::{ApproxSettings, InFlightLoad};
 

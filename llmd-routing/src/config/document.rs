@@ -4,9 +4,12 @@ use llmd_core::{Error, ErrorKind};
 
 use super::catalogue::{self, Blueprint, FLOW, Stability};
 use super::fault::{Fault, Mark, Result};
+use super::kv_events::KvEvents;
 use super::nearest;
 use super::node::{Node, Value};
-use super::shell::{KvEvents, TokenProducer};
+use super::plugins::DEFAULT_PREFIX_PRODUCER;
+use super::surroundings;
+use super::tokens::TokenProducer;
 
 /// A configuration that was read: which plugins there are, and the profiles that they stand in.
 #[derive(Clone, Debug)]
@@ -93,7 +96,7 @@ impl EndpointPickerConfig {
         ])?;
         root.require("apiVersion", |node| one_of("version", node, &API_VERSIONS))?;
         root.require("kind", |node| one_of("kind", node, &["EndpointPickerConfig"]))?;
-        root.read("featureGates", |node| node.each(feature_gate))?;
+        root.read("featureGates", |node| node.each(surroundings::feature_gate))?;
         root.refuse(&["flowControl"], FLOW)?;
         root.refuse(&["saturationDetector"], FLOW)?;
         let plugins = root.read("plugins", |node| node.each(PluginConfig::read))?.unwrap_or_default();
@@ -102,6 +105,7 @@ impl EndpointPickerConfig {
             let fault = Fault::invalid(format!("two plugins are called `{}`; give each a `name`", names[place]));
             return Err(fault.at(plugins[place].mark).within_item(place).within("plugins"));
         }
+        root.read("plugins", |node| known_producers(node, &plugins))?;
         let profiles = root.read("schedulingProfiles", |node| node.each(|node| ProfileConfig::read(node, &plugins)))?;
         let profiles = profiles.unwrap_or_default();
         if let Some(place) = (0..profiles.len())
@@ -110,11 +114,9 @@ impl EndpointPickerConfig {
             let fault = Fault::invalid(format!("two profiles are called `{}`", profiles[place].name));
             return Err(fault.within_item(place).within("schedulingProfiles"));
         }
-        root.read("dataLayer", |node| data_layer(node, &plugins))?;
-        root.read("requestHandler", |node| {
-            node.section(&["parsers"])?.read("parsers", |node| node.each(|node| parser(node, &plugins)))
-        })?;
-        root.read("parser", |node| parser(node, &plugins))?;
+        root.read("dataLayer", |node| surroundings::data_layer(node, &plugins))?;
+        root.read("requestHandler", |node| surroundings::request_handler(node, &plugins))?;
+        root.read("parser", |node| surroundings::parser(node, &plugins))?;
         Ok(Self { plugins, profiles })
     }
 }
@@ -173,8 +175,26 @@ impl PluginRef {
     }
 }
 
+/// Checks that every producer that a plugin reads from by name is there, or is the one that is added by default.
+fn known_producers(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
+    let made = plugins.iter().filter(|plugin| matches!(plugin.blueprint, Blueprint::Approx(_) | Blueprint::Precise(_)));
+    let mut known: Vec<_> = made.map(|plugin| plugin.name.as_str()).collect();
+    if !known.contains(&DEFAULT_PREFIX_PRODUCER) {
+        known.push(DEFAULT_PREFIX_PRODUCER);
+    }
+    node.each(|node| {
+        let Some(parameters) = node.field("parameters") else { return Ok(()) };
+        let read = parameters.read("prefixMatchInfoProducerName", |node| match &node.value {
+            Value::Null => Ok(()),
+            _ => one_of("producer of prefix matches", node, &known),
+        });
+        read.map(drop).map_err(|fault| fault.within("parameters"))
+    })?;
+    Ok(())
+}
+
 /// The plugin that a reference names.
-fn reference<'a>(node: &Node, plugins: &'a [PluginConfig]) -> Result<&'a PluginConfig> {
+pub(super) fn reference<'a>(node: &Node, plugins: &'a [PluginConfig]) -> Result<&'a PluginConfig> {
     let name = node.text()?;
     plugins.iter().find(|plugin| plugin.name == name).ok_or_else(|| {
         let known: Vec<_> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
@@ -185,86 +205,4 @@ fn reference<'a>(node: &Node, plugins: &'a [PluginConfig]) -> Result<&'a PluginC
 fn one_of(what: &str, node: &Node, known: &[&str]) -> Result<()> {
     let text = node.text()?;
     if known.contains(&text) { Ok(()) } else { Err(Fault::invalid(nearest::unknown(what, text, known))) }
-}
-
-/// `name`, `name=true` or `name=false`.
-fn feature_gate(node: &Node) -> Result<()> {
-    let text = node.text()?;
-    let (name, value) = text.split_once('=').unwrap_or((text, "true"));
-    let on = match value {
-        "true" => true,
-        "false" => false,
-        _ => return Err(Fault::invalid(format!("`{value}` where `true` or `false` was expected, in `{text}`"))),
-    };
-    match name {
-        "flowControl" if on => Err(Fault::unsupported(format!("feature gate flowControl: {FLOW}"))),
-        // Standbys are not there, so there is nothing that they could be kept ready with.
-        "flowControl" | "haPopulateNonLeaderDatastore" => Ok(()),
-        _ => {
-            let known = ["flowControl", "haPopulateNonLeaderDatastore"];
-            Err(Fault::invalid(nearest::unknown("feature gate", name, &known)))
-        }
-    }
-}
-
-/// Where data comes from follows from what the plugins read; what says the same is taken, and nothing else.
-fn data_layer(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
-    let fields = node.section(&[
-        "injectDefaults",
-        "sources",
-        "discovery",
-        "peerDiscovery",
-        "crossReplicaSyncerPluginRef",
-        "crossReplicaSyncInterval",
-    ])?;
-    fields.refuse(&["discovery"], "give the gateway an endpoints file")?;
-    let replicas = "replicas do not share state yet; leave it out";
-    for field in ["peerDiscovery", "crossReplicaSyncerPluginRef", "crossReplicaSyncInterval"] {
-        fields.refuse(&[field], replicas)?;
-    }
-    let sources = fields.read("sources", |node| node.each(|node| source(node, plugins)))?.unwrap_or_default();
-    let inject = fields.read("injectDefaults", |node| node.typed::<bool>())?.unwrap_or(true);
-    if !inject && !sources.contains(&"metrics-data-source") {
-        let message = "metrics are read whenever a plugin reads them; leave it out";
-        return Err(Fault::unsupported(message).within("injectDefaults"));
-    }
-    Ok(())
-}
-
-/// The type of a data source.
-fn source(node: &Node, plugins: &[PluginConfig]) -> Result<&'static str> {
-    const SOURCES: [&str; 2] = ["endpoint-notification-source", "metrics-data-source"];
-    const EXTRACTORS: [&str; 2] = ["core-metrics-extractor", "precise-prefix-cache-producer"];
-    let fields = node.section(&["pluginRef", "extractors"])?;
-    let typed = |node: &Node, known: &[&str], what: &str| {
-        let plugin = match node.text()? {
-            // These two exist without being configured.
-            "metrics-data-source" => return Ok("metrics-data-source"),
-            "core-metrics-extractor" => return Ok("core-metrics-extractor"),
-            _ => reference(node, plugins)?,
-        };
-        if known.contains(&plugin.type_name) {
-            return Ok(plugin.type_name);
-        }
-        Err(Fault::invalid(format!("`{}` where a {what} was expected", plugin.name)))
-    };
-    let source = fields.require("pluginRef", |node| typed(node, &SOURCES, "data source"))?;
-    fields.read("extractors", |node| {
-        node.each(|node| {
-            let fields = node.section(&["pluginRef"])?;
-            fields.require("pluginRef", |node| typed(node, &EXTRACTORS, "extractor"))
-        })
-    })?;
-    Ok(source)
-}
-
-fn parser(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
-    node.section(&["pluginRef"])?.require("pluginRef", |node| {
-        let plugin = match node.text()? {
-            "openai-parser" => return Ok(()),
-            _ => reference(node, plugins)?,
-        };
-        let fault = || Fault::invalid(format!("`{}` where a parser was expected", plugin.name));
-        if plugin.type_name == "openai-parser" { Ok(()) } else { Err(fault()) }
-    })
 }

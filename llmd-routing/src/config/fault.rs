@@ -79,11 +79,11 @@ impl de::Error for Fault {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::invalid(format!("{unexpected} where {expected} was expected"))
+        Self::invalid(format!("{unexpected} where {} was expected", in_words(expected)))
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::invalid(format!("{unexpected} where {expected} was expected"))
+        Self::invalid(format!("{unexpected} where {} was expected", in_words(expected)))
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -100,5 +100,19 @@ impl de::Error for Fault {
 
     fn duplicate_field(field: &'static str) -> Self {
         Self::invalid(format!("field {field} is given twice"))
+    }
+}
+
+/// What was expected, in words for those who know no Rust.
+fn in_words(expected: &dyn Expected) -> String {
+    match expected.to_string().as_str() {
+        "a boolean" => "`true` or `false`".to_owned(),
+        "f64" => "a number".to_owned(),
+        "i64" => "a whole number".to_owned(),
+        "u16" => "a whole number from 0 to 65535".to_owned(),
+        "u32" => "a whole number from 0 to 4294967295".to_owned(),
+        "u64" | "usize" => "a whole number that is not negative".to_owned(),
+        other if other.starts_with("struct ") => "a map".to_owned(),
+        other => other.to_owned(),
     }
 }

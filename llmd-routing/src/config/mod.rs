@@ -9,12 +9,15 @@ mod defaults;
 mod document;
 mod duration;
 mod fault;
+mod kv_events;
 mod nearest;
 mod node;
 mod plugins;
-mod shell;
+mod surroundings;
+mod tokens;
 mod typed;
 
 pub use build::SchedulerBuilder;
 pub use document::{EndpointPickerConfig, PluginConfig};
-pub use shell::{KvEvents, TokenBackend, TokenProducer};
+pub use kv_events::KvEvents;
+pub use tokens::{TokenBackend, TokenProducer};

@@ -41,10 +41,7 @@ impl Node {
     pub(super) fn parse(text: &str) -> Result<Self> {
         serde_saphyr::from_str(text).map_err(|error| {
             let error = error.without_snippet();
-            let message = error.to_string();
-            // The library puts the place after the message; ours stands before it.
-            let message = message.split(" at line ").next().unwrap_or_default();
-            let fault = Fault::invalid(format!("not YAML: {message}"));
+            let fault = Fault::invalid(message(error));
             match error.location() {
                 Some(location) => fault.at(mark(location)),
                 None => fault,
@@ -125,10 +122,30 @@ impl Node {
 
     /// Refuses what stands at this path, if anything does: llm-d takes it, and llmd does not yet.
     pub(super) fn refuse(&self, path: &[&str], instead: &str) -> Result<()> {
-        let found = path.iter().try_fold(self, |node, name| node.field(name));
-        let Some(node) = found else { return Ok(()) };
-        let fault = Fault::unsupported(format!("not supported: {instead}")).at(node.mark);
-        Err(path.iter().rev().fold(fault, |fault, name| fault.within(name)))
+        match path.iter().try_fold(self, |node, name| node.field(name)) {
+            Some(_) => Err(self.blame(path, Fault::unsupported(format!("not supported: {instead}")))),
+            None => Ok(()),
+        }
+    }
+
+    /// The fault of what stands at this path, or would.
+    pub(super) fn blame(&self, path: &[&str], fault: Fault) -> Fault {
+        let node = path.iter().try_fold(self, |node, name| node.field(name)).unwrap_or(self);
+        path.iter().rev().fold(fault.at(node.mark), |fault, name| fault.within(name))
+    }
+}
+
+/// What is wrong with a text that is no tree.
+fn message(error: &serde_saphyr::Error) -> String {
+    match error {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => format!("key `{key}` is given twice"),
+        serde_saphyr::Error::DuplicateMappingKey { .. } => "a key is given twice".to_owned(),
+        serde_saphyr::Error::MultipleDocuments { .. } => "a second document where one was expected".to_owned(),
+        other => {
+            let message = other.to_string();
+            // The library says the place after the message; ours stands before it.
+            format!("not YAML: {}", message.split(" at line ").next().unwrap_or_default())
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use super::catalogue::{Blueprint, FLOW};
 use super::fault::{Fault, Result};
+use super::kv_events::Precise;
 use super::node::Node;
-use super::shell::{Precise, TokenProducer};
+use super::tokens::TokenProducer;
 use crate::filter::{LabelSelectorFilter, RoleFilter, SessionAffinityFilter};
 use crate::picker::{self, MaxScorePicker, RandomPicker, RoundRobinPicker, WeightedRandomPicker};
 use crate::plugin::{Filter, Picker, Scorer};
@@ -112,7 +113,7 @@ pub(super) fn prefix_cache_scorer(node: &Node) -> Result<Blueprint> {
     let PrefixCacheParameters { match_length_weight: weight, match_length_scale_tokens: scale, .. } = parameters;
     if !(0.0..=1.0).contains(&weight) {
         let message = format!("number `{weight}` where one from 0 to 1 was expected");
-        return Err(Fault::invalid(message).within("matchLengthWeight").at(node.mark));
+        return Err(node.blame(&["matchLengthWeight"], Fault::invalid(message)));
     }
     let producer = parameters.prefix_match_info_producer_name.unwrap_or_else(|| DEFAULT_PREFIX_PRODUCER.to_owned());
     Ok(scorer(move || PrefixCacheScorer::new(producer.clone()).with_length(weight, scale)))
@@ -167,7 +168,7 @@ pub(super) fn static_usage_limit_policy(node: &Node) -> Result<Blueprint> {
     match node.parameters()? {
         Policy { threshold: None } => Ok(Blueprint::Nothing),
         Policy { threshold: Some(threshold) } if threshold >= 1.0 => Ok(Blueprint::Nothing),
-        Policy { .. } => Err(Fault::unsupported(FLOW).within("threshold").at(node.mark)),
+        Policy { .. } => Err(node.blame(&["threshold"], Fault::unsupported(FLOW))),
     }
 }
 
@@ -192,8 +193,9 @@ pub(super) fn metrics_data_source(node: &Node) -> Result<Blueprint> {
     let Source { scheme: None | Some(Scheme::Http), path } = node.parameters()?;
     match path.as_deref() {
         None | Some("/metrics") => Ok(Blueprint::Nothing),
-        Some(other) => Err(Fault::unsupported(format!("metrics are read from /metrics, not from {other}"))
-            .within("path")
-            .at(node.mark)),
+        Some(other) => {
+            let fault = Fault::unsupported(format!("metrics are read from /metrics, not from {other}"));
+            Err(node.blame(&["path"], fault))
+        }
     }
 }

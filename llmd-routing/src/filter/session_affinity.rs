@@ -40,3 +40,23 @@ impl Filter for SessionAffinityFilter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Headers;
+    use crate::plugin::Attributes;
+    use crate::testing::{kept, pool, request};
+
+    #[test]
+    fn a_session_keeps_only_its_endpoint_while_that_is_there() {
+        let filter = SessionAffinityFilter::new(Affinity::encoded_endpoint("X-Session-Token"));
+        let with = |token: &str| request([]).with_headers(Headers::from_iter([("x-session-token", token)]));
+
+        // "engine-1", "engine-9" and no base64
+        assert_eq!(kept(&filter, &with("ZW5naW5lLTE="), &pool(3), &Attributes::default()), ["engine-1"]);
+        assert_eq!(kept(&filter, &with("ZW5naW5lLTk="), &pool(3), &Attributes::default()).len(), 3);
+        assert_eq!(kept(&filter, &with("%"), &pool(3), &Attributes::default()).len(), 3);
+        assert_eq!(kept(&filter, &request([]), &pool(3), &Attributes::default()).len(), 3);
+    }
+}

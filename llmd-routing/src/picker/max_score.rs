@@ -50,3 +50,32 @@ fn best(cx: &mut Context<'_>, scores: &[f64]) -> usize {
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Chance, picks};
+
+    #[test]
+    fn the_best_is_picked_and_then_the_next() {
+        let scores = [0.2, 0.9, f64::NAN, 0.5];
+        for seed in 0..32 {
+            assert_eq!(picks(&MaxScorePicker::new(1), &scores, &mut Chance::new(seed)), [1]);
+            assert_eq!(picks(&MaxScorePicker::new(3), &scores, &mut Chance::new(seed)), [1, 3, 0]);
+            assert_eq!(picks(&MaxScorePicker::new(9), &scores, &mut Chance::new(seed)), [1, 3, 0, 2]);
+        }
+    }
+
+    #[test]
+    fn each_of_equals_has_the_same_chance() {
+        for count in [1, 2] {
+            let mut picked = [0; 4];
+            let mut chance = Chance::new(7);
+            for _ in 0..3000 {
+                picked[picks(&MaxScorePicker::new(count), &[0.5, 0.5, 0.1, 0.5], &mut chance)[0]] += 1;
+            }
+            assert_eq!(picked[2], 0);
+            assert!([0, 1, 3].iter().all(|&place| (850..1150).contains(&picked[place])), "{picked:?}");
+        }
+    }
+}

@@ -27,3 +27,21 @@ impl Picker for RandomPicker {
         picked.iter().for_each(|&place| out.push(place));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Chance, picks};
+
+    #[test]
+    fn each_has_the_same_chance_whatever_its_score() {
+        let mut picked = [0; 4];
+        let mut chance = Chance::new(7);
+        for _ in 0..4000 {
+            let places = picks(&RandomPicker::new(1), &[0.0, 9.0, 1.0, 0.5], &mut chance);
+            assert_eq!(places.len(), 1);
+            picked[places[0]] += 1;
+        }
+        assert!(picked.iter().all(|times| (850..1150).contains(times)), "{picked:?}");
+    }
+}

@@ -27,3 +27,16 @@ impl Picker for RoundRobinPicker {
         (0..self.picks.min(scores.len())).for_each(|pick| out.push(first.wrapping_add(pick) % scores.len()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Chance, picks};
+
+    #[test]
+    fn each_has_its_turn() {
+        let picker = RoundRobinPicker::new(2);
+        let turns: Vec<_> = (0..4).map(|_| picks(&picker, &[0.0, 9.0, 1.0], &mut Chance::new(0))).collect();
+        assert_eq!(turns, [[0, 1], [1, 2], [2, 0], [0, 1]]);
+    }
+}

@@ -36,3 +36,31 @@ impl Picker for WeightedRandomPicker {
         keyed.into_iter().take(self.picks).for_each(|(place, _)| out.push(place));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Chance, picks};
+
+    fn times(scores: &[f64; 3]) -> [u32; 3] {
+        let mut picked = [0; 3];
+        let mut chance = Chance::new(7);
+        for _ in 0..6000 {
+            picked[picks(&WeightedRandomPicker::new(1), scores, &mut chance)[0]] += 1;
+        }
+        picked
+    }
+
+    #[test]
+    fn the_chance_is_in_proportion_to_the_score() {
+        let [one, two, three] = times(&[1.0, 2.0, 3.0]);
+        assert!((850..1150).contains(&one) && (1850..2150).contains(&two) && (2850..3150).contains(&three));
+    }
+
+    #[test]
+    fn what_scores_nothing_is_picked_only_when_nothing_scores() {
+        let [never, always, _] = times(&[0.0, 1.0, f64::NAN]);
+        assert_eq!((never, always), (0, 6000));
+        assert!(times(&[0.0; 3]).iter().all(|times| (1850..2150).contains(times)));
+    }
+}

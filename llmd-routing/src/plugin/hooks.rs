@@ -9,7 +9,7 @@ use crate::{Endpoint, Headers};
 /// What a plugin does as one request goes on. It belongs to that request and goes away with it.
 ///
 /// The order is: picked, once per endpoint tried; the first token, at most once; and then either the end or an abort, once.
-pub trait Hooks: Debug + Send {
+pub trait Hooks: Debug + Send + Sync {
     /// The request goes to this endpoint.
     fn picked(&mut self, picked: &Picked<'_>) {
         let _ = picked;

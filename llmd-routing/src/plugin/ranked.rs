@@ -48,6 +48,19 @@ impl Ranked {
         self.picked = self.order.len();
     }
 
+    /// Drops picks whose score is not a number, while there are others; when no pick is left, the best score is picked.
+    pub(crate) fn demote(&mut self, scores: &[f64]) {
+        if scores.iter().all(|score| score.is_nan()) || !scores.iter().any(|score| score.is_nan()) {
+            return;
+        }
+        self.order.retain(|&mut place| !scores[place as usize].is_nan());
+        self.picked = self.order.len();
+        if self.picked == 0 {
+            let best = (0..scores.len()).min_by(|&a, &b| better(scores[a], scores[b]));
+            best.into_iter().for_each(|place| self.push(place));
+        }
+    }
+
     /// Lets everybody else follow by score, equal ones in random order.
     pub(crate) fn complete(&mut self, scores: &[f64], rng: &mut dyn Rng) {
         let mut seen = SmallVec::<[bool; 64]>::from_elem(false, scores.len());

@@ -29,7 +29,15 @@ pub struct Decision {
     pub(super) reservations: SmallVec<[Option<Reservation>; 1]>,
     pub(super) hooks: Followers,
     pub(super) max_output_tokens: Option<u32>,
-    pub(super) over: bool,
+    pub(super) stage: Stage,
+}
+
+/// How far a request is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    Sent,
+    Answering,
+    Over,
 }
 
 impl Decision {
@@ -54,16 +62,15 @@ impl Decision {
         if std::ptr::eq(run, self.run()) { Some(self.endpoint()) } else { run.first().map(|place| &self.pool[place]) }
     }
 
-    /// The endpoint failed before its first byte: the reservation moves to the next ranked one. `None` when all were tried;
-    /// the reservation then stays where it is.
+    /// The endpoint failed before its first byte: the reservation moves to the next ranked one. `None` when all were tried,
+    /// or the request is over; the reservation then stays where it is.
     pub fn advance(&mut self, now: Duration) -> Option<&Arc<Endpoint>> {
-        let next = self.run().ranked().nth(self.tried + 1)?;
+        let next = self.run().ranked().nth(self.tried + 1).filter(|_| self.stage != Stage::Over)?;
         self.tried += 1;
-        if !self.over {
-            let endpoint = &self.pool[next];
-            let reservation = self.parts.in_flight.reserve(endpoint, &self.attributes, next, self.max_output_tokens);
-            self.reservations[self.primary] = Some(reservation);
-        }
+        self.stage = Stage::Sent;
+        let endpoint = &self.pool[next];
+        let reservation = self.parts.in_flight.reserve(endpoint, &self.attributes, next, self.max_output_tokens);
+        self.reservations[self.primary] = Some(reservation);
         self.tell_picked(now);
         Some(self.endpoint())
     }
@@ -90,10 +97,14 @@ impl Decision {
         Explanation::of(self)
     }
 
-    /// The first token came back: the prompt has been computed, and its tokens are in flight no more.
+    /// The first token came back: the prompt has been computed, and its tokens are in flight no more. Later ones are not
+    /// heard.
     pub fn first_token(&mut self, now: Duration) {
-        self.reservations.iter_mut().flatten().for_each(Reservation::first_token);
-        self.hooks.iter_mut().for_each(|hooks| hooks.first_token(now));
+        if self.stage == Stage::Sent {
+            self.stage = Stage::Answering;
+            self.reservations.iter_mut().flatten().for_each(Reservation::first_token);
+            self.hooks.iter_mut().for_each(|hooks| hooks.first_token(now));
+        }
     }
 
     /// The response is complete: the reservation is released. What comes after is not heard.
@@ -120,7 +131,7 @@ impl Decision {
     /// Whether there was something to release.
     fn release(&mut self) -> bool {
         self.reservations.clear();
-        !std::mem::replace(&mut self.over, true)
+        std::mem::replace(&mut self.stage, Stage::Over) != Stage::Over
     }
 }
 

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use rand::Rng;
 
 pub use decision::Decision;
+use decision::Stage;
 pub use describe::Description;
 pub use explain::{EndpointExplanation, Explanation, Fate, ProfileExplanation, Turn};
 
@@ -105,7 +106,7 @@ impl Scheduler {
             reservations,
             hooks,
             max_output_tokens: request.max_output_tokens,
-            over: false,
+            stage: Stage::Sent,
         };
         decision.tell_picked(now);
         Ok(decision)

@@ -63,3 +63,33 @@ impl Scorer for ActiveRequestScorer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Attributes;
+    use crate::testing::{pool, request, scores};
+
+    fn said(scorer: &ActiveRequestScorer, in_flight: &[usize]) -> Vec<f64> {
+        let pool = pool(in_flight.len() as u32);
+        let admit = |(place, &requests): (usize, &usize)| {
+            (0..requests).map(|_| pool[place].in_flight().admit(0)).collect::<Vec<_>>()
+        };
+        let _guards: Vec<_> = in_flight.iter().enumerate().flat_map(admit).collect();
+        scores(scorer, &request([]), &pool, &Attributes::default())
+    }
+
+    #[test]
+    fn the_fewer_requests_in_flight_the_better() {
+        let table: [(u64, f64, &[usize], &[f64]); 5] = [
+            (0, 1.0, &[0, 0], &[1.0, 1.0]),
+            (0, 1.0, &[0, 1, 4], &[1.0, 0.75, 0.0]),
+            (1, 1.0, &[0, 1, 4], &[1.0, 1.0, 0.0]),
+            (0, 0.5, &[0, 2, 4], &[1.0, 0.25, 0.0]),
+            (0, 1.0, &[3, 3], &[0.0, 0.0]),
+        ];
+        for (idle, busy, in_flight, expected) in table {
+            assert_eq!(said(&ActiveRequestScorer::new(idle, busy), in_flight), expected, "{idle} {busy} {in_flight:?}");
+        }
+    }
+}

@@ -24,3 +24,20 @@ impl Scorer for KvCacheUtilizationScorer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Attributes;
+    use crate::testing::{metrics, pool, request, scores};
+
+    #[test]
+    fn the_emptier_the_cache_the_better_and_silence_is_neither() {
+        let pool = pool(4);
+        for (endpoint, usage) in pool.iter().zip([0.0, 0.75, 1.0]) {
+            endpoint.set_metrics(metrics(0, 0, usage));
+        }
+        let said = scores(&KvCacheUtilizationScorer, &request([]), &pool, &Attributes::default());
+        assert_eq!(said, [1.0, 0.25, 0.0, 0.5]);
+    }
+}

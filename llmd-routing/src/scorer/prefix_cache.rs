@@ -70,3 +70,34 @@ impl Scorer for PrefixCacheScorer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Attributes;
+    use crate::testing::{attributes, pool, prefix, request, scores};
+
+    #[test]
+    fn a_match_counts_by_its_share_and_by_its_length() {
+        let matches = [prefix(0, 8, 16), prefix(2, 8, 16), prefix(8, 8, 16), prefix(0, 0, 16)];
+        let known = attributes(128, "p", &matches);
+        let table = [
+            (0.0, 8192, [0.0, 0.25, 1.0, 0.0]),
+            // L = 32/64 and 1: 0.25 and 1
+            (1.0, 64, [0.0, 0.25, 1.0, 0.0]),
+            // 0.5 · (32/128)² + 0.5 · 0.25
+            (0.5, 128, [0.0, 0.15625, 1.0, 0.0]),
+        ];
+        for (weight, scale, expected) in table {
+            let scorer = PrefixCacheScorer::new("p").with_length(weight, scale);
+            assert_eq!(scores(&scorer, &request(0..128), &pool(4), &known), expected, "{weight} {scale}");
+        }
+    }
+
+    #[test]
+    fn what_its_producer_does_not_say_scores_nothing() {
+        let known = attributes(128, "another", &[prefix(8, 8, 16)]);
+        assert_eq!(scores(&PrefixCacheScorer::new("p"), &request(0..128), &pool(1), &known), [0.0]);
+        assert_eq!(scores(&PrefixCacheScorer::new("p"), &request([]), &pool(1), &Attributes::default()), [0.0]);
+    }
+}

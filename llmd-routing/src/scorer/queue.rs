@@ -21,3 +21,27 @@ impl Scorer for QueueScorer {
         super::fewer_is_better(candidates, out, |candidate| candidate.metrics?.waiting_requests);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Attributes;
+    use crate::testing::{metrics, pool, request, scores};
+
+    #[test]
+    fn the_shorter_the_queue_the_better_and_silence_is_neither() {
+        let table: [(&[Option<u64>], &[f64]); 4] = [
+            (&[Some(0), Some(5), Some(10)], &[1.0, 0.5, 0.0]),
+            (&[Some(7), Some(7)], &[1.0, 1.0]),
+            (&[Some(2), None, Some(6)], &[1.0, 0.5, 0.0]),
+            (&[None, None], &[0.5, 0.5]),
+        ];
+        for (waiting, expected) in table {
+            let pool = pool(waiting.len() as u32);
+            for (endpoint, waiting) in pool.iter().zip(waiting) {
+                waiting.iter().for_each(|&waiting| endpoint.set_metrics(metrics(waiting, 0, 0.0)));
+            }
+            assert_eq!(scores(&QueueScorer, &request([]), &pool, &Attributes::default()), expected);
+        }
+    }
+}

@@ -21,3 +21,20 @@ impl Scorer for RunningRequestsScorer {
         super::fewer_is_better(candidates, out, |candidate| candidate.metrics?.running_requests);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Attributes;
+    use crate::testing::{metrics, pool, request, scores};
+
+    #[test]
+    fn the_fewer_requests_run_the_better_and_silence_is_neither() {
+        let pool = pool(4);
+        for (endpoint, running) in pool.iter().zip([8, 2, 4]) {
+            endpoint.set_metrics(metrics(0, running, 0.0));
+        }
+        let said = scores(&RunningRequestsScorer, &request([]), &pool, &Attributes::default());
+        assert_eq!(said, [0.0, 1.0, 4.0 / 6.0, 0.5]);
+    }
+}

@@ -41,3 +41,40 @@ impl Scorer for SessionAffinityScorer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Attributes;
+    use crate::testing::{pool, request, scores};
+    use crate::{Headers, Pool};
+
+    fn said(affinity: Affinity, header: &'static str, value: &str, pool: &Pool) -> Vec<f64> {
+        let request = request([]).with_headers(Headers::from_iter([(header, value)]));
+        scores(&SessionAffinityScorer::new(affinity), &request, pool, &Attributes::default())
+    }
+
+    #[test]
+    fn a_token_sends_a_session_where_it_names() {
+        let token = || Affinity::encoded_endpoint("x-session-token");
+        // "engine-2"
+        assert_eq!(said(token(), "x-session-token", "ZW5naW5lLTI=", &pool(4)), [0.0, 0.0, 1.0, 0.0]);
+        assert_eq!(said(token(), "x-session-token", "ZW5naW5lLTk=", &pool(2)), [0.0, 0.0]);
+        assert_eq!(said(token(), "x-other", "ZW5naW5lLTA=", &pool(2)), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_hash_sends_a_session_to_one_endpoint_and_moves_only_those_whose_endpoint_goes() {
+        let (all, fewer) = (pool(8), pool(7));
+        let mut homes = [0; 8];
+        for session in 0..800 {
+            let session = format!("session-{session}");
+            let home = |pool: &Pool| said(Affinity::hash("x-session-id"), "x-session-id", &session, pool);
+            let before = home(&all).iter().position(|&score| score == 1.0).expect("every session has a home");
+            homes[before] += 1;
+            let after = home(&fewer).iter().position(|&score| score == 1.0).expect("every session has a home");
+            assert!(after == before || before == 7, "{session} moved from {before} to {after}");
+        }
+        assert!(homes.iter().all(|home| (60..=140).contains(home)), "sessions spread: {homes:?}");
+    }
+}

@@ -46,3 +46,30 @@ impl Scorer for TokenLoadScorer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Attributes;
+    use crate::testing::{attributes, pool, prefix, request, scores};
+
+    #[test]
+    fn the_fewer_tokens_to_compute_the_better() {
+        let pool = pool(3);
+        let _guards = [(1, 200), (2, 5000)].map(|(place, tokens): (usize, _)| pool[place].in_flight().admit(tokens));
+        let scorer = TokenLoadScorer::new(1000);
+
+        let uncached = Attributes::new(100, None);
+        assert_eq!(scores(&scorer, &request(0..100), &pool, &uncached), [0.9, 0.7, 0.0]);
+
+        // 64 of the 100 tokens are cached at the second.
+        let cached = attributes(100, "p", &[prefix(0, 6, 16), prefix(4, 6, 16), prefix(0, 6, 16)]);
+        assert_eq!(scores(&scorer, &request(0..100), &pool, &cached), [0.9, 1.0 - 0.236, 0.0]);
+        assert_eq!(scores(&scorer, &request([]), &pool, &Attributes::default()), [1.0, 0.8, 0.0]);
+    }
+
+    #[test]
+    fn a_threshold_of_no_tokens_is_taken_for_one() {
+        assert_eq!(scores(&TokenLoadScorer::new(0), &request([]), &pool(1), &Attributes::default()), [1.0]);
+    }
+}

@@ -48,13 +48,7 @@ pub(crate) fn picture(results: &[RaceResult], caption: &str) -> String {
 fn waiting(svg: &mut Svg, results: &[RaceResult]) {
     let (left, right) = (130.0, 500.0);
     svg.text(24.0, 32.0, "title", "start", "Time to first token");
-    svg.text(
-        24.0,
-        52.0,
-        "small",
-        "start",
-        "solid: to the median · soft: to the mean · faint: to the 90th percentile",
-    );
+    svg.text(24.0, 52.0, "small", "start", "solid: to the median · soft: to the mean · faint: to the 90th percentile");
     let longest = results.iter().map(|result| result.ttft_ms.percentile(90.0)).fold(0.0, f64::max);
     let axis = Axis::new(0.0, longest / 1000.0, left, right);
     for tick in axis.ticks() {
@@ -84,13 +78,7 @@ fn waiting(svg: &mut Svg, results: &[RaceResult]) {
 fn hits(svg: &mut Svg, results: &[RaceResult]) {
     let (left, right) = (645.0, 835.0);
     svg.text(600.0, 32.0, "title", "start", "Throughput and cache hits");
-    svg.text(
-        600.0,
-        52.0,
-        "small",
-        "start",
-        "tokens per second of engine time, by the share of prompts cached",
-    );
+    svg.text(600.0, 52.0, "small", "start", "tokens per second of engine time, by the share of prompts cached");
     let most = |value: fn(&RaceResult) -> f64| results.iter().map(value).fold(0.0, f64::max);
     let across = Axis::new(0.0, most(|result| result.hit_rate * 100.0), left, right);
     let up = Axis::new(0.0, most(|result| result.throughput / 1000.0), BOTTOM, TOP);

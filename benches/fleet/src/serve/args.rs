@@ -34,16 +34,16 @@ pub struct Args {
     /// The port that replays KV events; 0 takes any free one.
     #[arg(long, default_value_t = 0)]
     pub replay_port: u16,
-    /// The topic of the events [default: kv@HOST:PORT@MODEL]
+    /// The topic of the events. Default: `kv@HOST:PORT@MODEL`.
     #[arg(long)]
     pub topic: Option<String>,
     /// Simulated tokens per block.
     #[arg(long, default_value_t = 16)]
     pub block_size: usize,
-    /// Blocks of KV cache, the null block included [default: what the simulated machine holds]
+    /// Blocks of KV cache, the null block included. Default: what the simulated machine holds.
     #[arg(long)]
     pub num_gpu_blocks: Option<u32>,
-    /// Simulated tokens of a prompt with its output [default: what the cache holds]
+    /// Simulated tokens of a prompt with its output. Default: what the cache holds.
     #[arg(long)]
     pub max_model_len: Option<usize>,
     /// Sequences in a step.
@@ -64,7 +64,7 @@ pub struct Args {
     /// An adapter that requests can name as their model, as NAME or NAME=PATH. May be given several times.
     #[arg(long, value_name = "NAME[=PATH]", action = clap::ArgAction::Append)]
     pub lora: Vec<String>,
-    /// What block names begin with, as PYTHONHASHSEED does for vLLM [default: vLLM's own]
+    /// What block names begin with, as PYTHONHASHSEED does for vLLM. Default: vLLM's own.
     #[arg(long)]
     pub hash_seed: Option<String>,
     /// What outputs are made from, together with each prompt.

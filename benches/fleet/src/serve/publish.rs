@@ -117,6 +117,8 @@ impl EventSockets {
         let mut kept: VecDeque<Batch> = VecDeque::with_capacity(BUFFER_STEPS);
         loop {
             tokio::select! {
+                // Batches first: what was published before a replay was asked for is in the replay.
+                biased;
                 batch = self.queue.recv() => {
                     let Some(batch) = batch else { return };
                     if kept.len() == BUFFER_STEPS {

@@ -63,7 +63,8 @@ impl ApproximateSettings {
 /// counts a worker's blocks from the start of the prompt up to the first that this worker does not hold: what lies
 /// behind a missing block is of no use to an engine.
 ///
-/// Queries never block. Recording takes a lock for the time it takes to touch the prompt's blocks.
+/// Queries never block. Recording takes a lock for the time it takes to touch the prompt's blocks. Workers stay until
+/// [`remove_worker`](Self::remove_worker): how many there are is for the caller to bound.
 ///
 /// ```
 /// use llmd_core::WorkerId;

@@ -22,9 +22,8 @@ pub(crate) async fn tell(proxy: &Proxy, path: &str) -> Result<Response<Body>, Re
         ("index", "") => Ok(index::streams(&snapshot)),
         ("index", endpoint) => index::blocks(&snapshot, endpoint).await,
         ("scheduler", "") => {
-            let described = snapshot.served().map(|served| {
-                format!("model {}\n{}\n", served.name(), served.scheduler.describe())
-            });
+            let described =
+                snapshot.served().map(|served| format!("model {}\n{}\n", served.name(), served.scheduler.describe()));
             Ok(text_response(StatusCode::OK, described.collect::<String>()))
         }
         _ => Err(Refusal::no_path(path)),

@@ -29,7 +29,8 @@ impl Pieces {
         loop {
             let frame = tokio::time::timeout(patience, body.frame()).await.map_err(|_| Refusal::too_slow())?;
             let Some(frame) = frame else { return Ok(read) };
-            let frame = frame.map_err(|error| Refusal::invalid(None, format!("the request's body broke off: {error}")))?;
+            let frame =
+                frame.map_err(|error| Refusal::invalid(None, format!("the request's body broke off: {error}")))?;
             let Ok(piece) = frame.into_data() else { continue };
             if piece.len() > limit - read.len {
                 return Err(Refusal::too_large(limit));

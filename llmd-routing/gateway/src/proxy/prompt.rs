@@ -167,8 +167,7 @@ mod tests {
     #[test]
     fn a_chat_is_its_messages_and_tools() {
         let body = r#"{"messages": [{"role": "user", "content": "hi"}], "tools": []}"#;
-        let expected =
-            Prompt::Chat { messages: json!([{"role": "user", "content": "hi"}]), tools: Some(json!([])) };
+        let expected = Prompt::Chat { messages: json!([{"role": "user", "content": "hi"}]), tools: Some(json!([])) };
         assert_eq!(read_prompt(Kind::Chat, body), Ok(Some(expected)));
         assert_eq!(read_prompt(Kind::Other, body), Ok(None));
     }

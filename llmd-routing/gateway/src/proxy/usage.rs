@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn usage_is_found_across_pieces_and_with_spaces() {
-        let found = usage(&[r#"{"choices":[],"usa"#, r#"ge": {"prompt_tokens": 3, "prompt_tokens_details": null}, "x": 1}"#]);
+        let found =
+            usage(&[r#"{"choices":[],"usa"#, r#"ge": {"prompt_tokens": 3, "prompt_tokens_details": null}, "x": 1}"#]);
 
         assert_eq!(found.map(|usage| (usage.prompt_tokens, usage.cached_tokens())), Some((3, None)));
     }

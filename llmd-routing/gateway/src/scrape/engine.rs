@@ -88,7 +88,10 @@ mod tests {
         let metrics = read(text, NOW);
 
         assert_eq!((metrics.waiting_requests, metrics.running_requests), (Some(3), Some(5)));
-        assert_eq!((metrics.kv_cache_usage, metrics.block_size, metrics.num_blocks), (Some(0.25), Some(64), Some(1000)));
+        assert_eq!(
+            (metrics.kv_cache_usage, metrics.block_size, metrics.num_blocks),
+            (Some(0.25), Some(64), Some(1000))
+        );
     }
 
     #[test]

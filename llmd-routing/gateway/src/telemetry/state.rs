@@ -20,6 +20,8 @@ pub(crate) struct StateCollector(Arc<Directory>);
 
 type Row = (Vec<(&'static str, String)>, u64);
 
+type Tell = fn(&WorkerStatus) -> u64;
+
 impl StateCollector {
     pub(crate) fn new(directory: Arc<Directory>) -> Self {
         Self(directory)
@@ -48,7 +50,12 @@ fn endpoints(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::R
     let requests = each(|member| member.endpoint.in_flight().requests());
     gauges(encoder, "inflight_requests", "Requests sent to an endpoint that have not ended", requests)?;
     let tokens = each(|member| member.endpoint.in_flight().tokens());
-    gauges(encoder, "inflight_tokens", "Tokens sent to an endpoint, cached ones not counted, not yet computed", tokens)?;
+    gauges(
+        encoder,
+        "inflight_tokens",
+        "Tokens sent to an endpoint, cached ones not counted, not yet computed",
+        tokens,
+    )?;
     let ejected = each(|member| u64::from(member.is_ejected()));
     gauges(encoder, "endpoint_ejected", "Whether an endpoint is left alone for failing", ejected)
 }
@@ -65,7 +72,7 @@ fn streams(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Res
         })
     });
     gauges(encoder, "index_state", "How far the index can be trusted about an endpoint: 1 for its state", rows)?;
-    let tables: [(&str, &str, fn(&WorkerStatus) -> u64); 6] = [
+    let tables: [(&str, &str, Tell); 6] = [
         ("kv_event_batches", "Batches of KV events that entered the index", |status| status.applied_batches),
         ("kv_event_gaps", "How often batches of KV events were found missing", |status| status.gaps),
         ("kv_event_replays", "How often an engine was asked for replay", |status| status.replays),

@@ -107,8 +107,6 @@ async fn a_file_that_is_wrong_keeps_what_is_right() {
     std::fs::remove_file(&file).unwrap();
     assert_eq!(client.complete().await.header("x-llmd-endpoint"), "good");
     write(&file, &[line("better", &second, "")]);
-    eventually("a good file is taken again", async || {
-        client.complete().await.header("x-llmd-endpoint") == "better"
-    })
-    .await;
+    eventually("a good file is taken again", async || client.complete().await.header("x-llmd-endpoint") == "better")
+        .await;
 }

@@ -78,10 +78,7 @@ async fn what_engines_say_about_their_load_decides_when_a_plugin_asks_for_it() {
 
     busy.set_metrics("vllm:num_requests_waiting 0\n");
     idle.set_metrics("vllm:num_requests_waiting 9\n");
-    eventually("the other is idle now", async || {
-        client.complete().await.header("x-llmd-endpoint") == "busy"
-    })
-    .await;
+    eventually("the other is idle now", async || client.complete().await.header("x-llmd-endpoint") == "busy").await;
 }
 
 #[tokio::test]

@@ -118,11 +118,10 @@ async fn trace_and_request_id_pass_and_hops_do_not() {
     assert_eq!(answer.header("x-request-id"), "mine");
 
     let seen = engine.seen().remove(0).headers;
-    assert_eq!((&seen["traceparent"], &seen["x-request-id"], &seen["authorization"]), (
-        &HeaderValue::from_static(trace),
-        &HeaderValue::from_static("mine"),
-        &HeaderValue::from_static("Bearer k"),
-    ));
+    assert_eq!(
+        (&seen["traceparent"], &seen["x-request-id"], &seen["authorization"]),
+        (&HeaderValue::from_static(trace), &HeaderValue::from_static("mine"), &HeaderValue::from_static("Bearer k"),)
+    );
     assert_eq!(seen["host"], engine.address().to_string());
     assert_eq!(seen["x-forwarded-for"], "127.0.0.1");
     assert!(!seen.contains_key("te"));
@@ -147,7 +146,8 @@ async fn an_engines_own_error_is_passed_on() {
     let (_gateway, client) = gateway(settings(), &[&engine, &other]).await;
     let answers = [client.complete().await, client.complete().await];
 
-    let [unusual, usual] = if answers[0].status == 200 { [&answers[1], &answers[0]] } else { [&answers[0], &answers[1]] };
+    let [unusual, usual] =
+        if answers[0].status == 200 { [&answers[1], &answers[0]] } else { [&answers[0], &answers[1]] };
     assert_eq!((unusual.status, unusual.text()), (422, r#"{"error":"mine"}"#));
     assert_eq!(usual.status, 200);
     assert_eq!(engine.seen().len(), 1, "and is not tried again elsewhere");

@@ -77,8 +77,7 @@ fn a_port_that_is_taken_is_one_clear_line() {
     let (code, said) = end(&files(IN_TURN, "endpoints: []"), &listen);
 
     assert_eq!(code, Some(1));
-    let expected =
-        format!("llmd-gateway: cannot listen on {listen}: address in use; choose another with --listen\n");
+    let expected = format!("llmd-gateway: cannot listen on {listen}: address in use; choose another with --listen\n");
     assert_eq!(said, expected);
 }
 

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::{
-    Act, Client, Engine, Stream, completion, entry, eventually, finish, gateway, gateway_of, piece, settings, IN_TURN,
+    Act, Client, Engine, IN_TURN, Stream, completion, entry, eventually, finish, gateway, gateway_of, piece, settings,
 };
 
-const BAD: [&str; 4] = ["one that is not there", "one that closes", "one that closes after the head", "one that says 503"];
+const BAD: [&str; 4] =
+    ["one that is not there", "one that closes", "one that closes after the head", "one that says 503"];
 
 async fn bad(which: &str) -> Option<Engine> {
     Some(match which {
@@ -75,15 +76,16 @@ async fn when_nobody_is_left_the_client_is_told_what_the_last_one_did() {
     patient.timeouts.first_byte = Duration::from_millis(50);
     let (_gateway, client) = gateway(patient, &[&engine]).await;
     let answer = client.complete().await;
-    assert_eq!((answer.status, answer.error()), (
-        504,
-        "endpoint e0 sent no byte within 50ms, and no other is left to try".into()
-    ));
+    assert_eq!(
+        (answer.status, answer.error()),
+        (504, "endpoint e0 sent no byte within 50ms, and no other is left to try".into())
+    );
 }
 
 #[tokio::test]
 async fn no_more_endpoints_are_tried_than_allowed() {
-    let engines = [Engine::start(|_| Act::Die).await, Engine::start(|_| Act::Die).await, Engine::start(|_| Act::Die).await];
+    let engines =
+        [Engine::start(|_| Act::Die).await, Engine::start(|_| Act::Die).await, Engine::start(|_| Act::Die).await];
     let mut settings = settings();
     settings.limits.attempts = 2;
     let (_gateway, client) = gateway(settings, &[&engines[0], &engines[1], &engines[2]]).await;

@@ -35,8 +35,8 @@ fn drain(engine: &mut Engine) -> (Vec<Output>, Vec<Admission>) {
     while let Some(takes) = engine.begin_step(now) {
         now += takes;
         engine.end_step(now, &mut report);
-        outputs.extend(report.outputs.drain(..));
-        admitted.extend(report.admitted.drain(..));
+        outputs.append(&mut report.outputs);
+        admitted.append(&mut report.admitted);
     }
     (outputs, admitted)
 }
@@ -100,8 +100,8 @@ fn a_step_takes_the_published_time() {
 fn a_scaled_token_takes_as_long_as_the_tokens_it_stands_for() {
     let (one, eight) = (Constants::QWEN3_32B_TP2_H100.scaled(1), Constants::QWEN3_32B_TP2_H100.scaled(8));
 
-    assert!((eight.step_s(0, 0, 100) - one.step_s(0, 0, 800)).abs() < 1e-9);
-    assert!((eight.step_s(1, 100, 0) - 8.0 * one.step_s(1, 800, 0)).abs() < 1e-9);
+    assert!((eight.step_s(1, 0, 100) - one.step_s(1, 0, 800)).abs() < 1e-9);
+    assert!((eight.step_s(8, 100, 0) - 8.0 * one.step_s(1, 800, 0)).abs() < 1e-9);
     assert_eq!(eight.kv_cache_tokens(), one.kv_cache_tokens() / 8);
 }
 

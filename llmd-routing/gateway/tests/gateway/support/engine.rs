@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use llmd_gateway::EndpointEntry;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -96,10 +96,7 @@ impl Engine {
         address: SocketAddr,
         behaviour: impl Fn(&Seen) -> Act + Send + Sync + 'static,
     ) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(address).unwrap();
-        let listener = socket.listen(64).unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             behaviour: Box::new(behaviour),

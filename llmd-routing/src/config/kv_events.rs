@@ -1,4 +1,5 @@
-//! What the configuration says to those who feed the scheduler: how prompts become tokens, and where KV events come from.
+//! `precise-prefix-cache-producer`: where KV events come from, which is for those to know who feed the index, and what
+//! cached blocks are worth.
 
 use std::time::Duration;
 
@@ -11,95 +12,6 @@ use super::fault::{Fault, Result};
 use super::node::Node;
 use crate::producer::TierWeights;
 
-/// `token-producer`: how prompts become tokens.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct TokenProducer {
-    /// The model whose tokens they are; `None` where the shell knows it.
-    pub model_name: Option<String>,
-    /// Who does it.
-    pub backend: TokenBackend,
-}
-
-/// Who turns prompts into tokens.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum TokenBackend {
-    /// Nobody: four bytes of text are taken for a token. Good enough to compare prompts with each other; of no use against
-    /// what an engine says of its cache.
-    #[default]
-    Estimate,
-    /// A `tokenizer.json` on this machine; llmd's own.
-    Local {
-        /// The file, or the folder that it is in.
-        path: String,
-        /// The file of the chat template; without one, that which lies beside the tokenizer.
-        chat_template: Option<String>,
-    },
-    /// An engine that renders prompts.
-    Vllm {
-        /// Where it is.
-        url: String,
-        /// How long it may take.
-        timeout: Duration,
-        /// How long it may take when there are images.
-        mm_timeout: Duration,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct TokenParameters {
-    model_name: Option<String>,
-    estimate: Option<Estimate>,
-    local: Option<Local>,
-    vllm: Option<Vllm>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Estimate {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Local {
-    path: String,
-    chat_template: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct Vllm {
-    url: String,
-    #[serde(deserialize_with = "duration::deserialize")]
-    timeout: Duration,
-    #[serde(deserialize_with = "duration::deserialize")]
-    mm_timeout: Duration,
-}
-
-impl Default for Vllm {
-    fn default() -> Self {
-        let url = "http://localhost:8000".to_owned();
-        Self { url, timeout: Duration::from_secs(5), mm_timeout: Duration::from_secs(30) }
-    }
-}
-
-impl TokenProducer {
-    pub(super) fn read(node: &Node) -> Result<Self> {
-        node.refuse(&["uds"], "a tokenizer behind a socket is deprecated in llm-d; use `local` or `vllm`")?;
-        node.refuse(&["estimate", "image"], "tokens of images are not estimated yet; leave it out")?;
-        node.refuse(&["estimate", "video"], "tokens of videos are not estimated yet; leave it out")?;
-        let TokenParameters { model_name, estimate, local, vllm } = node.parameters()?;
-        let backend = match (estimate, local, vllm) {
-            (_, None, None) => TokenBackend::Estimate,
-            (None, Some(Local { path, chat_template }), None) => TokenBackend::Local { path, chat_template },
-            (None, None, Some(Vllm { url, timeout, mm_timeout })) => TokenBackend::Vllm { url, timeout, mm_timeout },
-            _ => return Err(Fault::invalid("more than one of `estimate`, `local` and `vllm` is given").at(node.mark)),
-        };
-        Ok(Self { model_name, backend })
-    }
-}
-
 /// Where KV events come from and what becomes of them, as `precise-prefix-cache-producer` says.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -110,7 +22,7 @@ pub struct KvEvents {
     pub socket_port: u16,
     /// The port on which it replays them; default none.
     pub replay_socket_port: Option<u16>,
-    /// Tokens per block of the index; default 16.
+    /// Tokens per block of the index, which must be the engines' own; default 16.
     pub block_size: usize,
     /// At most how many blocks the index holds; default 100,000,000.
     pub max_blocks: usize,
@@ -279,18 +191,15 @@ impl Precise {
         let parameters: PreciseParameters = node.parameters()?;
         let events = parameters.kv_events_config;
         if !events.discover_pods {
-            return Err(Fault::unsupported("events need endpoints that are discovered; leave `discoverPods` out")
-                .within("discoverPods")
-                .within("kvEventsConfig")
-                .at(node.mark));
+            let fault = Fault::unsupported("events need endpoints that are discovered; leave it out");
+            return Err(node.blame(&["kvEventsConfig", "discoverPods"], fault));
         }
         let processor = parameters.token_processor_config;
         let block_size = processor.block_size_tokens.or(processor.block_size).unwrap_or(16);
         if block_size == 0 {
-            return Err(Fault::invalid("a block of 0 tokens where at least 1 was expected")
-                .within("blockSizeTokens")
-                .within("tokenProcessorConfig")
-                .at(node.mark));
+            let field = if processor.block_size_tokens.is_some() { "blockSizeTokens" } else { "blockSize" };
+            let fault = Fault::invalid("a block of 0 tokens where at least 1 was expected");
+            return Err(node.blame(&["tokenProcessorConfig", field], fault));
         }
         let backends = parameters.indexer_config.kv_cache_backend_configs.unwrap_or_default();
         let weights = backends.iter().fold(TierWeights::default(), |weights, backend| {

@@ -1,0 +1,6 @@
+//! Engine processes as their clients and subscribers see them.
+#![expect(clippy::unwrap_used, reason = "what fails in a test says where")]
+
+mod events;
+mod http;
+mod support;

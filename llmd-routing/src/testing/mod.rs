@@ -1,0 +1,45 @@
+//! What others need to test plugins of their own: pools, requests, chance that can be repeated, and the suites that say
+//! what a [`Filter`](crate::plugin::Filter), a [`Scorer`](crate::plugin::Scorer) and a [`Picker`](crate::plugin::Picker)
+//! must do.
+
+mod chance;
+mod conformance;
+mod fleet;
+
+pub use chance::Chance;
+pub use conformance::{filter, picker, scorer};
+pub use fleet::{attributes, fleet, metrics, pool, prefix, request};
+
+use std::time::Duration;
+
+use crate::plugin::{Attributes, Candidates, Context, Filter, Picker, Ranked, Scorer};
+use crate::{Pool, Request};
+
+/// What `scorer` says about each endpoint of `pool`.
+pub fn scores(scorer: &dyn Scorer, request: &Request, pool: &Pool, attributes: &Attributes) -> Vec<f64> {
+    let metrics: Vec<_> = pool.iter().map(|endpoint| endpoint.metrics()).collect();
+    let mut chance = Chance::new(0);
+    let cx = Context::new(request, attributes, Duration::ZERO, &mut chance);
+    let mut out = vec![0.0; pool.len()];
+    scorer.score(&cx, &Candidates::new(pool, &metrics), &mut out);
+    out
+}
+
+/// The names of the endpoints of `pool` that `filter` keeps.
+pub fn kept(filter: &dyn Filter, request: &Request, pool: &Pool, attributes: &Attributes) -> Vec<String> {
+    let metrics: Vec<_> = pool.iter().map(|endpoint| endpoint.metrics()).collect();
+    let mut chance = Chance::new(0);
+    let mut cx = Context::new(request, attributes, Duration::ZERO, &mut chance);
+    let mut candidates = Candidates::new(pool, &metrics);
+    filter.filter(&mut cx, &mut candidates);
+    candidates.iter().map(|candidate| candidate.endpoint.name().to_owned()).collect()
+}
+
+/// The places that `picker` picks.
+pub fn picks(picker: &dyn Picker, scores: &[f64], chance: &mut Chance) -> Vec<usize> {
+    let (request, attributes) = (Request::default(), Attributes::default());
+    let mut cx = Context::new(&request, &attributes, Duration::ZERO, chance);
+    let mut out = Ranked::default();
+    picker.pick(&mut cx, scores, &mut out);
+    out.iter().collect()
+}

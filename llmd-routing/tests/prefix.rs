@@ -1,0 +1,150 @@
+//! Cached prefixes: approximate, precise and expected.
+
+use std::time::Duration;
+
+use llmd_core::event::{BlockStored, KvEvent};
+use llmd_core::index::{ExactIndex, ExactReader, ExactWriter, IndexSettings, IndexWriter as _, WorkerState};
+use llmd_core::{ErrorKind, ExternalBlockHash, WorkerId};
+use llmd_routing::testing::{Chance, metrics, pool, request};
+use llmd_routing::{Needs, Pool, Request, Scheduler, SchedulerBuilder};
+
+const HEAD: &str = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n";
+
+const PRECISE: &str = "- type: precise-prefix-cache-producer
+  parameters: {speculativeIndexing: SPECULATIVE, speculativeTTL: 2s}
+- type: prefix-cache-scorer
+  parameters: {prefixMatchInfoProducerName: precise-prefix-cache-producer}
+- type: token-load-scorer
+";
+
+fn builder(plugins: &str) -> SchedulerBuilder {
+    Scheduler::from_yaml(&format!("{HEAD}{plugins}")).unwrap()
+}
+
+fn at(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// An index in which `worker` has said that it holds `tokens`, in blocks of 4.
+fn index(worker: WorkerId, tokens: &[u32]) -> (ExactWriter, ExactReader) {
+    let (mut writer, reader) = ExactIndex::new(IndexSettings::default().with_block_size(4));
+    let mut stored = BlockStored::default();
+    stored.block_hashes = (0..tokens.len() as u64 / 4).map(ExternalBlockHash::from_int).collect();
+    stored.token_ids = tokens.to_vec();
+    stored.block_size = 4;
+    writer.apply(worker, 0.0, &[KvEvent::BlockStored(stored)]);
+    writer.set_state(worker, WorkerState::Exact);
+    (writer, reader)
+}
+
+#[test]
+fn a_prompt_goes_where_its_engine_says_that_it_is() {
+    let prompt: Vec<_> = (0..16).collect();
+    let (_writer, reader) = index(WorkerId(2), &prompt);
+    let scheduler = builder(&PRECISE.replace("SPECULATIVE", "false")).with_index(reader).build().unwrap();
+
+    let pool = pool(4);
+    let mut decision = scheduler.decide(&request(prompt), &pool, at(0), &mut Chance::new(1)).unwrap();
+    assert_eq!(decision.endpoint().name(), "engine-2");
+    // An engine computes the last token, and so the block that it is in.
+    assert_eq!(decision.predicted_hit_tokens(), 12);
+    assert_eq!(
+        decision.prefix_match().map(|found| (found.cached, found.total, found.state)),
+        Some((4, 4, WorkerState::Exact))
+    );
+    assert_eq!(pool[2].in_flight().tokens(), 4);
+
+    decision.advance(at(0));
+    assert_eq!(decision.predicted_hit_tokens(), 0);
+    assert_eq!((pool[2].in_flight().tokens(), decision.endpoint().in_flight().tokens()), (0, 16));
+}
+
+#[test]
+fn a_prompt_is_expected_where_it_was_sent_until_events_should_have_come() {
+    let (_writer, reader) = index(WorkerId(2), &[0; 4]);
+    let scheduler = builder(&PRECISE.replace("SPECULATIVE", "true")).with_index(reader).build().unwrap();
+    let (pool, mut chance) = (pool(4), Chance::new(1));
+
+    let first = scheduler.decide(&request(100..133), &pool, at(0), &mut chance).unwrap();
+    assert_eq!(first.predicted_hit_tokens(), 0);
+    let second = scheduler.decide(&request(100..133), &pool, at(1999), &mut chance).unwrap();
+    assert_eq!(second.endpoint().name(), first.endpoint().name());
+    assert_eq!(second.prefix_match().map(|found| (found.cached, found.speculative)), Some((8, 8)));
+    assert_eq!(second.predicted_hit_tokens(), 32);
+
+    // Both have had their time: the first ended at 2000, the second at 3999.
+    let third = scheduler.decide(&request(100..133), &pool, at(3999), &mut chance).unwrap();
+    assert_eq!(third.predicted_hit_tokens(), 0);
+}
+
+#[test]
+fn without_an_index_the_precise_producer_is_refused() {
+    let error = builder(&PRECISE.replace("SPECULATIVE", "false")).build().unwrap_err();
+    let message = "`precise-prefix-cache-producer` asks an index of KV events, and the scheduler was built without one";
+    assert_eq!((error.kind(), error.to_string()), (ErrorKind::Invalid, message.to_owned()));
+}
+
+#[test]
+fn without_events_a_prompt_goes_where_one_like_it_went() {
+    let scheduler = builder("- type: prefix-cache-scorer\n").build().unwrap();
+    let (pool, mut chance) = (pool(8), Chance::new(3));
+    let first = scheduler.decide(&request(0..200), &pool, at(0), &mut chance).unwrap();
+    for _ in 0..8 {
+        let like = scheduler.decide(&request(0..150), &pool, at(0), &mut chance).unwrap();
+        assert_eq!(like.endpoint().name(), first.endpoint().name());
+        assert_eq!(like.predicted_hit_tokens(), 128);
+        assert_eq!(like.prefix_match().map(|found| found.state), Some(WorkerState::Approximate));
+    }
+}
+
+#[test]
+fn what_is_believed_of_a_cache_is_bounded_by_what_its_engine_says() {
+    let scheduler = builder("- type: prefix-cache-scorer\n").build().unwrap();
+    let (pool, mut chance) = (pool(1), Chance::new(3));
+    let mut said = metrics(0, 0, 0.0);
+    (said.block_size, said.num_blocks) = (Some(128), Some(4));
+    pool[0].set_metrics(said);
+
+    drop(scheduler.decide(&request(0..1000), &pool, at(0), &mut chance).unwrap());
+    let again = scheduler.decide(&request(0..1000), &pool, at(0), &mut chance).unwrap();
+    assert_eq!(again.prefix_match().map(|found| (found.block_size, found.cached, found.total)), Some((128, 4, 7)));
+}
+
+#[test]
+fn an_endpoint_that_is_gone_is_forgotten() {
+    let scheduler = builder("- type: prefix-cache-scorer\n").build().unwrap();
+    let (both, mut chance) = (pool(2), Chance::new(3));
+    let one = |place: usize| Pool::new([both[place].clone()]);
+    drop(scheduler.decide(&request(0..200), &one(0), at(0), &mut chance).unwrap());
+    drop(scheduler.decide(&request(0..200), &one(1), at(121_000), &mut chance).unwrap());
+
+    let first = scheduler.decide(&request(0..200), &one(0), at(121_001), &mut chance).unwrap();
+    assert_eq!(first.predicted_hit_tokens(), 0);
+    let second = scheduler.decide(&request(0..200), &one(1), at(121_001), &mut chance).unwrap();
+    assert_eq!(second.predicted_hit_tokens(), 192);
+}
+
+#[test]
+fn a_request_without_tokens_is_routed_all_the_same() {
+    let (_writer, reader) = index(WorkerId(2), &[0; 4]);
+    let scheduler = builder(&PRECISE.replace("SPECULATIVE", "true")).with_index(reader).build().unwrap();
+    let bare = Request::new("r", "m");
+    let decision = scheduler.decide(&bare, &pool(4), at(0), &mut Chance::new(1)).unwrap();
+    assert_eq!((decision.predicted_hit_tokens(), decision.prefix_match()), (0, None));
+}
+
+#[test]
+fn nothing_is_asked_for_that_no_plugin_reads() {
+    let needs = |plugins: &str| {
+        let (_, reader) = index(WorkerId(0), &[0; 4]);
+        let Needs { tokens, metrics, events, response, .. } =
+            builder(plugins).with_index(reader).build().unwrap().needs();
+        [tokens, metrics, events, response]
+    };
+    assert_eq!(needs("- type: round-robin-picker"), [false; 4]);
+    assert_eq!(needs("- type: active-request-scorer"), [false; 4]);
+    assert_eq!(needs("- type: queue-scorer"), [false, true, false, false]);
+    assert_eq!(needs("- type: token-load-scorer"), [true, false, false, true]);
+    assert_eq!(needs("- type: prefix-cache-scorer"), [true, true, false, false]);
+    assert_eq!(needs(&PRECISE.replace("SPECULATIVE", "false")), [true, false, true, true]);
+}
