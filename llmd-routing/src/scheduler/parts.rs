@@ -53,7 +53,7 @@ impl Parts {
         let mut needs = Needs::default();
         let mut prefix = in_flight.prefix_producer().map(|producer| ("the load in flight", producer));
         for (name, data) in &reads {
-            needs.add(data);
+            data.add_to(&mut needs);
             if let Data::PrefixMatch(producer) = data {
                 find(&producers, name, producer)?;
                 prefix = prefix.or(Some((name, producer)));

@@ -67,6 +67,12 @@ impl EndpointEntry {
         Self { models: Some(models.into_iter().map(Into::into).collect()), ..self }
     }
 
+    /// The same, publishing KV events here.
+    #[must_use]
+    pub fn with_kv_events(self, kv_events: KvEventsEntry) -> Self {
+        Self { kv_events: Some(kv_events), ..self }
+    }
+
     /// `host:port`, with brackets around an IPv6 address.
     pub fn authority(&self) -> String {
         if self.address.contains(':') && !self.address.starts_with('[') {

@@ -25,8 +25,8 @@ pub(crate) struct Events {
 
 impl Served {
     /// A scheduler as the plan says, with an index of its own when the plan needs events.
-    pub(super) fn new(name: String, plan: &Plan, clock: &Clock) -> Result<Self> {
-        let (writer, index) = ExactIndex::new(plan.index_settings());
+    pub(super) fn new(name: String, plan: &Plan, engine_block_size: Option<usize>, clock: &Clock) -> Result<Self> {
+        let (writer, index) = ExactIndex::new(plan.index_settings(engine_block_size));
         let scheduler = plan.scheduler(index.clone())?;
         if !plan.needs().events {
             return Ok(Self { name, scheduler, events: None });
