@@ -59,8 +59,10 @@ impl Plan {
 
     /// What indexes are made with, each under a secret of its own.
     pub(crate) fn index_settings(&self) -> IndexSettings {
-        let block_size = self.config.kv_events().and_then(|events| events.block_size);
-        block_size.map_or_else(IndexSettings::default, |size| IndexSettings::default().with_block_size(size))
+        match self.config.kv_events() {
+            Some(events) => IndexSettings::default().with_block_size(events.block_size),
+            None => IndexSettings::default(),
+        }
     }
 
     /// The ports at which every engine publishes and replays KV events, and the topic, for engines that do not say so
