@@ -46,7 +46,7 @@ const PLANS: [Plan; 9] = [
         package: "llmd-gateway",
         sources: "llmd-routing/gateway/src",
         knows: &["llmd-core", "llmd-routing"],
-        floors: &[&["clock"], &["events"]],
+        floors: &[&["clock"], &["events", "tokenize"]],
         thinks: Thinks::In(&[]),
     },
     Plan {

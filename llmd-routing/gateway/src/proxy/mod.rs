@@ -97,7 +97,7 @@ impl Proxy {
         let id = headers::request_id(request.headers()).map_or_else(|| self.chance.id(), str::to_owned);
         let answer = self.route(&id, client, request).await;
         let mut response = answer.unwrap_or_else(|refusal| {
-            tracing::info!("request {id} is refused: {refusal}");
+            tracing::debug!("request {id} is refused: {refusal}");
             refusal.into_response()
         });
         let id = HeaderValue::from_str(&id).expect("a request id is visible ASCII");
@@ -115,7 +115,10 @@ impl Proxy {
         };
         match *request.method() {
             Method::OPTIONS => Ok(options(allowed)),
-            Method::POST if allowed.starts_with("POST") => self.forward(id, client, request).await,
+            Method::POST if allowed.starts_with("POST") => {
+                let answer = self.forward(id, client, request).await;
+                answer.inspect_err(|refusal| self.telemetry.refused(refusal.status.as_u16()))
+            }
             Method::GET | Method::HEAD if allowed.starts_with("GET") => self.tell(path).await,
             _ => Err(Refusal::wrong_method(allowed)),
         }

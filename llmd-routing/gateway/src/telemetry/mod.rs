@@ -29,6 +29,7 @@ pub(crate) struct Telemetry {
     endpoints: Cap,
     requests: Family<Model, Counter>,
     errors: Family<ModelError, Counter>,
+    refusals: Family<ErrorCode, Counter>,
     durations: Family<Model, Histogram, fn() -> Histogram>,
     ttfts: Family<Model, Histogram, fn() -> Histogram>,
     input_tokens: Family<Model, Counter>,
@@ -54,6 +55,11 @@ struct ModelError {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ErrorCode {
+    error_code: u16,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct EndpointName {
     endpoint_name: String,
 }
@@ -71,6 +77,7 @@ impl Default for Telemetry {
             endpoints: Cap::new(MAX_LABELS),
             requests: Family::default(),
             errors: Family::default(),
+            refusals: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.0, 18))),
             ttfts: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 18))),
             input_tokens: Family::default(),
@@ -91,6 +98,11 @@ impl Telemetry {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("request", "Requests for a model that is served", self.requests.clone());
         registry.register("request_error", "Requests that failed, by status or reason", self.errors.clone());
+        registry.register(
+            "request_refused",
+            "Requests that the gateway answered with an error of its own, by status",
+            self.refusals.clone(),
+        );
         registry.register(
             "request_duration_seconds",
             "From the head of a request to the last byte of its answer",
@@ -136,6 +148,11 @@ impl Telemetry {
     pub(crate) fn request_failed(&self, request: &RequestLabels, code: impl Into<String>) {
         let labels = ModelError { model_name: request.model.model_name.clone(), error_code: code.into() };
         self.errors.get_or_create(&labels).inc();
+    }
+
+    /// The gateway answered with an error of its own.
+    pub(crate) fn refused(&self, status: u16) {
+        self.refusals.get_or_create(&ErrorCode { error_code: status }).inc();
     }
 
     pub(crate) fn first_byte(&self, request: &RequestLabels, after: Duration) {

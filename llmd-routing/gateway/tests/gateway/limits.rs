@@ -100,6 +100,9 @@ async fn more_requests_than_allowed_are_told_to_come_again() {
     assert_eq!(answer.error(), "1 requests are under way, and more are not taken");
     assert_eq!(client.get("/health").await.status, 200, "what the gateway says about itself is no such request");
 
+    let metrics = client.get("/metrics").await;
+    assert!(metrics.text().contains("llmd_request_refused_total{error_code=\"503\"} 1"), "{}", metrics.text());
+
     first.abort();
     eventually("the first is gone", async || engine.under_way() == 0).await;
     let second = tokio::spawn(async move { client.stream().await });
