@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::refusal::Refusal;
+use crate::answer::Refusal;
 
 /// What the gateway reads of a request's body; everything else stays as the client wrote it.
 #[derive(Debug, Deserialize)]
