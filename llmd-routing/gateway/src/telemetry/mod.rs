@@ -1,7 +1,6 @@
 //! What the gateway counts and measures. Names are llm-d's where it has one, with the prefix `llmd_`.
 
 mod cap;
-mod state;
 
 use std::time::Duration;
 
@@ -14,15 +13,17 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use self::cap::Cap;
-pub(crate) use self::state::StateCollector;
 
 /// How many models, and how many endpoints, have series of their own; the others share those of `other`.
-const MAX_LABELS: usize = 1_000;
+pub(crate) const MAX_LABELS: usize = 1_000;
+
+/// Why attempts fail.
+pub(crate) const RETRY_REASONS: [&str; 4] = ["connect", "reset", "status", "timeout"];
 
 /// The content type of what [`exposition`] gives.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Everything that is counted as it happens. What can be looked up is told by [`StateCollector`] instead.
+/// Everything that is counted as it happens. What can be looked up is told by [`StateCollector`](crate::collector::StateCollector) instead.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     models: Cap,
@@ -196,7 +197,7 @@ impl Telemetry {
         let name = EndpointName { endpoint_name: endpoint.to_owned() };
         self.ejections.remove(&name);
         self.scrape_errors.remove(&name);
-        for reason in crate::proxy::RETRY_REASONS {
+        for reason in RETRY_REASONS {
             self.retries.remove(&EndpointReason { endpoint_name: endpoint.to_owned(), reason });
         }
     }
@@ -253,7 +254,7 @@ mod tests {
         telemetry.register(&mut registry);
         telemetry.ejected("e0");
         telemetry.scrape_failed("e0");
-        telemetry.retried("e0", crate::proxy::RETRY_REASONS[0]);
+        telemetry.retried("e0", RETRY_REASONS[0]);
         assert_eq!(exposition(&registry).matches("e0").count(), 3);
 
         telemetry.forget_endpoint("e0");
