@@ -47,7 +47,7 @@ const PLANS: [Plan; 9] = [
         sources: "llmd-routing/gateway/src",
         knows: &["llmd-core", "llmd-routing"],
         floors: &[
-            &["answer", "args", "chance", "clock", "tokenize"],
+            &["answer", "chance", "clock", "tokenize"],
             &["events"],
             &["settings"],
             &["discovery", "health", "plan", "telemetry", "upstream"],
