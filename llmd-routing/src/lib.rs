@@ -70,11 +70,12 @@ pub mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use config::{EndpointPickerConfig, SchedulerBuilder};
+pub use config::build::SchedulerBuilder;
+pub use config::document::EndpointPickerConfig;
 pub use endpoint::{Endpoint, EngineMetrics, InFlight, InFlightGuard, Pool};
 pub use handler::SingleProfileHandler;
 pub use needs::Needs;
-pub use plugin::Usage;
+pub use plugin::hooks::Usage;
 pub use profile::Profile;
 pub use request::{Headers, Request};
 pub use scheduler::{

@@ -273,7 +273,7 @@ requestHandler:
 fn llm_ds_own_example_loads_unchanged() {
     let config = EndpointPickerConfig::from_yaml(EXAMPLE).unwrap();
     let events = config.kv_events().unwrap();
-    assert_eq!((events.socket_port, events.replay_socket_port, events.block_size), (5557, Some(5558), 64));
+    assert_eq!((events.socket_port, events.replay_socket_port, events.block_size), (5557, Some(5558), Some(64)));
     assert_eq!((events.topic_filter.as_str(), events.max_blocks), ("kv@", 100_000_000));
     let tokens = config.token_producer();
     assert_eq!(tokens.model_name.as_deref(), Some("Qwen/Qwen3-32B"));

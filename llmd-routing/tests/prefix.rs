@@ -1,5 +1,6 @@
 //! Cached prefixes: approximate, precise and expected.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use llmd_core::event::{BlockStored, KvEvent};
@@ -18,7 +19,7 @@ const PRECISE: &str = "- type: precise-prefix-cache-producer
 ";
 
 fn builder(plugins: &str) -> SchedulerBuilder {
-    Scheduler::from_yaml(&format!("{HEAD}{plugins}")).unwrap()
+    Scheduler::from_yaml(&format!("{HEAD}{plugins}")).expect("the configuration reads")
 }
 
 fn at(millis: u64) -> Duration {
@@ -114,7 +115,7 @@ fn what_is_believed_of_a_cache_is_bounded_by_what_its_engine_says() {
 fn an_endpoint_that_is_gone_is_forgotten() {
     let scheduler = builder("- type: prefix-cache-scorer\n").build().unwrap();
     let (both, mut chance) = (pool(2), Chance::new(3));
-    let one = |place: usize| Pool::new([both[place].clone()]);
+    let one = |place: usize| Pool::new([Arc::clone(&both[place])]);
     drop(scheduler.decide(&request(0..200), &one(0), at(0), &mut chance).unwrap());
     drop(scheduler.decide(&request(0..200), &one(1), at(121_000), &mut chance).unwrap());
 
@@ -147,4 +148,6 @@ fn nothing_is_asked_for_that_no_plugin_reads() {
     assert_eq!(needs("- type: token-load-scorer"), [true, false, false, true]);
     assert_eq!(needs("- type: prefix-cache-scorer"), [true, true, false, false]);
     assert_eq!(needs(&PRECISE.replace("SPECULATIVE", "false")), [true, false, true, true]);
+    assert_eq!(needs("- type: precise-prefix-cache-producer\n- type: round-robin-picker"), [false; 4]);
+    assert_eq!(needs("- type: precise-prefix-cache-producer\n- type: token-load-scorer"), [true, false, true, true]);
 }

@@ -28,11 +28,12 @@ const PLANS: [Plan; 9] = [
     Plan {
         package: "llmd-routing",
         sources: "llmd-routing/src",
-        knows: &["llmd-core"],
+        // Itself too: its tests use its feature `testing`.
+        knows: &["llmd-core", "llmd-routing"],
         floors: &[
-            &["endpoint", "request"],
+            &["endpoint", "needs", "request"],
             &["plugin"],
-            &["needs", "session"],
+            &["session"],
             &["filter", "handler", "picker", "producer", "scorer"],
             &["profile"],
             &["scheduler"],
@@ -45,7 +46,18 @@ const PLANS: [Plan; 9] = [
         package: "llmd-gateway",
         sources: "llmd-routing/gateway/src",
         knows: &["llmd-core", "llmd-routing"],
-        floors: &[&["clock"], &["events", "tokenize"]],
+        floors: &[
+            &["answer", "chance", "clock", "tokenize"],
+            &["events"],
+            &["settings"],
+            &["discovery", "health", "plan", "telemetry", "upstream"],
+            &["scrape"],
+            &["model"],
+            &["collector", "debug"],
+            &["proxy"],
+            &["serve"],
+            &["gateway"],
+        ],
         thinks: Thinks::In(&[]),
     },
     Plan {

@@ -24,11 +24,17 @@ const LOSING: usize = 1;
 const HANGING: usize = 2;
 /// The share of event batches that are lost.
 const LOSS: f64 = 0.05;
-/// How long the crashed engine stays away, in wall time.
+/// Engines run so many times slower than in the race: finding out and recovering take wall time, and there should be
+/// load meanwhile.
+const SLOWDOWN: f64 = 4.0;
+/// When the engine is killed, as a share of the time in which requests arrive.
+const CRASH_AT: f64 = 0.15;
+/// How long it stays away, in wall time.
 const AWAY: Duration = Duration::from_millis(300);
-/// The engine hangs for this share of the time in which requests arrive, at most [`LONGEST_HANG`].
-const HANG: f64 = 0.15;
-const LONGEST_HANG: Duration = Duration::from_secs(1);
+/// When the other one hangs, at the earliest, as a share of the time in which requests arrive.
+const HANG_AT: f64 = 0.4;
+/// For how long, in wall time: a quiet stream is asked after 2 s, and 2 s of silence are an answer too.
+const HANG: Duration = Duration::from_millis(4500);
 /// How long the index may take to know everything again, in wall time.
 const RECOVERY_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -58,6 +64,7 @@ pub(crate) struct WorkerFate {
 /// Runs `jobs` under exact prefix routing and breaks three engines meanwhile.
 pub(crate) async fn run(stage: &Stage, jobs: &[Arc<Job>], console: Console) -> Result<FaultResult> {
     let progress = console.progress("faults", jobs.len());
+    let stage = &stage.slowed(SLOWDOWN);
     let Scene { client, gateway, mut fleet } = stage.up(Policy::ExactPrefix, "fault").await?;
     let arrivals = jobs.last().map_or(Duration::ZERO, |job| job.at).div_f64(stage.speed());
     let load = async { Ok(client.race(jobs, "fault", |_| progress.step()).await) };
@@ -104,7 +111,7 @@ async fn break_engines(
     let faults = json!({"drop_events": LOSS, "seed": stage.fleet.seed});
     stage.http.post(&format!("{}/debug/faults", fleet.url(LOSING)), &faults).await?;
 
-    stage.clock.sleep_until(start + arrivals.mul_f64(0.25)).await;
+    stage.clock.sleep_until(start + arrivals.mul_f64(CRASH_AT)).await;
     let before = IndexReport::ask(&stage.http, &gateway.url).await?.changes(CRASHING);
     fleet.kill(CRASHING);
     stage.clock.sleep_until(stage.clock.now() + AWAY).await;
@@ -116,9 +123,9 @@ async fn break_engines(
     });
     let recovery = recovered.await.ok().map(|()| stage.clock.now() - back);
 
-    stage.clock.sleep_until(start + arrivals.mul_f64(0.6)).await;
+    stage.clock.sleep_until(start + arrivals.mul_f64(HANG_AT)).await;
     fleet.pause(HANGING)?;
-    stage.clock.sleep_until(stage.clock.now() + arrivals.mul_f64(HANG).min(LONGEST_HANG)).await;
+    stage.clock.sleep_until(stage.clock.now() + HANG).await;
     fleet.resume(HANGING)?;
     Ok(recovery)
 }

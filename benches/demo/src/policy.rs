@@ -45,9 +45,8 @@ impl Policy {
         matches!(self, Self::ApproxPrefix | Self::ExactPrefix)
     }
 
-    /// The gateway's configuration for this policy, for engines whose tokenizer is the one at `tokenizer` and whose
-    /// caches hold `capacity_tokens` each.
-    pub(crate) fn config(self, tokenizer: &Path, capacity_tokens: usize) -> String {
+    /// The gateway's configuration for this policy, for engines whose tokenizer is the one at `tokenizer`.
+    pub(crate) fn config(self, tokenizer: &Path) -> String {
         let template = match self {
             Self::RoundRobin => include_str!("../policies/round_robin.yaml"),
             Self::SessionHash => include_str!("../policies/session_hash.yaml"),
@@ -57,7 +56,7 @@ impl Policy {
         };
         // A JSON string is a YAML string, whatever stands in the path.
         let tokenizer = serde_json::Value::from(tokenizer.to_string_lossy()).to_string();
-        template.replace("${TOKENIZER}", &tokenizer).replace("${CAPACITY_64}", &(capacity_tokens / 64).to_string())
+        template.replace("${TOKENIZER}", &tokenizer)
     }
 }
 
@@ -74,7 +73,7 @@ mod tests {
     #[test]
     fn every_configuration_is_filled_in() {
         for policy in Policy::ALL {
-            let text = policy.config(Path::new("some \"odd\" place/tokenizer.json"), 6400);
+            let text = policy.config(Path::new("some \"odd\" place/tokenizer.json"));
             assert!(text.contains("kind: EndpointPickerConfig"), "{policy}");
             assert!(!text.contains("${"), "{policy} is not filled in:\n{text}");
             assert_eq!(text.contains(r#"path: "some \"odd\" place/tokenizer.json""#), policy.predicts());
@@ -84,7 +83,7 @@ mod tests {
     #[test]
     fn both_prefix_policies_weigh_alike() {
         let profile = |policy: Policy| {
-            let text = policy.config(Path::new("t"), 6400);
+            let text = policy.config(Path::new("t"));
             text.split_once("schedulingProfiles:").unwrap().1.to_owned()
         };
         assert_eq!(profile(Policy::ApproxPrefix), profile(Policy::ExactPrefix));

@@ -8,7 +8,7 @@ use llmd_core::{Error, ErrorKind, Result};
 use crate::args::Args;
 use crate::client::Client;
 use crate::clock::Clock;
-use crate::fleet::{BLOCK_SIZE, Fleet, FleetSettings};
+use crate::fleet::{Fleet, FleetSettings};
 use crate::gateway::{Gateway, GatewayFiles};
 use crate::http::Http;
 use crate::policy::Policy;
@@ -67,6 +67,13 @@ impl Stage {
         self.fleet.speed
     }
 
+    /// The same stage with engines that run `slowdown` times slower.
+    pub(crate) fn slowed(&self, slowdown: f64) -> Self {
+        let mut stage = self.clone();
+        stage.fleet.speed /= slowdown;
+        stage
+    }
+
     /// A fresh fleet with empty caches, and a fresh gateway with this policy in front of it. Its files are called `name`.
     ///
     /// # Errors
@@ -74,7 +81,7 @@ impl Stage {
     /// [`ErrorKind::Unavailable`] when one of them does not come up; what had come up is ended.
     pub(crate) async fn up(&self, policy: Policy, name: &str) -> Result<Scene> {
         let fleet = Fleet::start(&self.fleet).await?;
-        let config = policy.config(&self.fleet.tokenizer, self.fleet.blocks * BLOCK_SIZE);
+        let config = policy.config(&self.fleet.tokenizer);
         let files = GatewayFiles::write(&self.run, name, &config, &fleet.endpoints_file())?;
         let gateway = Gateway::start(&self.gateway_binary, &files, &self.http).await?;
         let client = Client {

@@ -41,7 +41,7 @@ impl Plan {
     pub(crate) fn new(config: Option<EndpointPickerConfig>, experimental: bool) -> Result<Self> {
         let config = config.map_or_else(|| EndpointPickerConfig::from_yaml(DEFAULT_CONFIG), Ok)?;
         let mut plan = Self { config, experimental, needs: Needs::default(), tokens: TokenSource::Estimate };
-        let (_, index) = ExactIndex::new(plan.index_settings());
+        let (_, index) = ExactIndex::new(plan.index_settings(None));
         plan.needs = plan.scheduler(index)?.needs();
         if plan.needs.tokens {
             plan.tokens = token_source(plan.config.token_producer().backend)?;
@@ -57,12 +57,17 @@ impl Plan {
         self.tokens.clone()
     }
 
-    /// What indexes are made with, each under a secret of its own.
-    pub(crate) fn index_settings(&self) -> IndexSettings {
-        match self.config.kv_events() {
-            Some(events) => IndexSettings::default().with_block_size(events.block_size),
-            None => IndexSettings::default(),
-        }
+    /// Whether engines must be asked how large their blocks are: there is an index, and the configuration does not say.
+    pub(crate) fn asks_block_size(&self) -> bool {
+        self.needs.events && self.config.kv_events().is_none_or(|events| events.block_size.is_none())
+    }
+
+    /// What an index is made with, under a secret of its own: the configuration's block size, else the engines'.
+    pub(crate) fn index_settings(&self, engine_block_size: Option<usize>) -> IndexSettings {
+        let settings = IndexSettings::default();
+        let Some(events) = self.config.kv_events() else { return settings };
+        let block_size = events.block_size.or(engine_block_size).unwrap_or(settings.block_size);
+        settings.with_block_size(block_size).with_max_blocks(settings.max_blocks.min(events.max_blocks))
     }
 
     /// The ports at which every engine publishes and replays KV events, and the topic, for engines that do not say so

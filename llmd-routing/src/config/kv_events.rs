@@ -22,8 +22,8 @@ pub struct KvEvents {
     pub socket_port: u16,
     /// The port on which it replays them; default none.
     pub replay_socket_port: Option<u16>,
-    /// Tokens per block of the index, which must be the engines' own; default 16.
-    pub block_size: usize,
+    /// Tokens per block of the index, which must be the engines' own, where it is said; llm-d's default is 16.
+    pub block_size: Option<usize>,
     /// At most how many blocks the index holds; default 100,000,000.
     pub max_blocks: usize,
 }
@@ -195,8 +195,8 @@ impl Precise {
             return Err(node.blame(&["kvEventsConfig", "discoverPods"], fault));
         }
         let processor = parameters.token_processor_config;
-        let block_size = processor.block_size_tokens.or(processor.block_size).unwrap_or(16);
-        if block_size == 0 {
+        let block_size = processor.block_size_tokens.or(processor.block_size);
+        if block_size == Some(0) {
             let field = if processor.block_size_tokens.is_some() { "blockSizeTokens" } else { "blockSize" };
             let fault = Fault::invalid("a block of 0 tokens where at least 1 was expected");
             return Err(node.blame(&["tokenProcessorConfig", field], fault));

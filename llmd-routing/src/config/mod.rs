@@ -3,10 +3,10 @@
 //! What is written wrong is an error that names the line, the path, and what was expected there; what llm-d has and llmd
 //! has not is refused by name. Nothing is silently ignored. `docs/configuration.md` lists every field.
 
-mod build;
+pub(crate) mod build;
 mod catalogue;
 mod defaults;
-mod document;
+pub(crate) mod document;
 mod duration;
 mod fault;
 mod kv_events;
@@ -17,7 +17,6 @@ mod surroundings;
 mod tokens;
 mod typed;
 
-pub use build::SchedulerBuilder;
-pub use document::{EndpointPickerConfig, PluginConfig};
+pub use document::PluginConfig;
 pub use kv_events::KvEvents;
 pub use tokens::{TokenBackend, TokenProducer};

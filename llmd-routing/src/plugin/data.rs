@@ -6,6 +6,8 @@ use std::sync::Arc;
 use llmd_core::index::WorkerState;
 use smallvec::SmallVec;
 
+use crate::Needs;
+
 /// Something that plugins read and somebody else must provide.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -22,6 +24,19 @@ pub enum Data {
     PrefixMatch(String),
     /// The prompt as tokens.
     Tokens,
+}
+
+impl Data {
+    /// What must be there for somebody who reads this.
+    pub(crate) fn add_to(&self, needs: &mut Needs) {
+        match self {
+            Self::Events => needs.events = true,
+            Self::InFlightRequests => {}
+            Self::InFlightTokens => (needs.tokens, needs.response) = (true, true),
+            Self::Metrics => needs.metrics = true,
+            Self::PrefixMatch(_) | Self::Tokens => needs.tokens = true,
+        }
+    }
 }
 
 /// As llm-d names it.

@@ -8,7 +8,7 @@ mod candidates;
 mod context;
 mod data;
 mod handler;
-mod hooks;
+pub(crate) mod hooks;
 mod ranked;
 
 use std::fmt::Debug;
@@ -20,7 +20,7 @@ pub use candidates::{Candidate, Candidates};
 pub use context::Context;
 pub use data::{Attributes, Data, PrefixMatch};
 pub use handler::{ProfileHandler, Ran};
-pub use hooks::{Hooks, Picked, Usage};
+pub use hooks::{Hooks, Picked};
 pub use ranked::Ranked;
 pub(crate) use ranked::better;
 

@@ -7,10 +7,10 @@ use smallvec::SmallVec;
 
 use super::explain::Explanation;
 use super::parts::{Followers, Parts, Runs};
-use crate::plugin::{Attributes, Picked, PrefixMatch, Usage};
+use crate::plugin::{Attributes, Picked, PrefixMatch};
 use crate::producer::Reservation;
 use crate::profile::Run;
-use crate::{Endpoint, Headers, Pool};
+use crate::{Endpoint, Headers, Pool, Usage};
 
 /// Where a request goes. The request counts as in flight there until this is told the [`end`](Self::end), or drops.
 ///

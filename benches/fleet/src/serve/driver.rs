@@ -139,12 +139,12 @@ impl Driver {
         self.publish_events();
         let mut aborted = 0;
         for output in &report.outputs {
-            aborted += usize::from(!self.deliver(output));
+            aborted += u64::from(!self.deliver(output));
         }
         let mut counts = self.counts.lock();
         counts.step(self.now, report);
         counts.look(&self.engine);
-        (0..aborted).for_each(|_| counts.aborted());
+        counts.aborted(aborted);
     }
 
     fn publish_events(&mut self) {
@@ -232,7 +232,7 @@ impl Driver {
         let Some(&id) = self.ids.get(&key) else { return };
         self.forget(id);
         if self.engine.abort(id) {
-            self.counts.lock().aborted();
+            self.counts.lock().aborted(1);
         }
     }
 

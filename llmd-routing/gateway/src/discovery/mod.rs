@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use file::EndpointsFile;
-pub(crate) use watch::{read, watch};
+pub(crate) use watch::FileWatch;
 
 /// Where the endpoints are listed.
 #[derive(Clone, Debug)]
@@ -65,6 +65,12 @@ impl EndpointEntry {
     #[must_use]
     pub fn with_models<M: Into<String>>(self, models: impl IntoIterator<Item = M>) -> Self {
         Self { models: Some(models.into_iter().map(Into::into).collect()), ..self }
+    }
+
+    /// The same, publishing KV events here.
+    #[must_use]
+    pub fn with_kv_events(self, kv_events: KvEventsEntry) -> Self {
+        Self { kv_events: Some(kv_events), ..self }
     }
 
     /// `host:port`, with brackets around an IPv6 address.

@@ -1,13 +1,12 @@
 //! Keeps endpoints, models, schedulers and subscriptions in step with what was discovered and learnt.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use llmd_core::WorkerId;
-use llmd_core::hash::Lora;
-use llmd_routing::{Endpoint, Pool};
+use llmd_routing::Endpoint;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,10 +14,10 @@ use tokio_util::task::TaskTracker;
 use super::learn::learn;
 use super::member::{Learned, Member};
 use super::served::Served;
-use super::snapshot::{Model, Snapshot};
+use super::snapshot::Snapshot;
+use super::wanted::{Wanted, Watched};
 use crate::clock::Clock;
 use crate::discovery::EndpointEntry;
-use crate::events::KvEventSource;
 use crate::plan::Plan;
 use crate::scrape::scrape;
 use crate::settings::Settings;
@@ -50,8 +49,7 @@ pub(crate) struct Directory {
 struct State {
     members: BTreeMap<String, Arc<Member>>,
     served: BTreeMap<String, Arc<Served>>,
-    /// Whose events are followed, into which model's index.
-    watched: BTreeMap<(String, WorkerId), KvEventSource>,
+    watched: Watched,
     /// Workers are numbered once and for all: a number that came back could meet what is still known of its last owner.
     next_worker: u32,
 }
@@ -195,86 +193,10 @@ impl Directory {
 
     /// Makes schedulers, subscriptions and the snapshot what they must be, given members and what was learnt.
     fn reconcile(&self, state: &mut State) {
-        let mut models = BTreeMap::<String, (Option<String>, Vec<&Arc<Member>>)>::new();
-        let mut watched = BTreeMap::new();
-        for member in state.members.values() {
-            let learned = member.learned.lock();
-            for listed in learned.models.iter().flatten() {
-                if models.len() == self.around.settings.limits.models && !models.contains_key(&listed.name) {
-                    tracing::warn!("model {} is one too many, and not served", listed.name);
-                    continue;
-                }
-                let (_, members) = models.entry(listed.name.clone()).or_insert_with(|| (listed.base.clone(), vec![]));
-                members.push(member);
-                if let (None, Some(source)) = (&listed.base, &learned.source) {
-                    watched.insert((listed.name.clone(), member.endpoint.worker()), source.clone());
-                }
-            }
-        }
-        self.serve(&mut state.served, models.iter().filter(|(_, (base, _))| base.is_none()).map(|(name, _)| name));
-        let snapshot = Snapshot {
-            models: models.into_iter().filter_map(|model| snapshot_of(model, &state.served)).collect(),
-            members: state.members.iter().map(|(name, member)| (name.clone(), Arc::clone(member))).collect(),
-        };
-        follow(&state.served, &snapshot.members, &mut state.watched, watched);
-        self.snapshot.store(Arc::new(snapshot));
+        let State { members, served, watched, .. } = state;
+        let wanted = Wanted::by(members.values(), self.around.settings.limits.models);
+        wanted.serve(served, &self.around);
+        wanted.follow(served, watched);
+        self.snapshot.store(Arc::new(wanted.snapshot(served, members)));
     }
-
-    /// Makes a scheduler for each of these models, and lets go of all others.
-    fn serve<'a>(&self, served: &mut BTreeMap<String, Arc<Served>>, names: impl Iterator<Item = &'a String>) {
-        let names: BTreeSet<_> = names.collect();
-        served.retain(|name, _| names.contains(name));
-        for name in names {
-            if served.contains_key(name) {
-                continue;
-            }
-            match Served::new(name.clone(), &self.around.plan, &self.around.clock) {
-                Ok(new) => _ = served.insert(name.clone(), Arc::new(new)),
-                Err(error) => tracing::error!("model {name} cannot be served: {error}"),
-            }
-        }
-    }
-}
-
-/// A model as requests see it; `None` when it has no scheduler, its base's or its own.
-fn snapshot_of(
-    (name, (base, members)): (String, (Option<String>, Vec<&Arc<Member>>)),
-    served: &BTreeMap<String, Arc<Served>>,
-) -> Option<(String, Model)> {
-    let served = Arc::clone(served.get(base.as_ref().unwrap_or(&name))?);
-    let adapter = base.map(|_| Lora::new(name.clone()));
-    let healthy: Vec<_> = members.iter().filter(|member| !member.is_ejected()).collect();
-    let pool = |members: &mut dyn Iterator<Item = &&Arc<Member>>| {
-        Pool::new(members.map(|member| Arc::clone(&member.endpoint)))
-    };
-    let model = Model {
-        pool: if healthy.is_empty() { pool(&mut members.iter()) } else { pool(&mut healthy.iter().copied()) },
-        healthy: healthy.len(),
-        served,
-        adapter,
-    };
-    Some((name, model))
-}
-
-/// Subscribes to what is to be watched, and to nothing else.
-fn follow(
-    served: &BTreeMap<String, Arc<Served>>,
-    members: &HashMap<String, Arc<Member>>,
-    watched: &mut BTreeMap<(String, WorkerId), KvEventSource>,
-    wanted: BTreeMap<(String, WorkerId), KvEventSource>,
-) {
-    let subscriptions = |model: &String| Some(&served.get(model)?.events.as_ref()?.subscriptions);
-    for (model, worker) in watched.keys().filter(|key| !wanted.contains_key(*key)) {
-        if let Some(subscriptions) = subscriptions(model) {
-            subscriptions.unwatch(*worker);
-        }
-    }
-    let names: HashMap<_, _> = members.values().map(|member| (member.endpoint.worker(), member.name())).collect();
-    for (key @ (model, worker), source) in &wanted {
-        let Some(subscriptions) = subscriptions(model).filter(|_| watched.get(key) != Some(source)) else { continue };
-        if let Err(error) = subscriptions.watch(*worker, names[worker], source.clone()) {
-            tracing::error!("the KV events of endpoint {} cannot be followed: {error}", names[worker]);
-        }
-    }
-    *watched = wanted;
 }

@@ -9,6 +9,7 @@ use super::directory::{Directory, Surroundings};
 use super::listing::{self, Listed, tcp};
 use super::member::{Learned, Member};
 use crate::events::KvEventSource;
+use crate::scrape;
 use crate::upstream::Unanswered;
 
 /// Between two questions until the first answer.
@@ -20,43 +21,47 @@ const PUZZLED: Duration = Duration::from_secs(1);
 /// Asks again and again, since adapters come and go and an engine may come back with other sockets; never returns.
 /// When an endpoint does not answer, what it said before stays.
 pub(super) async fn learn(directory: &Arc<Directory>, around: &Surroundings, member: &Member) {
+    let needs_events = around.plan.needs().events;
     let mut warned = false;
     loop {
-        let before = member.learned.lock().clone();
-        let models = match models(around, member).await {
-            Ok(models) => Some(models),
-            Err(error) => {
-                tracing::debug!("endpoint {} does not say which models it serves: {error}", member.endpoint);
-                before.models
+        let mut learned = member.learned.lock().clone();
+        match models(around, member).await {
+            Ok((models, block_size)) => (learned.models, learned.block_size) = (Some(models), block_size),
+            Err(error) => tracing::debug!("endpoint {} does not say what it serves: {error}", member.endpoint),
+        }
+        if needs_events {
+            match event_source(around, member).await {
+                Ok(source) => learned.source = source,
+                Err(error) => tracing::debug!("endpoint {} does not say where it publishes: {error}", member.endpoint),
             }
-        };
-        let needs_events = around.plan.needs().events;
-        let source = if needs_events { event_source(around, member).await } else { Ok(None) };
-        let source = source.unwrap_or_else(|error| {
-            tracing::debug!("endpoint {} does not say where it publishes KV events: {error}", member.endpoint);
-            before.source
-        });
-        let pause = match (&models, &source) {
-            (None, _) => IMPATIENT,
-            (Some(_), None) if needs_events => PUZZLED,
-            (Some(_), _) => around.settings.polling.models,
+        }
+        let pause = match &learned {
+            Learned { models: None, .. } => IMPATIENT,
+            Learned { source: None, .. } if needs_events => PUZZLED,
+            _ => around.settings.polling.models,
         };
         if pause == PUZZLED && !std::mem::replace(&mut warned, true) {
             tracing::warn!("endpoint {} publishes no KV events: nothing is known of its cache", member.endpoint);
         }
-        directory.learnt(member, Learned { models, source });
+        directory.learnt(member, learned);
         around.clock.sleep_until(around.clock.now() + pause).await;
     }
 }
 
-async fn models(around: &Surroundings, member: &Member) -> Result<Vec<Listed>, String> {
-    match &member.entry.models {
-        Some(models) => Ok(models.iter().map(Listed::new).collect()),
-        None => {
-            let body = around.upstream.get(member.endpoint.address(), "/v1/models").await;
-            listing::models(&body.map_err(|unanswered| unanswered.to_string())?)
-        }
+/// The models that an endpoint serves, from its entry, else from the engine; and tokens per block, where somebody asks.
+async fn models(around: &Surroundings, member: &Member) -> Result<(Vec<Listed>, Option<usize>), String> {
+    let Surroundings { plan, upstream, clock, .. } = around;
+    let address = member.endpoint.address();
+    let models = match &member.entry.models {
+        Some(models) => models.iter().map(Listed::new).collect(),
+        None => listing::models(&upstream.get(address, "/v1/models").await.map_err(|why| why.to_string())?)?,
+    };
+    if !plan.asks_block_size() {
+        return Ok((models, None));
     }
+    let metrics = upstream.get(address, "/metrics").await.map_err(|why| why.to_string())?;
+    let block_size = scrape::read(&String::from_utf8_lossy(&metrics), clock.now()).block_size;
+    Ok((models, block_size.map(|size| size as usize)))
 }
 
 /// From the entry, else from the engine, else, when the engine does not tell such things, from the ports that the

@@ -28,6 +28,8 @@ pub(crate) struct Member {
 pub(crate) struct Learned {
     /// The models that it serves; `None` before its first answer.
     pub(super) models: Option<Vec<Listed>>,
+    /// Tokens per block of its cache, where somebody asks.
+    pub(super) block_size: Option<usize>,
     /// Where it publishes KV events.
     pub(super) source: Option<KvEventSource>,
 }

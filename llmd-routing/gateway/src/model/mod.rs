@@ -8,6 +8,7 @@ mod listing;
 mod member;
 mod served;
 mod snapshot;
+mod wanted;
 
 pub(crate) use directory::{Directory, Surroundings};
 pub(crate) use member::Member;

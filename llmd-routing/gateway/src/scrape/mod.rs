@@ -5,6 +5,7 @@ mod text;
 
 use std::sync::Arc;
 
+pub(crate) use engine::read;
 use llmd_routing::{Endpoint, EngineMetrics};
 
 use crate::clock::Clock;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+mod cache;
 mod discovery;
 mod drain;
 mod limits;
@@ -9,5 +10,8 @@ mod models;
 mod observability;
 mod passing;
 mod program;
+#[path = "../publisher/mod.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod publisher;
 mod retries;
 mod support;

@@ -65,15 +65,20 @@ impl Exposition {
         self.sample(name, &format!("{},{}", self.engine, self.model), value as f64);
     }
 
-    /// A family with one more label, which stands where the alphabet puts it.
+    /// A family with one more label.
     pub(super) fn by(&mut self, name: &str, help: &str, kind: &str, label: &str, values: &[(&str, f64)]) {
         self.family(name, help, kind);
         for (which, value) in values {
-            let labels = match (label, name.contains("admission")) {
-                (_, true) => format!("{},{label}=\"{which}\"", self.model),
-                ("finished_reason", _) => format!("{},{label}=\"{which}\",{}", self.engine, self.model),
-                _ => format!("{},{},{label}=\"{which}\"", self.engine, self.model),
-            };
+            let labels = in_order([self.engine.clone(), self.model.clone(), format!("{label}=\"{which}\"")]);
+            self.sample(name, &labels, *value);
+        }
+    }
+
+    /// A counter of the front end, which no engine owns.
+    pub(super) fn front_end_by(&mut self, name: &str, help: &str, label: &str, values: &[(&str, f64)]) {
+        self.family(name, help, "counter");
+        for (which, value) in values {
+            let labels = in_order([self.model.clone(), format!("{label}=\"{which}\"")]);
             self.sample(name, &labels, *value);
         }
     }
@@ -107,6 +112,12 @@ impl Exposition {
     fn sample(&mut self, name: &str, labels: &str, value: f64) {
         _ = writeln!(self.text, "{name}{{{labels}}} {}", number(value));
     }
+}
+
+/// Labels as Python's client writes them: in the order of their names.
+fn in_order<const N: usize>(mut labels: [String; N]) -> String {
+    labels.sort_unstable();
+    labels.join(",")
 }
 
 /// A number as Python writes a float: always with a point.

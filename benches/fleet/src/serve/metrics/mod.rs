@@ -91,15 +91,17 @@ impl Counts {
         }
     }
 
-    /// Requests that are in the engine.
+    /// Requests that wait.
     pub(super) const fn waiting(&self) -> usize {
         self.waiting
     }
 
-    pub(super) const fn aborted(&mut self) {
-        self.aborted += 1;
+    /// Counts requests that ended before their last token.
+    pub(super) const fn aborted(&mut self, requests: u64) {
+        self.aborted += requests;
     }
 
+    /// Counts a request that found no room.
     pub(super) const fn rejected(&mut self) {
         self.rejected += 1;
     }

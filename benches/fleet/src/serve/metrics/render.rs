@@ -102,10 +102,9 @@ impl Counts {
                 ("repetition", 0.0),
             ],
         );
-        out.by(
+        out.front_end_by(
             "vllm:admission_rejections_total",
             "Number of admission attempts rejected by a queue limit, by reason.",
-            "counter",
             "reason",
             &[("max_num_queued_reqs", self.rejected as f64), ("max_num_queued_tokens", 0.0)],
         );

@@ -78,6 +78,7 @@ struct Shared {
     behaviour: Box<Behaviour>,
     models: Mutex<Value>,
     metrics: Mutex<String>,
+    event_sources: Mutex<Value>,
     healthy: std::sync::atomic::AtomicBool,
     seen: Mutex<Vec<Seen>>,
     /// Requests whose answer is under way.
@@ -102,6 +103,7 @@ impl Engine {
             behaviour: Box::new(behaviour),
             models: Mutex::new(json!({"data": [{"id": "m"}]})),
             metrics: Mutex::default(),
+            event_sources: Mutex::new(json!({})),
             healthy: true.into(),
             seen: Mutex::default(),
             under_way: AtomicUsize::new(0),
@@ -139,6 +141,11 @@ impl Engine {
 
     pub(crate) fn set_metrics(&self, metrics: &str) {
         *self.shared.metrics.lock() = metrics.to_owned();
+    }
+
+    /// What it says about where it publishes KV events.
+    pub(crate) fn set_event_sources(&self, sources: Value) {
+        *self.shared.event_sources.lock() = sources;
     }
 
     pub(crate) fn set_healthy(&self, healthy: bool) {
@@ -196,7 +203,7 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         }
         "/metrics" => return about(StatusCode::OK, shared.metrics.lock().clone()),
         "/v1/models" => return about(StatusCode::OK, shared.models.lock().to_string()),
-        "/kv_event_sources" => return about(StatusCode::OK, "{}".into()),
+        "/kv_event_sources" => return about(StatusCode::OK, shared.event_sources.lock().to_string()),
         _ => {}
     }
     let guard = UnderWay::new(&shared);

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use llmd_core::index::WorkerState;
+use llmd_core::index::{IndexStats, WorkerState};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::MAX_LABELS;
 use crate::events::WorkerStatus;
-use crate::model::{Directory, Snapshot};
+use crate::model::{Directory, Member, Snapshot};
+use crate::telemetry::MAX_LABELS;
 
 /// Tells the state of a directory. Of very many endpoints, so many as [`MAX_LABELS`] have series.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ impl Collector for StateCollector {
         pools(&mut encoder, &snapshot)?;
         endpoints(&mut encoder, &snapshot)?;
         streams(&mut encoder, &snapshot)?;
+        indexes(&mut encoder, &snapshot)?;
         plugins(&mut encoder, &snapshot)
     }
 }
@@ -44,7 +45,7 @@ fn pools(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Resul
 }
 
 fn endpoints(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let each = |tell: fn(&crate::model::Member) -> u64| {
+    let each = |tell: fn(&Member) -> u64| {
         snapshot.members().map(move |member| (label("endpoint_name", member.name()), tell(member)))
     };
     let requests = each(|member| member.endpoint.in_flight().requests());
@@ -85,6 +86,30 @@ fn streams(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Res
         counters(encoder, name, help, rows)?;
     }
     Ok(())
+}
+
+fn indexes(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let stats = |tell: fn(&IndexStats) -> u64| {
+        snapshot.served().filter_map(move |served| {
+            let stats = served.events.as_ref()?.index.stats();
+            Some((label("model_name", served.name()), tell(&stats)))
+        })
+    };
+    let blocks = stats(|stats| stats.blocks as u64);
+    gauges(encoder, "index_blocks", "Different blocks that the index knows somebody to hold", blocks)?;
+    let orphans = stats(|stats| stats.held.orphans as u64);
+    gauges(encoder, "index_orphans", "Blocks that wait for their parent", orphans)?;
+    let dropped = stats(|stats| stats.dropped);
+    counters(encoder, "index_dropped", "Blocks that the index dropped because a limit was reached", dropped)?;
+    let unplaceable = stats(|stats| stats.unplaceable);
+    counters(
+        encoder,
+        "index_unplaceable",
+        "Blocks of another size, or of a group that is not full attention",
+        unplaceable,
+    )?;
+    let unknown = stats(|stats| stats.unknown_removals);
+    counters(encoder, "index_unknown_removals", "Removals of blocks that were not held", unknown)
 }
 
 fn plugins(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
