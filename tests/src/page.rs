@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// The targets of links and pictures that lead to files, as paths from the checkout's root. `page` is the page's own.
 pub fn links(page: &Path, text: &str) -> Vec<PathBuf> {
-    let folder = page.parent().unwrap_or(Path::new(""));
+    let folder = page.parent().unwrap_or_else(|| Path::new(""));
     let prose = prose(text);
     let targets = prose.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
     let pictures = prose.split("src=\"").skip(1).chain(prose.split("srcset=\"").skip(1));
