@@ -24,6 +24,9 @@ pub(crate) struct RaceResult {
     pub(crate) throughput: f64,
     /// Cached tokens among all prompt tokens, as the engines report them.
     pub(crate) hit_rate: f64,
+    /// Milliseconds of engine time by which requests left later than planned: this program's own share of the delay, and
+    /// a sign of a machine that has other things to do.
+    pub(crate) late_ms: Sorted,
     /// Microseconds that the gateway took to choose.
     pub(crate) decision_us: Sorted,
     /// Simulated tokens between prediction and report, mean over the requests.
@@ -67,6 +70,7 @@ impl RaceResult {
             policy,
             ttft_ms: Sorted::new(done.iter().filter_map(|sample| sample.ttft_ms(speed)).collect()),
             throughput: (tokens * SCALE) as f64 / ((end - begin).as_secs_f64() * speed),
+            late_ms: Sorted::new(samples.iter().map(|sample| sample.late.as_secs_f64() * 1000.0 * speed).collect()),
             hit_rate: cached as f64 / prompt as f64,
             decision_us: Sorted::new(done.iter().filter_map(|sample| sample.decision_us).collect()),
             prediction_error: mean(&errors),

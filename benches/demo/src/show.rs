@@ -101,8 +101,11 @@ llmd demo: {engines} engines behind llmd's gateway, on this machine
 fn show_race(console: Console, race: &[RaceResult]) {
     console.say("");
     console.block(&report::race::table(race).text());
+    console.say("");
     console.block(&report::plot::bars(race));
+    console.say("");
     console.block(report::race::LEGEND);
+    report::race::doubts(race).iter().for_each(|line| console.block(line));
     if let Some(factor) = report::race::advantage(race) {
         console.block(&format!("Round robin waits {factor:.1} times as long for a first token as exact prefix does."));
     }
@@ -111,8 +114,10 @@ fn show_race(console: Console, race: &[RaceResult]) {
 fn show_faults(console: Console, fault: &FaultResult) {
     console.say("");
     console.block(&report::faults::table(fault).text());
+    console.say("");
     console.block("what the index knew of each engine, and since when, by the gateway's clock:");
     console.block(&report::faults::timelines(&fault.workers));
+    console.say("");
     console.block(&report::faults::summary(fault));
 }
 
@@ -131,13 +136,14 @@ fn show_why(console: Console, explanation: Option<&Explanation>) {
     let Some(Explanation { sample, ttft_ms, text }) = explanation else { return };
     console.heading("Ask why: the slowest request of the exact prefix race");
     console.block(&format!(
-        "{} waited {:.2} s for its first token on {}; of its {} prompt tokens {} were predicted cached, {} were\n\n{text}",
+        "{} waited {:.2} s for its first token on {}; of its {} prompt tokens {} were predicted cached, {} were\n\n{}",
         sample.id,
         ttft_ms / 1000.0,
         sample.endpoint,
         sample.prompt_tokens,
         sample.predicted,
         sample.cached.unwrap_or(0),
+        text.trim_end(),
     ));
 }
 

@@ -38,11 +38,13 @@ impl Client {
         let mut under_way = JoinSet::new();
         let mut samples = Vec::with_capacity(jobs.len());
         for (n, job) in jobs.iter().enumerate() {
-            self.clock.sleep_until(start + job.at.div_f64(self.speed)).await;
+            let due = start + job.at.div_f64(self.speed);
+            self.clock.sleep_until(due).await;
             let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
             let (client, job, id) = (self.clone(), Arc::clone(job), format!("{prefix}-{n}"));
             under_way.spawn(async move {
-                let sample = client.send(&job, id, start).await;
+                let late = client.clock.now().saturating_sub(due);
+                let sample = Sample { late, ..client.send(&job, id, start).await };
                 drop(permit);
                 sample
             });

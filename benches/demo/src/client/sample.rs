@@ -21,6 +21,8 @@ pub(crate) struct Sample {
     pub(crate) id: String,
     pub(crate) prompt_tokens: usize,
     pub(crate) sent: Duration,
+    /// How much later than planned it was sent.
+    pub(crate) late: Duration,
     pub(crate) first_token: Option<Duration>,
     pub(crate) ended: Duration,
     pub(crate) output_tokens: usize,
@@ -42,6 +44,7 @@ impl Sample {
             id,
             prompt_tokens,
             sent,
+            late: Duration::ZERO,
             first_token: None,
             ended: sent,
             output_tokens: 0,

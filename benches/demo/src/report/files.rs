@@ -29,6 +29,7 @@ pub(crate) fn requests(results: &[RaceResult], speed: f64) -> Value {
                 "id": sample.id,
                 "endpoint": sample.endpoint,
                 "sent_ms": (sample.sent.as_secs_f64() * 1000.0 * speed).round(),
+                "late_ms": (sample.late.as_secs_f64() * 1000.0 * speed).round(),
                 "ttft_ms": sample.ttft_ms(speed).map(f64::round),
                 "prompt_tokens": sample.prompt_tokens,
                 "output_tokens": sample.output_tokens,

@@ -5,6 +5,9 @@ use crate::race::RaceResult;
 use crate::report::seconds;
 use crate::report::table::Table;
 
+/// Requests that leave so much too late, in engine time, make a race doubtful.
+const DOUBTFUL_MS: f64 = 1000.0;
+
 /// One row for each policy, losing ones too.
 pub(crate) fn table(results: &[RaceResult]) -> Table {
     let mut table = Table::new([
@@ -48,6 +51,19 @@ fn off_by(result: &RaceResult) -> String {
     format!("{:.1}{mark}", result.prediction_error)
 }
 
+/// A line for each policy during whose race the machine was busy with something else: its times say little.
+pub(crate) fn doubts(results: &[RaceResult]) -> Vec<String> {
+    let late = |result: &RaceResult| result.late_ms.percentile(99.0);
+    let doubtful = results.iter().filter(|result| late(result) > DOUBTFUL_MS);
+    let line = |result: &RaceResult| {
+        let (policy, late) = (result.policy, seconds(late(result)));
+        format!(
+            "This machine was busy during {policy}: requests left up to {late} (engine time, p99) late. A lower --speed helps."
+        )
+    };
+    doubtful.map(line).collect()
+}
+
 /// How many times longer round robin waits than exact prefix for a first token, on average.
 pub(crate) fn advantage(results: &[RaceResult]) -> Option<f64> {
     let mean = |policy| results.iter().find(|result| result.policy == policy).map(|result| result.ttft_ms.mean());
@@ -60,6 +76,18 @@ mod tests {
 
     use super::*;
     use crate::race::tests::result;
+
+    #[test]
+    fn a_machine_that_was_busy_is_mentioned() {
+        let mut samples = result(Policy::RoundRobin, 40.0, &[100, 300]).samples;
+        samples[1].late = std::time::Duration::from_millis(50);
+        expect![[r#"
+            [
+                "This machine was busy during round robin: requests left up to 2.00 s (engine time, p99) late. A lower --speed helps.",
+            ]
+        "#]]
+        .assert_debug_eq(&doubts(&[RaceResult::new(Policy::RoundRobin, samples, 40.0)]));
+    }
 
     #[test]
     fn every_policy_has_its_row() {
@@ -75,5 +103,6 @@ mod tests {
         "]]
         .assert_eq(&table(&results).text());
         assert_eq!(advantage(&results), Some(18.0));
+        assert!(doubts(&results).is_empty());
     }
 }
