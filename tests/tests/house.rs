@@ -1,5 +1,5 @@
-//! The house is in order: links lead somewhere, files that are named exist, decisions are listed, and nothing says where
-//! somebody's machine keeps it.
+//! The house is in order: links lead somewhere, files that are named exist, decisions are listed, and nothing says
+//! where somebody's machine keeps it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -61,7 +61,7 @@ Benches and their cases:
   events.batch_of_512             peer_rmp_serde (into typed structs), limit_read (reading the bytes once)
   index.query_64x512              limit_hash_map (the same walk over a HashMap from block to a mask of workers)
   decide.endpoints_8, decide.endpoints_64
-                                  part_prefix (hashing the prompt and asking the index), limit_scan (the choice alone: the
+                                  part_prefix (hashing the prompt, asking the index), limit_scan (the choice alone: the
                                   best of an array of weighted sums)";
 
 pub(crate) fn run(args: &Args) -> Result {

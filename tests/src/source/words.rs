@@ -137,8 +137,8 @@ pub fn without_tests<'a>(words: &[Word<'a>]) -> (Vec<Word<'a>>, Vec<&'a str>) {
     (kept, modules)
 }
 
-/// How long the item, field, arm or statement is that `words` begin with: to its semicolon, to the brace that closes its
-/// first one, or to the comma behind a field.
+/// How long the item, field, arm or statement is that `words` begin with: to its semicolon, to the brace that closes
+/// its first one, or to the comma behind a field.
 fn item_len(words: &[Word<'_>]) -> usize {
     const ITEMS: [&str; 10] = ["const", "enum", "fn", "impl", "mod", "static", "struct", "trait", "type", "use"];
     let (mut depth, mut is_item) = (0_usize, false);
