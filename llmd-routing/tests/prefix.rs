@@ -148,4 +148,6 @@ fn nothing_is_asked_for_that_no_plugin_reads() {
     assert_eq!(needs("- type: token-load-scorer"), [true, false, false, true]);
     assert_eq!(needs("- type: prefix-cache-scorer"), [true, true, false, false]);
     assert_eq!(needs(&PRECISE.replace("SPECULATIVE", "false")), [true, false, true, true]);
+    assert_eq!(needs("- type: precise-prefix-cache-producer\n- type: round-robin-picker"), [false; 4]);
+    assert_eq!(needs("- type: precise-prefix-cache-producer\n- type: token-load-scorer"), [true, false, true, true]);
 }

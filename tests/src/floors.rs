@@ -61,7 +61,7 @@ pub fn upward(plan: &Plan, krate: &Krate) -> Vec<String> {
         planned.difference(&there).map(|name| format!("{}: module `{name}` is planned, but not there", plan.package)),
     );
     for module in &krate.modules {
-        let Some(from) = module.path.first().map(String::as_str) else { continue };
+        let Some(from) = module.path.first().map(String::as_str).filter(|top| there.contains(top)) else { continue };
         for name in &module.names {
             if name.in_crate().is_some_and(|path| path.first().is_some_and(|first| first == "*")) {
                 breaches.push(at(module, name, "names everything that the root has: name what is needed"));

@@ -2,4 +2,6 @@
 
 pub mod checkout;
 pub mod floors;
+pub mod machine_path;
+pub mod page;
 pub mod source;

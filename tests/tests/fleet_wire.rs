@@ -1,7 +1,6 @@
 //! The simulated engine beside real ones: the same requests give the same blocks, the same events, the same bytes.
-#![expect(clippy::unwrap_used, reason = "what fails in a test says where")]
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+#![expect(clippy::unwrap_used, reason = "what fails in a test says where")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;

@@ -8,7 +8,8 @@ use clap::Parser;
 /// An OpenAI-shaped gateway that sends each request to the engine whose cache suits it best.
 ///
 /// When it is ready it prints one line of JSON on standard output, as in {"listening":"127.0.0.1:8080"}. Logs go to
-/// standard error. SIGTERM and SIGINT drain it: requests that have begun may end, then it exits with 0. It exits with 1
+/// standard error. SIGTERM and SIGINT drain it: requests that have begun may end, then it exits with 0; a second
+/// one ends it at once. It exits with 1
 /// when it cannot do its work (the address is taken, a file cannot be read), and with 2 when what it was told is wrong
 /// (arguments, YAML).
 #[derive(Debug, Parser)]

@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::discovery::{self, Endpoints};
+use crate::discovery::{Endpoints, FileWatch};
 use crate::model::{Directory, Surroundings};
 use crate::plan::Plan;
 use crate::proxy::Proxy;
@@ -93,9 +93,9 @@ impl GatewayBuilder {
         let clock = self.clock.unwrap_or_else(Clock::start);
         let plan = Plan::new(self.config, self.experimental)
             .map_err(|error| Error::new(error.kind(), format!("{}: {error}", self.config_name)))?;
-        let entries = match &self.endpoints {
-            Endpoints::File(path) => discovery::read(path)?,
-            Endpoints::Fixed(entries) => entries.clone(),
+        let (watch, entries) = match self.endpoints {
+            Endpoints::File(path) => FileWatch::open(path).map(|(watch, entries)| (Some(watch), entries))?,
+            Endpoints::Fixed(entries) => (None, entries),
         };
         let listener = listen(self.listen).await?;
         let address = listener
@@ -116,11 +116,10 @@ impl GatewayBuilder {
         let tasks = around.tasks.clone();
         let directory = Directory::new(around.clone());
         directory.list(entries);
-        if let Endpoints::File(path) = self.endpoints {
-            let (directory, polling, clock) = (Arc::clone(&directory), settings.polling.clone(), clock.clone());
-            let watch =
-                async move { discovery::watch(&path, &polling, &clock, |entries| directory.list(entries)).await };
-            tasks.spawn(stop.clone().run_until_cancelled_owned(watch));
+        if let Some(watch) = watch {
+            let directory = Arc::clone(&directory);
+            let watching = watch.run(settings.polling.clone(), clock.clone(), move |entries| directory.list(entries));
+            tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
         }
         let proxy = Arc::new(Proxy::new(around, directory));
         let drain = CancellationToken::new();

@@ -41,8 +41,10 @@ fn run(args: Args) -> Result<()> {
         let running = start(args).await?;
         announce(&running)?;
         stopped().await?;
-        running.shutdown().await;
-        Ok(())
+        tokio::select! {
+            () = running.shutdown() => Ok(()),
+            again = stopped() => again,
+        }
     })
 }
 

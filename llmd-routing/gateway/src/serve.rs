@@ -107,7 +107,7 @@ fn connection(
     client: IpAddr,
     proxy: Arc<Proxy>,
     settings: &Settings,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = crate::proxy::BoxError> + use<> {
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = crate::answer::BoxError> + use<> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("connection of {client} may delay small pieces: {error}");
     }

@@ -18,7 +18,7 @@ use crate::{Endpoint, InFlightGuard};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct InFlightLoad {
-    /// The producer that knows how much of a prompt is cached; without one, that which a scorer reads.
+    /// The producer that knows how much of a prompt is cached; without one, the first that a plugin reads, or there is.
     pub prefix_producer: Option<String>,
     /// Whether tokens that are yet to be made count too, and how many those are.
     pub output: Option<OutputEstimate>,

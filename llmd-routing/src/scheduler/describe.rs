@@ -16,6 +16,8 @@ pub struct Description {
     pub profiles: Vec<Profile>,
     /// The names of the producers, in the order in which they run.
     pub producers: Vec<String>,
+    /// The names of producers that do not run, since nobody reads what they make.
+    pub idle: Vec<String>,
     /// How each plugin is set that has something to say about it, by name.
     pub settings: Vec<(String, String)>,
     /// What was added to the configuration, and why, one sentence each.
@@ -31,6 +33,7 @@ impl Description {
             handler: parts.handler.0.clone(),
             profiles: parts.profiles.clone(),
             producers: parts.producers.iter().map(|(name, _)| name.clone()).collect(),
+            idle: parts.idle.clone(),
             settings: settings.filter(|(_, settings)| !settings.is_empty()).collect(),
             added: parts.added.clone(),
             needs: parts.needs,
@@ -49,6 +52,9 @@ impl fmt::Display for Description {
         }
         for producer in &self.producers {
             writeln!(f, "producer: {producer}")?;
+        }
+        for idle in &self.idle {
+            writeln!(f, "idle: {idle}, since nobody reads what it makes")?;
         }
         for (name, settings) in &self.settings {
             writeln!(f, "{name}: {settings}")?;

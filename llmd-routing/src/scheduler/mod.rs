@@ -36,7 +36,7 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// A scheduler of these profiles, run as `handler` says, with what `producers` make. Requests and uncached tokens in
-    /// flight are counted as `in_flight` says.
+    /// flight are counted as `in_flight` says. A producer of what nobody reads does not run.
     ///
     /// # Errors
     ///

@@ -24,6 +24,8 @@ pub(super) struct Parts {
     /// The producer that says how many tokens of a prompt an endpoint need not compute.
     pub(super) prefix: Option<Arc<str>>,
     pub(super) needs: Needs,
+    /// Producers that do not run, since nobody reads what they make.
+    pub(super) idle: Vec<String>,
     pub(super) added: Vec<String>,
 }
 
@@ -45,22 +47,18 @@ impl Parts {
         if let Some(twice) = first_twice(&names) {
             return Err(Error::new(ErrorKind::Invalid, format!("two profiles are called {twice}")));
         }
+        let plugins = each_once(&profiles, &handler, &[]);
+        let reads = reads(&plugins);
+        let prefix = prefix_source(&reads, &in_flight, &producers)?;
+        let (producers, idle): (Vec<_>, Vec<_>) = producers.into_iter().partition(|(name, producer)| {
+            let made = producer.makes();
+            prefix.as_deref() == Some(name) || reads.iter().any(|(_, data)| *data == made)
+        });
         let plugins = each_once(&profiles, &handler, &producers);
-        let reads: Vec<_> = plugins
-            .iter()
-            .flat_map(|(name, plugin)| plugin.reads().into_iter().map(move |data| (name, data)))
-            .collect();
         let mut needs = Needs::default();
-        let mut prefix = in_flight.prefix_producer().map(|producer| ("the load in flight", producer));
-        for (name, data) in &reads {
-            data.add_to(&mut needs);
-            if let Data::PrefixMatch(producer) = data {
-                find(&producers, name, producer)?;
-                prefix = prefix.or(Some((name, producer)));
-            }
-        }
-        let prefix = prefix.map(|(reader, producer)| find(&producers, reader, producer)).transpose()?;
-        Ok(Self { profiles, names, handler, producers, in_flight, plugins, prefix, needs, added: Vec::new() })
+        plugins.iter().flat_map(|(_, plugin)| plugin.reads()).for_each(|data| data.add_to(&mut needs));
+        let idle = idle.into_iter().map(|(name, _)| name).collect();
+        Ok(Self { profiles, names, handler, producers, in_flight, plugins, prefix, needs, idle, added: Vec::new() })
     }
 
     /// Asks every producer, and says what they want to be told later.
@@ -132,6 +130,31 @@ fn first_twice(names: &[String]) -> Option<&String> {
     names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)).map(|(_, name)| name)
 }
 
+/// What each plugin reads.
+fn reads(plugins: &[(String, Arc<dyn Plugin>)]) -> Vec<(String, Data)> {
+    let each = plugins.iter().map(|(name, plugin)| (name, plugin.reads()));
+    each.flat_map(|(name, data)| data.into_iter().map(move |data| (name.clone(), data))).collect()
+}
+
+/// The producer that says how much of a prompt is cached: the one that the load in flight names; else the first that a
+/// plugin reads; else, when tokens in flight are read, the first there is. All that are read must be there.
+fn prefix_source(
+    reads: &[(String, Data)],
+    in_flight: &InFlightLoad,
+    producers: &[(String, Arc<dyn Producer>)],
+) -> Result<Option<Arc<str>>> {
+    let named = in_flight.prefix_producer.iter().map(|name| ("the load in flight", name));
+    let read = reads.iter().filter_map(|(reader, data)| match data {
+        Data::PrefixMatch(name) => Some((reader.as_str(), name)),
+        _ => None,
+    });
+    let found: Vec<_> = named.chain(read).map(|(reader, name)| find(producers, reader, name)).collect::<Result<_>>()?;
+    let tokens = reads.iter().any(|(_, data)| *data == Data::InFlightTokens);
+    let mut makers = producers.iter().filter(|(_, producer)| matches!(producer.makes(), Data::PrefixMatch(_)));
+    let first = makers.next().filter(|_| tokens).map(|(name, _)| name.as_str().into());
+    Ok(found.into_iter().next().or(first))
+}
+
 /// The producer of this name, which `reader` reads from.
 fn find(producers: &[(String, Arc<dyn Producer>)], reader: &str, name: &str) -> Result<Arc<str>> {
     if producers.iter().any(|(known, _)| known == name) {
@@ -143,6 +166,7 @@ fn find(producers: &[(String, Arc<dyn Producer>)], reader: &str, name: &str) -> 
     Err(Error::new(ErrorKind::Invalid, message))
 }
 
+/// Every plugin, producers first, each once.
 fn each_once(
     profiles: &[Profile],
     handler: &(String, Arc<dyn ProfileHandler>),

@@ -1,5 +1,5 @@
 //! What others need to test plugins of their own: pools, requests, chance that can be repeated, and the suites that say
-//! what a [`Filter`](crate::plugin::Filter), a [`Scorer`](crate::plugin::Scorer) and a [`Picker`](crate::plugin::Picker)
+//! what a [`Filter`], a [`Scorer`] and a [`Picker`]
 //! must do.
 
 mod chance;

@@ -60,10 +60,12 @@ impl Krate {
         Self { modules, offered }
     }
 
-    /// The modules that stand directly below the root.
+    /// The modules that stand directly below the root. Those of a binary are its own where there is a library too.
     pub fn top_modules(&self) -> Vec<&str> {
-        let roots = self.modules.iter().filter(|module| module.path.is_empty());
-        roots.flat_map(|root| root.declares.keys()).map(String::as_str).collect()
+        let roots = || self.modules.iter().filter(|module| module.path.is_empty());
+        let library = roots().find(|root| root.file.ends_with("lib.rs"));
+        let declared = library.or_else(|| roots().next()).map(|root| &root.declares);
+        declared.into_iter().flat_map(|declares| declares.keys()).map(String::as_str).collect()
     }
 
     /// The module directly below the root that a name leads to, as far as it leads into this crate.

@@ -133,6 +133,13 @@ fn a_name_that_the_root_offers_leads_to_its_module() {
 }
 
 #[test]
+fn a_module_of_a_binary_beside_a_library_is_no_module_of_the_library() {
+    let krate = krate(&[("k/src/lib.rs", "mod error;"), ("k/src/main.rs", "mod args;"), ("k/src/args.rs", "")]);
+
+    assert_eq!(krate.top_modules(), ["error"]);
+}
+
+#[test]
 fn a_module_is_public_when_everything_above_it_is() {
     let krate = krate(&[
         ("k/src/lib.rs", "pub mod index; mod hidden;"),

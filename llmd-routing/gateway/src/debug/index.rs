@@ -6,9 +6,9 @@ use http::{Response, StatusCode};
 use llmd_core::index::Resident;
 use serde_json::{Value, json};
 
+use crate::answer::{Body, Refusal, json_response};
 use crate::events::WorkerStatus;
 use crate::model::Snapshot;
-use crate::proxy::{Body, Refusal, json_response};
 
 /// `{"workers": [{"name", "model", "state", "last_seq", …, "timeline": [{"at": seconds, "state"}]}]}`
 pub(super) fn streams(snapshot: &Snapshot) -> Response<Body> {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use file::EndpointsFile;
-pub(crate) use watch::{read, watch};
+pub(crate) use watch::FileWatch;
 
 /// Where the endpoints are listed.
 #[derive(Clone, Debug)]

@@ -193,10 +193,9 @@ impl Directory {
 
     /// Makes schedulers, subscriptions and the snapshot what they must be, given members and what was learnt.
     fn reconcile(&self, state: &mut State) {
-        let Surroundings { settings, plan, clock, .. } = &self.around;
         let State { members, served, watched, .. } = state;
-        let wanted = Wanted::by(members.values(), settings.limits.models);
-        wanted.serve(served, plan, clock);
+        let wanted = Wanted::by(members.values(), self.around.settings.limits.models);
+        wanted.serve(served, &self.around);
         wanted.follow(served, watched);
         self.snapshot.store(Arc::new(wanted.snapshot(served, members)));
     }

@@ -4,9 +4,8 @@ use llmd_core::Result;
 use llmd_core::index::{ExactIndex, ExactReader};
 use llmd_routing::Scheduler;
 
-use crate::clock::Clock;
-use crate::events::{EventSettings, Subscriptions};
-use crate::plan::Plan;
+use super::directory::Surroundings;
+use crate::events::Subscriptions;
 
 /// One model's scheduler, with the index that it asks and the event streams that feed it.
 #[derive(Debug)]
@@ -25,13 +24,14 @@ pub(crate) struct Events {
 
 impl Served {
     /// A scheduler as the plan says, with an index of its own when the plan needs events.
-    pub(super) fn new(name: String, plan: &Plan, engine_block_size: Option<usize>, clock: &Clock) -> Result<Self> {
+    pub(super) fn new(name: String, around: &Surroundings, engine_block_size: Option<usize>) -> Result<Self> {
+        let Surroundings { plan, settings, clock, .. } = around;
         let (writer, index) = ExactIndex::new(plan.index_settings(engine_block_size));
         let scheduler = plan.scheduler(index.clone())?;
         if !plan.needs().events {
             return Ok(Self { name, scheduler, events: None });
         }
-        let subscriptions = Subscriptions::start(EventSettings::default(), writer, clock.clone());
+        let subscriptions = Subscriptions::start(settings.events.clone(), writer, clock.clone());
         Ok(Self { name, scheduler, events: Some(Events { index, subscriptions }) })
     }
 

@@ -7,12 +7,11 @@ use llmd_core::WorkerId;
 use llmd_core::hash::Lora;
 use llmd_routing::Pool;
 
+use super::directory::Surroundings;
 use super::member::Member;
 use super::served::Served;
 use super::snapshot::{Model, Snapshot};
-use crate::clock::Clock;
 use crate::events::KvEventSource;
-use crate::plan::Plan;
 
 /// Whose events are followed, into which model's index.
 pub(super) type Watched = BTreeMap<(String, WorkerId), KvEventSource>;
@@ -59,14 +58,14 @@ impl<'a> Wanted<'a> {
     }
 
     /// Makes a scheduler for each model that is no adapter, and lets go of all others.
-    pub(super) fn serve(&self, served: &mut BTreeMap<String, Arc<Served>>, plan: &Plan, clock: &Clock) {
+    pub(super) fn serve(&self, served: &mut BTreeMap<String, Arc<Served>>, around: &Surroundings) {
         let is_base = |name: &String| self.models.get(name).is_some_and(|model| model.base.is_none());
         served.retain(|name, _| is_base(name));
         for (name, model) in self.models.iter().filter(|(name, _)| is_base(name)) {
             if served.contains_key(name) {
                 continue;
             }
-            match Served::new(name.clone(), plan, model.block_size, clock) {
+            match Served::new(name.clone(), around, model.block_size) {
                 Ok(new) => _ = served.insert(name.clone(), Arc::new(new)),
                 Err(error) => tracing::error!("model {name} cannot be served: {error}"),
             }

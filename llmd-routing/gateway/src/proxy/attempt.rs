@@ -10,12 +10,10 @@ use hyper::body::{Frame, Incoming};
 use llmd_core::{Error, ErrorKind};
 
 use super::headers::REQUEST_ID;
-use super::refusal::Refusal;
+use crate::answer::Refusal;
 use crate::clock::Clock;
+use crate::telemetry::RETRY_REASONS;
 use crate::upstream::{Upstream, because};
-
-/// Why attempts fail, as metrics say it.
-pub(crate) const RETRY_REASONS: [&str; 4] = ["connect", "reset", "status", "timeout"];
 
 /// A request as each endpoint gets it.
 #[derive(Clone, Debug)]
@@ -48,13 +46,14 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// One of [`RETRY_REASONS`].
+    /// One of the reasons that metrics know.
     pub(super) fn reason(&self) -> &'static str {
+        let [connect, reset, status, timeout] = RETRY_REASONS;
         match self {
-            Self::Connect(_) => "connect",
-            Self::Reset(_) => "reset",
-            Self::Status(_) => "status",
-            Self::Timeout(_) => "timeout",
+            Self::Connect(_) => connect,
+            Self::Reset(_) => reset,
+            Self::Status(_) => status,
+            Self::Timeout(_) => timeout,
         }
     }
 }

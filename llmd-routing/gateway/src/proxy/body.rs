@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use smallvec::SmallVec;
 
-use super::refusal::Refusal;
+use crate::answer::Refusal;
 
 /// A body as it came: its pieces, in order.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::refusal::Refusal;
+use crate::answer::Refusal;
 
 /// What the gateway reads of a request's body; everything else stays as the client wrote it.
 #[derive(Debug, Deserialize)]
@@ -22,8 +22,10 @@ pub(crate) struct Fields<'a> {
     pub(crate) messages: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) tools: Option<&'a RawValue>,
-    pub(crate) max_tokens: Option<u32>,
-    pub(crate) max_completion_tokens: Option<u32>,
+    #[serde(borrow)]
+    max_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    max_completion_tokens: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(crate) cache_salt: Option<Cow<'a, str>>,
     /// What a client must not set.
@@ -42,9 +44,10 @@ impl<'a> Fields<'a> {
             .map_err(|error| Refusal::invalid(None, format!("the request's body cannot be read: {error}")))
     }
 
-    /// At most how many tokens the client wants back.
+    /// At most how many tokens the client wants back; `None` too when what it says is no such number, which is for the
+    /// engine to refuse.
     pub(crate) fn max_output_tokens(&self) -> Option<u32> {
-        self.max_completion_tokens.or(self.max_tokens)
+        serde_json::from_str(self.max_completion_tokens.or(self.max_tokens)?.get()).ok()
     }
 
     /// Whether the body must be changed before it goes on.

@@ -17,9 +17,9 @@ use super::attempt::{Answer, Outgoing, attempt};
 use super::body::Pieces;
 use super::fields::{Fields, without_forbidden};
 use super::prompt::Kind;
-use super::refusal::Refusal;
 use super::relay::{Passage, Relay};
-use super::{Body, Proxy, headers};
+use super::{Proxy, headers};
+use crate::answer::{Body, Refusal};
 use crate::model::Model;
 
 /// A request for a model that is served.

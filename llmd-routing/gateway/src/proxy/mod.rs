@@ -7,7 +7,6 @@ mod fields;
 mod forward;
 mod headers;
 mod prompt;
-mod refusal;
 mod relay;
 mod usage;
 
@@ -15,34 +14,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-pub(crate) use self::attempt::RETRY_REASONS;
-pub(crate) use self::refusal::{Refusal, json_response, text_response};
-
 use self::prompt::Prompts;
-use self::refusal::full;
+use crate::answer::{Body, Refusal, full, json_response, text_response};
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::collector::StateCollector;
 use crate::debug::Decisions;
 use crate::model::{Directory, Surroundings};
 use crate::plan::Plan;
 use crate::settings::Settings;
-use crate::telemetry::{CONTENT_TYPE as METRICS_TYPE, StateCollector, Telemetry, exposition};
+use crate::telemetry::{CONTENT_TYPE as METRICS_TYPE, Telemetry, exposition};
 use crate::upstream::Upstream;
-
-/// Why a body broke off.
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What every answer's body is.
-pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Answers requests.
 #[derive(Debug)]
@@ -54,13 +43,13 @@ pub(crate) struct Proxy {
     upstream: Upstream,
     telemetry: Arc<Telemetry>,
     registry: Registry,
-    pub(crate) directory: Arc<Directory>,
+    directory: Arc<Directory>,
     prompts: Prompts,
     /// One permit per request under way.
     slots: Arc<Semaphore>,
     draining: AtomicBool,
     /// Only when debugging.
-    pub(crate) decisions: Option<Decisions>,
+    decisions: Option<Decisions>,
 }
 
 impl Proxy {
@@ -97,7 +86,7 @@ impl Proxy {
         let id = headers::request_id(request.headers()).map_or_else(|| self.chance.id(), str::to_owned);
         let answer = self.route(&id, client, request).await;
         let mut response = answer.unwrap_or_else(|refusal| {
-            tracing::info!("request {id} is refused: {refusal}");
+            tracing::debug!("request {id} is refused: {refusal}");
             refusal.into_response()
         });
         let id = HeaderValue::from_str(&id).expect("a request id is visible ASCII");
@@ -115,7 +104,10 @@ impl Proxy {
         };
         match *request.method() {
             Method::OPTIONS => Ok(options(allowed)),
-            Method::POST if allowed.starts_with("POST") => self.forward(id, client, request).await,
+            Method::POST if allowed.starts_with("POST") => {
+                let answer = self.forward(id, client, request).await;
+                answer.inspect_err(|refusal| self.telemetry.refused(refusal.status.as_u16()))
+            }
             Method::GET | Method::HEAD if allowed.starts_with("GET") => self.tell(path).await,
             _ => Err(Refusal::wrong_method(allowed)),
         }
@@ -132,7 +124,7 @@ impl Proxy {
                 Ok(response)
             }
             "/v1/models" => Ok(self.models()),
-            _ => crate::debug::tell(self, path).await,
+            _ => crate::debug::tell(&self.directory.snapshot(), self.decisions.as_ref(), path).await,
         }
     }
 

@@ -11,8 +11,9 @@ use llmd_routing::{Decision, Usage};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::account::Account;
+use super::attempt::Answer;
 use super::usage::{Tail, TokenUsage};
-use super::{BoxError, attempt::Answer};
+use crate::answer::BoxError;
 use crate::clock::Clock;
 use crate::model::Directory;
 

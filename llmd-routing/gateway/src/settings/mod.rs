@@ -7,6 +7,8 @@ use std::time::Duration;
 use llmd_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 
+use crate::events::EventSettings;
+
 /// What can be set about a gateway. Every default is in the field's description; durations are written as `250ms`,
 /// `5s`, `2m`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -28,6 +30,9 @@ pub struct Settings {
     pub drain: Drain,
     /// How often endpoints are looked at.
     pub polling: Polling,
+    /// The limits of event subscriptions. In code only: YAML does not say them.
+    #[serde(skip)]
+    pub events: EventSettings,
 }
 
 impl Settings {

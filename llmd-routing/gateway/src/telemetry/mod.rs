@@ -1,7 +1,6 @@
 //! What the gateway counts and measures. Names are llm-d's where it has one, with the prefix `llmd_`.
 
 mod cap;
-mod state;
 
 use std::time::Duration;
 
@@ -14,21 +13,24 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use self::cap::Cap;
-pub(crate) use self::state::StateCollector;
 
 /// How many models, and how many endpoints, have series of their own; the others share those of `other`.
-const MAX_LABELS: usize = 1_000;
+pub(crate) const MAX_LABELS: usize = 1_000;
+
+/// Why attempts fail.
+pub(crate) const RETRY_REASONS: [&str; 4] = ["connect", "reset", "status", "timeout"];
 
 /// The content type of what [`exposition`] gives.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Everything that is counted as it happens. What can be looked up is told by [`StateCollector`] instead.
+/// Everything that is counted as it happens. What can be looked up is told by [`StateCollector`](crate::collector::StateCollector) instead.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     models: Cap,
     endpoints: Cap,
     requests: Family<Model, Counter>,
     errors: Family<ModelError, Counter>,
+    refusals: Family<ErrorCode, Counter>,
     durations: Family<Model, Histogram, fn() -> Histogram>,
     ttfts: Family<Model, Histogram, fn() -> Histogram>,
     input_tokens: Family<Model, Counter>,
@@ -54,6 +56,11 @@ struct ModelError {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ErrorCode {
+    error_code: u16,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct EndpointName {
     endpoint_name: String,
 }
@@ -71,6 +78,7 @@ impl Default for Telemetry {
             endpoints: Cap::new(MAX_LABELS),
             requests: Family::default(),
             errors: Family::default(),
+            refusals: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.0, 18))),
             ttfts: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 18))),
             input_tokens: Family::default(),
@@ -91,6 +99,11 @@ impl Telemetry {
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("request", "Requests for a model that is served", self.requests.clone());
         registry.register("request_error", "Requests that failed, by status or reason", self.errors.clone());
+        registry.register(
+            "request_refused",
+            "Requests that the gateway answered with an error of its own, by status",
+            self.refusals.clone(),
+        );
         registry.register(
             "request_duration_seconds",
             "From the head of a request to the last byte of its answer",
@@ -138,6 +151,11 @@ impl Telemetry {
         self.errors.get_or_create(&labels).inc();
     }
 
+    /// The gateway answered with an error of its own.
+    pub(crate) fn refused(&self, status: u16) {
+        self.refusals.get_or_create(&ErrorCode { error_code: status }).inc();
+    }
+
     pub(crate) fn first_byte(&self, request: &RequestLabels, after: Duration) {
         self.ttfts.get_or_create(&request.model).observe(after.as_secs_f64());
     }
@@ -179,7 +197,7 @@ impl Telemetry {
         let name = EndpointName { endpoint_name: endpoint.to_owned() };
         self.ejections.remove(&name);
         self.scrape_errors.remove(&name);
-        for reason in crate::proxy::RETRY_REASONS {
+        for reason in RETRY_REASONS {
             self.retries.remove(&EndpointReason { endpoint_name: endpoint.to_owned(), reason });
         }
     }
@@ -236,7 +254,7 @@ mod tests {
         telemetry.register(&mut registry);
         telemetry.ejected("e0");
         telemetry.scrape_failed("e0");
-        telemetry.retried("e0", crate::proxy::RETRY_REASONS[0]);
+        telemetry.retried("e0", RETRY_REASONS[0]);
         assert_eq!(exposition(&registry).matches("e0").count(), 3);
 
         telemetry.forget_endpoint("e0");

@@ -1,8 +1,7 @@
 //! What engines say about their caches decides where prompts go.
 
-use llmd_gateway::EndpointEntry;
-use llmd_gateway::discovery::KvEventsEntry;
 use llmd_gateway::events::KvEventSource;
+use llmd_gateway::{EndpointEntry, KvEventsEntry};
 use serde_json::{Value, json};
 
 use crate::publisher::{Form, Publisher, batch, free_source};

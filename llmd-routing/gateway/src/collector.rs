@@ -10,9 +10,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::MAX_LABELS;
 use crate::events::WorkerStatus;
-use crate::model::{Directory, Snapshot};
+use crate::model::{Directory, Member, Snapshot};
+use crate::telemetry::MAX_LABELS;
 
 /// Tells the state of a directory. Of very many endpoints, so many as [`MAX_LABELS`] have series.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ fn pools(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Resul
 }
 
 fn endpoints(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let each = |tell: fn(&crate::model::Member) -> u64| {
+    let each = |tell: fn(&Member) -> u64| {
         snapshot.members().map(move |member| (label("endpoint_name", member.name()), tell(member)))
     };
     let requests = each(|member| member.endpoint.in_flight().requests());

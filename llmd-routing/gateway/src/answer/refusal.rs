@@ -2,14 +2,12 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
 use llmd_core::{Error, ErrorKind};
 use serde_json::json;
 
-use super::Body;
+use super::{Body, json_response};
 
 /// Why a request is not passed on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -121,29 +119,10 @@ impl From<Error> for Refusal {
     }
 }
 
-/// A body that is there already.
-pub(crate) fn full(body: impl Into<Bytes>) -> Body {
-    Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
-}
-
-/// An answer in JSON.
-pub(crate) fn json_response(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(full(body.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// An answer in plain text.
-pub(crate) fn text_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(full(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
-}
-
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
 
     async fn body(response: Response<Body>) -> serde_json::Value {
