@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(long)]
     pub short: bool,
     /// How much faster than real time the engines run.
-    #[arg(long, default_value_t = 40.0)]
+    #[arg(long, default_value_t = 35.0)]
     pub speed: f64,
     /// How many engines the fleet has.
     #[arg(long, default_value_t = 4)]
@@ -83,7 +83,7 @@ impl Args {
 }
 
 impl Plan {
-    const FULL: Self = Self { race: 1500, fault: 600, quiet: 100 };
+    const FULL: Self = Self { race: 1500, fault: 450, quiet: 100 };
     const SHORT: Self = Self { race: 160, fault: 160, quiet: 100 };
 }
 

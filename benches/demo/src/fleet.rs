@@ -122,9 +122,7 @@ fn endpoint(engine: &Ready) -> String {
 }
 
 fn not_up(name: &str, error: &Error) -> Error {
-    let advice = "its log above says why; free the port or build it with `cargo xtask demo`";
-    let why = crate::http::with_causes(error);
-    Error::new(ErrorKind::Unavailable, format!("engine {name} did not come up: {why}; {advice}"))
+    Error::new(ErrorKind::Unavailable, format!("engine {name}: {}", crate::http::with_causes(error)))
 }
 
 impl FleetSettings {

@@ -16,10 +16,9 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 .grid { stroke: #d0d7de; stroke-width: 1 }
 .leader { stroke: #8c959f; stroke-width: 1 }
 .other { fill: #8c959f } .approx { fill: #54a0d6 } .exact { fill: #1f883d }
-.halo { paint-order: stroke; stroke: #ffffff; stroke-width: 4px }
 .soft { opacity: .55 } .faint { opacity: .3 }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 } .small { fill: #9198a1 } .ground { fill: #0d1117 } .halo { stroke: #0d1117 } .grid { stroke: #30363d }
+  text { fill: #e6edf3 } .small { fill: #9198a1 } .ground { fill: #0d1117 } .grid { stroke: #30363d }
   .other { fill: #8b949e } .approx { fill: #58a6ff } .exact { fill: #3fb950 }
 }
 </style>";
@@ -69,8 +68,10 @@ fn waiting(svg: &mut Svg, results: &[RaceResult]) {
             ));
         }
         svg.text(left - 10.0, y + height / 2.0 + 4.5, "", "end", result.policy.label());
-        let end = axis.place(times.percentile(90.0) / 1000.0);
-        svg.text(end + 8.0, y + height / 2.0 + 4.0, "small halo", "start", &format!("mean {}", seconds(times.mean())));
+        let end = axis.place(times.percentile(90.0) / 1000.0) + 4.0;
+        // Grid lines stop short of what is written.
+        svg.line(format!("<rect class=\"ground\" x=\"{end:.1}\" y=\"{y:.1}\" width=\"76\" height=\"{height:.1}\"/>"));
+        svg.text(end + 4.0, y + height / 2.0 + 4.0, "small", "start", &format!("mean {}", seconds(times.mean())));
     }
 }
 
@@ -78,7 +79,7 @@ fn waiting(svg: &mut Svg, results: &[RaceResult]) {
 fn hits(svg: &mut Svg, results: &[RaceResult]) {
     let (left, right) = (645.0, 835.0);
     svg.text(600.0, 32.0, "title", "start", "Throughput and cache hits");
-    svg.text(600.0, 52.0, "small", "start", "tokens per second of engine time, by the share of prompts cached");
+    svg.text(600.0, 52.0, "small", "start", "tokens per engine second, by the share of prompts cached");
     let most = |value: fn(&RaceResult) -> f64| results.iter().map(value).fold(0.0, f64::max);
     let across = Axis::new(0.0, most(|result| result.hit_rate * 100.0), left, right);
     let up = Axis::new(0.0, most(|result| result.throughput / 1000.0), BOTTOM, TOP);
