@@ -84,8 +84,10 @@ type Input = SmallVec<[u8; 512]>;
 fn write_block(input: &mut Input, parent: &BlockHash, tokens: &[TokenId], extra: &[ExtraKey<'_>]) {
     input.extend_from_slice(&parent.0.to_le_bytes());
     input.extend_from_slice(&(tokens.len() as u64).to_le_bytes());
-    for token in tokens {
-        input.extend_from_slice(&token.to_le_bytes());
+    let start = input.len();
+    input.resize(start + size_of_val(tokens), 0);
+    for (bytes, token) in input[start..].chunks_exact_mut(size_of::<TokenId>()).zip(tokens) {
+        bytes.copy_from_slice(&token.to_le_bytes());
     }
     for key in extra {
         write_extra(input, key);
