@@ -84,7 +84,7 @@ impl Args {
 
 impl Plan {
     const FULL: Self = Self { race: 1500, fault: 450, quiet: 100 };
-    const SHORT: Self = Self { race: 160, fault: 160, quiet: 100 };
+    const SHORT: Self = Self { race: 120, fault: 120, quiet: 100 };
 }
 
 fn invalid(message: String) -> Error {

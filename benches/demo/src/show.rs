@@ -44,6 +44,11 @@ pub(crate) async fn run(args: &Args, clock: Clock, console: Console) -> Result<E
     console.heading("Race: the same requests under five policies, each over empty caches");
     let (race, explanation) = race::run(&stage, &jobs, console).await?;
     show_race(console, &race);
+    if args.short {
+        console.block(
+            "So short a race hardly fills a cache; the whole one, without --short, shows what caches are worth.",
+        );
+    }
 
     console.heading("Break it: a crash, lost events and a hang, under exact prefix routing");
     let fault = fault::run(&stage, &jobs[..jobs.len().min(plan.fault)], console).await?;
