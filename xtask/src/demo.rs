@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 /// The main job from end to end, on this machine.
 ///
 /// A fleet of simulated engines, a race of routing policies over it, faults, and why a decision was made. Builds the
-/// release binaries first (about a minute and a half on two cores from nothing), then runs for at most 90 seconds.
+/// release binaries first (about three minutes on two cores from nothing), then runs for at most 90 seconds.
 /// Ctrl-C ends everything that was started.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES)]
