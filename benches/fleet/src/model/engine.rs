@@ -8,9 +8,10 @@ use llmd_core::hash::{ExtraKeyForm, Sha256Cbor};
 use llmd_core::{Error, ErrorKind, Result, TokenId};
 
 use super::event::CacheEvent;
+use super::name::RequestId;
 use super::pool::BlockPool;
 use super::report::{Finish, Output, StepReport};
-use super::request::{Active, NewRequest, RequestId};
+use super::request::{Active, NewRequest};
 use super::schedule::{Plan, Queues, release};
 use super::settings::EngineSettings;
 

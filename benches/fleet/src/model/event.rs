@@ -2,8 +2,7 @@
 
 use llmd_core::TokenId;
 
-use super::pool::Digest;
-use super::request::Adapter;
+use super::name::{Adapter, Digest};
 
 /// One change of the cache.
 #[derive(Clone, Debug, Eq, PartialEq)]

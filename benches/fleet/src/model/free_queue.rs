@@ -1,6 +1,6 @@
 //! The blocks that nobody computes with, in the order in which they are taken: a list through the blocks themselves.
 
-use super::pool::BlockId;
+use super::name::BlockId;
 
 /// A queue of block ids that gives up any of them in constant time.
 #[derive(Debug)]

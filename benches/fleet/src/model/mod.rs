@@ -23,6 +23,7 @@
 mod engine;
 mod event;
 mod free_queue;
+mod name;
 mod pool;
 mod report;
 mod request;
@@ -31,7 +32,8 @@ mod settings;
 
 pub use engine::Engine;
 pub use event::{CacheEvent, StoredBlocks};
-pub use pool::{BlockId, BlockPool, Digest};
+pub use name::{Adapter, BlockId, Digest, RequestId};
+pub use pool::BlockPool;
 pub use report::{Admission, Finish, Output, StepReport, Timeline};
-pub use request::{Adapter, NewRequest, RequestId};
+pub use request::NewRequest;
 pub use settings::EngineSettings;

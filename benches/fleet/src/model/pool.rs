@@ -6,15 +6,10 @@ use smallvec::SmallVec;
 
 use super::event::{CacheEvent, StoredBlocks};
 use super::free_queue::FreeQueue;
+use super::name::{BlockId, Digest};
 
 #[cfg(test)]
 pub(super) mod tests;
-
-/// A physical block, counted from 0; block 0 is the null block and never holds anything.
-pub type BlockId = u32;
-
-/// The engine's name for the content of a block and all before it: SHA-256.
-pub type Digest = [u8; 32];
 
 /// Physical blocks with their contents' names, reference counts, and the order of eviction.
 ///

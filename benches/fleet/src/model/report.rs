@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::request::RequestId;
+use super::name::RequestId;
 
 /// What one step did. Filled by [`Engine::end_step`](super::Engine::end_step), which empties it first.
 #[derive(Debug, Default)]

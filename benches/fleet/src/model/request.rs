@@ -4,28 +4,11 @@ use std::time::Duration;
 
 use llmd_core::TokenId;
 use llmd_core::hash::Sha256Cbor;
-use llmd_core::hash::{HashScheme as _, Lora, Namespace};
+use llmd_core::hash::{HashScheme as _, Namespace};
 
 use super::event::StoredBlocks;
-use super::pool::{BlockId, Digest};
+use super::name::{Adapter, BlockId, Digest, RequestId};
 use super::report::Timeline;
-
-/// Names one request of one engine; never used twice.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct RequestId(pub(super) u64);
-
-/// An adapter that the engine has loaded.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a number and what enters the hash is all that an event says of an adapter"
-)]
-pub struct Adapter {
-    /// Its number, counted from 1.
-    pub id: i64,
-    /// Its name and path.
-    pub lora: Lora,
-}
 
 /// A request as it comes in.
 #[derive(Clone, Debug, Default)]

@@ -6,9 +6,10 @@ use std::time::Duration;
 use llmd_core::hash::Sha256Cbor;
 
 use super::EngineSettings;
+use super::name::RequestId;
 use super::pool::BlockPool;
 use super::report::Admission;
-use super::request::{Active, RequestId};
+use super::request::Active;
 
 #[cfg(test)]
 mod tests;
