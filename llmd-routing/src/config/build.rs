@@ -6,7 +6,8 @@ use std::sync::Arc;
 use llmd_core::index::PrefixIndex;
 use llmd_core::{Error, ErrorKind, Result};
 
-use super::catalogue::{Blueprint, Stability};
+use super::blueprint::Blueprint;
+use super::catalogue::Stability;
 use super::document::{EndpointPickerConfig, PluginConfig, ProfileConfig};
 use super::kv_events::Precise;
 use super::plugins::DEFAULT_PREFIX_PRODUCER;

@@ -1,6 +1,7 @@
 //! What a configuration means that leaves something out.
 
-use super::catalogue::{self, Blueprint};
+use super::blueprint::Blueprint;
+use super::catalogue;
 use super::document::{EndpointPickerConfig, PluginConfig, PluginRef, ProfileConfig};
 use super::fault::Mark;
 use super::node::Node;

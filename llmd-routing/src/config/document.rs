@@ -2,7 +2,9 @@
 
 use llmd_core::{Error, ErrorKind};
 
-use super::catalogue::{self, Blueprint, FLOW, Stability};
+use super::absent::FLOW;
+use super::blueprint::Blueprint;
+use super::catalogue::{self, Stability};
 use super::fault::{Fault, Mark, Result};
 use super::kv_events::KvEvents;
 use super::nearest;

@@ -3,6 +3,8 @@
 //! What is written wrong is an error that names the line, the path, and what was expected there; what llm-d has and llmd
 //! has not is refused by name. Nothing is silently ignored. `docs/configuration.md` lists every field.
 
+mod absent;
+mod blueprint;
 pub(crate) mod build;
 mod catalogue;
 mod defaults;

@@ -1,6 +1,6 @@
 //! What surrounds plugins and profiles: what says no more than what is so anyway is taken, and nothing else.
 
-use super::catalogue::FLOW;
+use super::absent::FLOW;
 use super::document::{PluginConfig, reference};
 use super::fault::{Fault, Result};
 use super::nearest;
