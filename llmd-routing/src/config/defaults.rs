@@ -2,9 +2,10 @@
 
 use super::blueprint::Blueprint;
 use super::catalogue;
-use super::document::{EndpointPickerConfig, PluginConfig, PluginRef, ProfileConfig};
+use super::document::{EndpointPickerConfig, PluginRef, ProfileConfig};
 use super::fault::Mark;
 use super::node::Node;
+use super::plugin_config::PluginConfig;
 
 /// llm-d's own default: short queues and empty caches count twice, cached prefixes three times.
 const DEFAULT: [(&str, f64); 3] =

@@ -14,11 +14,12 @@ mod fault;
 mod kv_events;
 mod nearest;
 mod node;
+mod plugin_config;
 mod plugins;
 mod surroundings;
 mod tokens;
 mod typed;
 
-pub use document::PluginConfig;
 pub use kv_events::KvEvents;
+pub use plugin_config::PluginConfig;
 pub use tokens::{TokenBackend, TokenProducer};
