@@ -6,9 +6,11 @@ use std::sync::Arc;
 use llmd_core::index::PrefixIndex;
 use llmd_core::{Error, ErrorKind, Result};
 
-use super::catalogue::{Blueprint, Stability};
-use super::document::{EndpointPickerConfig, PluginConfig, ProfileConfig};
+use super::blueprint::Blueprint;
+use super::catalogue::Stability;
+use super::document::{EndpointPickerConfig, ProfileConfig};
 use super::kv_events::Precise;
+use super::plugin_config::PluginConfig;
 use super::plugins::DEFAULT_PREFIX_PRODUCER;
 use crate::plugin::{Data, Filter, Picker, Producer, ProfileHandler, Scorer};
 use crate::producer::{ApproxPrefixCache, ApproxSettings, InFlightLoad, PrecisePrefixCache};

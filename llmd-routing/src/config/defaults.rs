@@ -1,9 +1,11 @@
 //! What a configuration means that leaves something out.
 
-use super::catalogue::{self, Blueprint};
-use super::document::{EndpointPickerConfig, PluginConfig, PluginRef, ProfileConfig};
+use super::blueprint::Blueprint;
+use super::catalogue;
+use super::document::{EndpointPickerConfig, PluginRef, ProfileConfig};
 use super::fault::Mark;
 use super::node::Node;
+use super::plugin_config::PluginConfig;
 
 /// llm-d's own default: short queues and empty caches count twice, cached prefixes three times.
 const DEFAULT: [(&str, f64); 3] =

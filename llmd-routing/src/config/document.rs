@@ -2,11 +2,13 @@
 
 use llmd_core::{Error, ErrorKind};
 
-use super::catalogue::{self, Blueprint, FLOW, Stability};
-use super::fault::{Fault, Mark, Result};
+use super::absent::FLOW;
+use super::blueprint::Blueprint;
+use super::fault::{Fault, Result};
 use super::kv_events::KvEvents;
 use super::nearest;
 use super::node::{Node, Value};
+use super::plugin_config::{PluginConfig, reference};
 use super::plugins::DEFAULT_PREFIX_PRODUCER;
 use super::surroundings;
 use super::tokens::TokenProducer;
@@ -16,16 +18,6 @@ use super::tokens::TokenProducer;
 pub struct EndpointPickerConfig {
     pub(super) plugins: Vec<PluginConfig>,
     pub(super) profiles: Vec<ProfileConfig>,
-}
-
-/// One plugin, as it was configured.
-#[derive(Clone, Debug)]
-pub struct PluginConfig {
-    pub(super) name: String,
-    pub(super) type_name: &'static str,
-    pub(super) stability: Stability,
-    pub(super) blueprint: Blueprint,
-    pub(super) mark: Mark,
 }
 
 /// One profile, as it was configured.
@@ -121,34 +113,6 @@ impl EndpointPickerConfig {
     }
 }
 
-impl PluginConfig {
-    /// The name by which profiles know it.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its type, as llm-d's catalogue has it.
-    pub const fn type_name(&self) -> &'static str {
-        self.type_name
-    }
-
-    fn read(node: &Node) -> Result<Self> {
-        let fields = node.section(&["type", "name", "parameters"])?;
-        let found = fields.require("type", |node| catalogue::find(node.text()?))?;
-        let name = fields.read("name", |node| node.text().map(str::to_owned))?;
-        let nothing = Node::default();
-        let parameters = fields.field("parameters").unwrap_or(&nothing);
-        let blueprint = found.read(parameters).map_err(|fault| fault.at(parameters.mark).within("parameters"))?;
-        Ok(Self {
-            name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| found.name.to_owned()),
-            type_name: found.name,
-            stability: found.stability,
-            blueprint,
-            mark: node.mark,
-        })
-    }
-}
-
 impl ProfileConfig {
     fn read(node: &Node, plugins: &[PluginConfig]) -> Result<Self> {
         let fields = node.section(&["name", "plugins"])?;
@@ -191,15 +155,6 @@ fn known_producers(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
         read.map(drop).map_err(|fault| fault.within("parameters"))
     })?;
     Ok(())
-}
-
-/// The plugin that a reference names.
-pub(super) fn reference<'a>(node: &Node, plugins: &'a [PluginConfig]) -> Result<&'a PluginConfig> {
-    let name = node.text()?;
-    plugins.iter().find(|plugin| plugin.name == name).ok_or_else(|| {
-        let known: Vec<_> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
-        Fault::invalid(nearest::unknown("plugin", name, &known))
-    })
 }
 
 fn one_of(what: &str, node: &Node, known: &[&str]) -> Result<()> {

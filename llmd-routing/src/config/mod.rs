@@ -3,6 +3,8 @@
 //! What is written wrong is an error that names the line, the path, and what was expected there; what llm-d has and llmd
 //! has not is refused by name. Nothing is silently ignored. `docs/configuration.md` lists every field.
 
+mod absent;
+mod blueprint;
 pub(crate) mod build;
 mod catalogue;
 mod defaults;
@@ -12,11 +14,12 @@ mod fault;
 mod kv_events;
 mod nearest;
 mod node;
+mod plugin_config;
 mod plugins;
 mod surroundings;
 mod tokens;
 mod typed;
 
-pub use document::PluginConfig;
 pub use kv_events::KvEvents;
+pub use plugin_config::PluginConfig;
 pub use tokens::{TokenBackend, TokenProducer};

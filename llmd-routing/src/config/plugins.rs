@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::catalogue::{Blueprint, FLOW};
+use super::absent::FLOW;
+use super::blueprint::Blueprint;
 use super::fault::{Fault, Result};
 use super::kv_events::Precise;
 use super::node::Node;

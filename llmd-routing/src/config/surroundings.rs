@@ -1,10 +1,10 @@
 //! What surrounds plugins and profiles: what says no more than what is so anyway is taken, and nothing else.
 
-use super::catalogue::FLOW;
-use super::document::{PluginConfig, reference};
+use super::absent::FLOW;
 use super::fault::{Fault, Result};
 use super::nearest;
 use super::node::Node;
+use super::plugin_config::{PluginConfig, reference};
 
 /// `name`, `name=true` or `name=false`.
 pub(super) fn feature_gate(node: &Node) -> Result<()> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::explain::Explanation;
 use super::parts::{Followers, Parts, Runs};
 use crate::plugin::{Attributes, Picked, PrefixMatch};
 use crate::producer::Reservation;
@@ -90,11 +89,6 @@ impl Decision {
         let mut headers = Headers::default();
         self.hooks.iter().for_each(|hooks| hooks.response_headers(self.endpoint(), &mut headers));
         headers
-    }
-
-    /// Why this endpoint.
-    pub fn explain(&self) -> Explanation {
-        Explanation::of(self)
     }
 
     /// The first token came back: the prompt has been computed, and its tokens are in flight no more. Later ones are not

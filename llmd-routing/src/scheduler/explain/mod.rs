@@ -80,13 +80,13 @@ pub enum Turn {
     Waiting,
 }
 
-impl Explanation {
-    pub(super) fn of(decision: &Decision) -> Self {
-        let parts = &decision.parts;
-        Self {
-            endpoint: decision.endpoint().name().to_owned(),
-            profile: parts.names[decision.run().profile].clone(),
-            profiles: decision.runs.iter().map(|run| profile(decision, run)).collect(),
+impl Decision {
+    /// Why this endpoint.
+    pub fn explain(&self) -> Explanation {
+        Explanation {
+            endpoint: self.endpoint().name().to_owned(),
+            profile: self.parts.names[self.run().profile].clone(),
+            profiles: self.runs.iter().map(|run| profile(self, run)).collect(),
         }
     }
 }

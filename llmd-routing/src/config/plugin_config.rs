@@ -1,0 +1,54 @@
+//! One entry of `plugins`, and how the rest of the document refers to it.
+
+use super::blueprint::Blueprint;
+use super::catalogue::{self, Stability};
+use super::fault::{Fault, Mark, Result};
+use super::nearest;
+use super::node::Node;
+
+/// One plugin, as it was configured.
+#[derive(Clone, Debug)]
+pub struct PluginConfig {
+    pub(super) name: String,
+    pub(super) type_name: &'static str,
+    pub(super) stability: Stability,
+    pub(super) blueprint: Blueprint,
+    pub(super) mark: Mark,
+}
+
+impl PluginConfig {
+    /// The name by which profiles know it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its type, as llm-d's catalogue has it.
+    pub const fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+
+    pub(super) fn read(node: &Node) -> Result<Self> {
+        let fields = node.section(&["type", "name", "parameters"])?;
+        let found = fields.require("type", |node| catalogue::find(node.text()?))?;
+        let name = fields.read("name", |node| node.text().map(str::to_owned))?;
+        let nothing = Node::default();
+        let parameters = fields.field("parameters").unwrap_or(&nothing);
+        let blueprint = found.read(parameters).map_err(|fault| fault.at(parameters.mark).within("parameters"))?;
+        Ok(Self {
+            name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| found.name.to_owned()),
+            type_name: found.name,
+            stability: found.stability,
+            blueprint,
+            mark: node.mark,
+        })
+    }
+}
+
+/// The plugin that a reference names.
+pub(super) fn reference<'a>(node: &Node, plugins: &'a [PluginConfig]) -> Result<&'a PluginConfig> {
+    let name = node.text()?;
+    plugins.iter().find(|plugin| plugin.name == name).ok_or_else(|| {
+        let known: Vec<_> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+        Fault::invalid(nearest::unknown("plugin", name, &known))
+    })
+}
