@@ -5,8 +5,10 @@
 //! worker. The queue between them is bounded: a writer that falls behind makes the sockets wait, the engine then drops
 //! what it cannot send, and the sequencer asks for it again.
 
+mod ear;
 mod replay;
 mod settings;
+mod shared;
 mod status;
 mod stream;
 mod subscriptions;

@@ -8,8 +8,8 @@ use tokio::sync::{Semaphore, watch};
 use zeromq::{DealerSocket, Socket as _, SocketOptions, SocketRecv as _, SocketSend as _, ZmqError};
 
 use super::EventSettings;
+use super::ear::{Ear, Heard};
 use super::wire::{self, Said};
-use super::writer::{Ear, Heard};
 use crate::Clock;
 
 /// The replay that is wanted: its name and the first number. A newer one takes the place of an older one.

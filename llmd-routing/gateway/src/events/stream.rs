@@ -3,8 +3,8 @@
 use futures_util::StreamExt as _;
 use zeromq::{Socket as _, SocketEvent, SocketOptions, SocketRecv as _, SubSocket, ZmqResult};
 
+use super::ear::{Ear, Heard};
 use super::wire::{self, Said};
-use super::writer::{Ear, Heard};
 use super::{EventSettings, KvEventSource};
 use crate::Clock;
 

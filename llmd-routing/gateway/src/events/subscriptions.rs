@@ -1,15 +1,15 @@
 //! The event streams that are followed, as the rest of the gateway sees them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use llmd_core::index::{IndexWriter, Resident};
 use llmd_core::{Error, ErrorKind, Result, WorkerId};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use zeromq::Endpoint;
 
+use super::shared::{Question, Shared, Watched};
 use super::writer::Writer;
 use super::{EventSettings, KvEventSource, WorkerStatus};
 use crate::Clock;
@@ -25,47 +25,6 @@ pub struct Subscriptions {
     shared: Arc<Shared>,
     questions: mpsc::Sender<Question>,
     _writer: AbortOnDropHandle<()>,
-}
-
-/// What a worker holds, asked of the writer.
-#[derive(Debug)]
-pub(super) struct Question {
-    pub(super) worker: WorkerId,
-    pub(super) answer: oneshot::Sender<Option<(Option<u64>, Vec<Resident>)>>,
-}
-
-/// What is watched, changed by whoever discovers workers and read by the writer.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    watched: Mutex<Watches>,
-    change: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Watches {
-    begun: u64,
-    workers: BTreeMap<WorkerId, Watched>,
-}
-
-/// One worker that is watched.
-#[derive(Clone, Debug)]
-pub(super) struct Watched {
-    /// Tells apart two watches of one worker.
-    pub(super) watch: u64,
-    pub(super) source: KvEventSource,
-    pub(super) status: Arc<Mutex<WorkerStatus>>,
-}
-
-impl Shared {
-    /// Waits until what is watched has changed.
-    pub(super) async fn changed(&self) {
-        self.change.notified().await;
-    }
-
-    /// What is watched now.
-    pub(super) fn watched(&self) -> BTreeMap<WorkerId, Watched> {
-        self.watched.lock().workers.clone()
-    }
 }
 
 impl Subscriptions {

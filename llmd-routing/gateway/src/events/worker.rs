@@ -11,12 +11,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::EventSettings;
+use super::ear::{Ear, Heard};
 use super::replay::Replayer;
+use super::shared::Watched;
 use super::status::WorkerStatus;
 use super::stream;
-use super::subscriptions::Watched;
 use super::wire::Decoded;
-use super::writer::{Ear, Heard};
 use crate::Clock;
 
 /// One worker, whose tasks end when it is dropped.

@@ -4,51 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmd_core::event::{Numbered, ReplayId};
+use llmd_core::WorkerId;
 use llmd_core::index::IndexWriter;
-use llmd_core::{Error, WorkerId};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::EventSettings;
-use super::subscriptions::{Question, Shared};
-use super::wire::Decoded;
+use super::ear::{Ear, Heard};
+use super::shared::{Question, Shared};
 use super::worker::Worker;
 use crate::Clock;
-
-/// What a worker's tasks tell the writer.
-#[derive(Debug)]
-pub(super) enum Heard {
-    /// The stream broke.
-    Down,
-    Live(Numbered<Decoded>),
-    /// Something came that is no message of a stream.
-    Noise(Error),
-    Reply(ReplayId, Numbered<Decoded>),
-    ReplayEnded(ReplayId),
-    ReplayFailed(ReplayId),
-    /// The stream is connected.
-    Up,
-}
-
-/// Takes what one watch of one worker hears to the writer.
-#[derive(Clone, Debug)]
-pub(super) struct Ear {
-    worker: WorkerId,
-    /// Tells apart two watches of one worker.
-    watch: u64,
-    heard: mpsc::Sender<(WorkerId, u64, Heard)>,
-}
-
-impl Ear {
-    pub(super) const fn worker(&self) -> WorkerId {
-        self.worker
-    }
-
-    /// Waits while the writer is behind; `None` when it is gone.
-    pub(super) async fn hear(&self, heard: Heard) -> Option<()> {
-        self.heard.send((self.worker, self.watch, heard)).await.ok()
-    }
-}
 
 /// The writer's task.
 #[derive(Debug)]
