@@ -1,0 +1,14 @@
+//! llmd for Python: the crates, translated.
+
+use pyo3::prelude::*;
+
+/// The compiled half of `llmd_py`; its names are re-exported there.
+#[pymodule(gil_used = false)]
+mod _native {
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
