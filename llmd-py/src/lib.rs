@@ -11,9 +11,13 @@ use pyo3::prelude::*;
 mod _native {
     use super::*;
 
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python calls it so")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
     #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init() -> PyResult<()> {
         clock::now();
-        module.add("__version__", env!("CARGO_PKG_VERSION"))
+        Ok(())
     }
 }
