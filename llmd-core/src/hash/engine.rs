@@ -1,5 +1,8 @@
 //! The front of the engines' schemes: by name, over whole prompts, for those who call from other languages.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use super::{ExtraKeyForm, HashScheme as _, Namespace, Sglang, VllmAlgorithm, VllmHash};
