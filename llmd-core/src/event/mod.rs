@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use decode::{MAX_EVENT_ERRORS, decode_batch};
-pub use sequencer::{Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
+pub use sequencer::{Anchor, Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
 
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium, TokenId};
 
