@@ -36,6 +36,11 @@ impl Applied {
         Self { next, first: None, recent: VecDeque::new() }
     }
 
+    /// Everything up to the batch of this number and fingerprint is applied.
+    pub(super) fn up_to(seq: u64, fingerprint: u64) -> Self {
+        Self { next: seq.saturating_add(1), recent: VecDeque::from([fingerprint]) }
+    }
+
     /// The number that is next.
     pub(super) const fn next(&self) -> u64 {
         self.next
