@@ -9,6 +9,7 @@ mod demo;
 mod doc;
 mod failure;
 mod install;
+mod kept;
 mod machine;
 mod python;
 mod run;
