@@ -93,12 +93,13 @@ def wanted(libraries: list[Path], missing: set[str]) -> dict[str, dict[str, set[
 def write_stub(path: Path, symbols: dict[str, set[str]]) -> None:
     names = sorted(set().union(*symbols.values()))
     source = HEADER + "".join(f'void {name}(void) {{ called("{name}"); }}\n' for name in names)
-    script = "".join(f"{version} {{ global: {'; '.join(sorted(of))}; }};\n" for version, of in symbols.items() if version)
+    named = ((version, "; ".join(sorted(of))) for version, of in symbols.items() if version)
+    script = "".join(f"{version} {{ global: {of}; }};\n" for version, of in named)
     with tempfile.TemporaryDirectory() as scratch:
-        code, map_ = Path(scratch, "stub.c"), Path(scratch, "stub.map")
+        code, exports = Path(scratch, "stub.c"), Path(scratch, "stub.map")
         code.write_text(source)
-        map_.write_text(script)
-        versioned = [f"-Wl,--version-script={map_}"] if script else []
+        exports.write_text(script)
+        versioned = [f"-Wl,--version-script={exports}"] if script else []
         said(COMPILER, "-shared", "-fPIC", "-fno-builtin", f"-Wl,-soname,{path.name}", *versioned, "-o", path, code)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 SEED = 20
 VOCABULARY = 512
@@ -90,6 +91,7 @@ def model() -> Qwen3ForCausalLM:
 
 def main() -> None:
     folder = Path(sys.argv[1])
+    disable_progress_bar()
     tokenizer().save_pretrained(folder)
     model().save_pretrained(folder)
 

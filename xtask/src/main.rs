@@ -17,6 +17,7 @@ mod stages;
 mod stopwatch;
 mod test;
 mod tools;
+mod vllm;
 mod workspace;
 
 use std::process::ExitCode;
