@@ -2,6 +2,7 @@
 
 mod anchor;
 mod applied;
+mod mixed;
 #[cfg(test)]
 mod property;
 mod recovery;

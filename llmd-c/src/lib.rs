@@ -1,0 +1,1 @@
+//! llmd for C: the crates, translated.

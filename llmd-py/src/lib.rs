@@ -1,0 +1,43 @@
+//! llmd for Python: the crates, translated.
+
+mod args;
+mod buffer;
+mod clock;
+mod error;
+mod event;
+mod fork;
+mod index;
+mod runtime;
+mod stream;
+
+use pyo3::prelude::*;
+
+/// The compiled half of `llmd_py`; its names are re-exported there.
+#[pymodule(gil_used = false)]
+mod _native {
+    use pyo3::types::PyMapping;
+
+    use super::*;
+
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python calls it so")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_export]
+    use super::error::_raise;
+    #[pymodule_export]
+    use super::event::{AllBlocksCleared, BlockRemoved, BlockStored, EventError, KvEventBatch, decode_batch};
+    #[pymodule_export]
+    use super::index::{Fed, IndexStats, Overlap, PrefixExplanation, PrefixIndex, WorkerExplanation};
+    #[pymodule_export]
+    use super::stream::{KvEventStream, WorkerStatus};
+
+    #[pymodule_init]
+    fn init() -> PyResult<()> {
+        clock::now();
+        Python::attach(|py| {
+            PyMapping::register::<Overlap>(py)?;
+            fork::watch(py)
+        })
+    }
+}
