@@ -261,7 +261,7 @@ impl<B> Sequencer<B> {
     }
 
     fn apply(&mut self, batch: Numbered<B>) {
-        self.applied.push(batch.seq, batch.fingerprint);
+        self.applied.push(batch.seq, batch.fingerprint, batch.made_at);
         self.offloads |= batch.beyond_gpu;
         self.complete |= batch.clears_gpu && !self.offloads;
         if batch.unreadable {
