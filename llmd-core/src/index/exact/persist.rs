@@ -4,6 +4,7 @@
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::super::snapshot::{Head, Standing, open, seal};
 use super::holdings::Holdings;
@@ -54,7 +55,7 @@ impl ExactIndex {
         let mut workers = HashMap::new();
         for _ in 0..head.workers {
             let standing = Standing::read(&mut from)?;
-            let name = standing.name.clone();
+            let name = Arc::clone(&standing.name);
             let of_whom = |error: Error| Error::new(error.kind(), format!("worker {name:?}: {error}"));
             let id = enlist(standing)?;
             if workers.contains_key(&id) {

@@ -158,7 +158,7 @@ impl WaitingRecord {
     pub(in super::super) fn read(from: &mut Cursor<'_>, block_size: usize) -> Result<Self> {
         let block_hashes = vec![from.name("name of a block that waits")?];
         let parent_block_hash = Some(from.name("name of a parent")?);
-        let bytes = block_size.checked_mul(4).unwrap_or(usize::MAX);
+        let bytes = block_size.saturating_mul(4);
         let token_ids = from
             .take(bytes, "tokens")?
             .chunks_exact(4)
