@@ -22,7 +22,7 @@ use engines::Engines;
 /// Ctrl-C ends everything that was started.
 ///
 /// With `--engines vllm` the engines are real: two of vLLM with a tiny model, on this machine's CPU. Its environment is
-/// made on first use, in the user's cache folder (about a minute, 2.4 GB); the engines take a minute to start, and more
+/// made on first use, in the user's cache folder (about two minutes, 2.2 GB); the engines take a minute to start, and more
 /// where the machine has other things to do.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES)]

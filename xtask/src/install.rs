@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Also let git run `.githooks/pre-commit` in this checkout (formatting and lints of what is staged)
     #[arg(long)]
     hooks: bool,
-    /// Also make the environment of real vLLM on this machine's CPU: about a minute, 2.4 GB in the user's cache folder
+    /// Also make the environment of real vLLM on this machine's CPU: about two minutes, 2.2 GB in the user's cache folder
     #[arg(long)]
     vllm: bool,
 }

