@@ -26,6 +26,7 @@ pub struct Args {
     /// How many simulated engines the fleet has, or `vllm` for two real ones.
     #[arg(long, default_value = "4", value_name = "N|vllm")]
     pub engines: Engines,
+    /// Where vLLM is, for `--engines vllm`.
     #[command(flatten)]
     pub vllm: VllmArgs,
     /// Everything random is drawn from this.

@@ -15,7 +15,7 @@ use crate::stage::{Scene, Stage};
 use crate::stats::mean;
 use crate::trace::TOKENS_PER_ID;
 use crate::wait;
-use crate::workload::{Job, Prompt};
+use crate::workload::{Draw, Job, Prompt};
 
 /// How long the index may take to hear of what one request did, in wall time.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ pub(crate) async fn run(
     let salted = prompts.iter().filter(|prompt| prompt.salt.is_some()).count();
     let mut samples = Vec::with_capacity(requests);
     for (n, prompt) in (0..).zip(&prompts) {
-        let job = Job::new(Duration::ZERO, format!("q{}", n % 10), prompt, 1 + n % 24, stage.fleet.seed);
+        let job = Job::new(Duration::ZERO, format!("q{}", n % 10), prompt, 1 + n % 24, Draw::Seeded(stage.fleet.seed));
         let sample = scene.client.send(&job, format!("quiet-{n}"), stage.clock.now()).await;
         drain(stage, &scene, &sample).await?;
         samples.push(sample);

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::engine::BLOCK_SIZE;
-use crate::workload::{Job, Prompt};
+use crate::workload::{Draw, Job, Prompt};
 
 /// System prompts.
 pub(super) const SYSTEMS: u64 = 12;
@@ -88,7 +88,7 @@ pub(super) fn jobs(texts: &Texts, questions: usize, seed: u64) -> Vec<Arc<Job>> 
         texts.add(&mut conversation.prompt, FIRST_QUESTION + question, tokens);
         conversation.turns += 1;
         let session = format!("s{}", conversation.number);
-        let job = Job::new(Duration::ZERO, session, &conversation.prompt, ANSWER, seed.wrapping_add(question));
+        let job = Job::new(Duration::ZERO, session, &conversation.prompt, ANSWER, Draw::Likeliest);
         if conversation.turns == TURNS {
             going_on[place] = begin(&mut rng);
         }

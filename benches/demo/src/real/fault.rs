@@ -23,7 +23,7 @@ use crate::wait;
 use crate::workload::Job;
 
 /// The engine that is killed and started again.
-const CRASHING: usize = 0;
+pub(super) const CRASHING: usize = 0;
 /// The engine whose event batches are lost now and then.
 const LOSING: usize = 1;
 /// How long the index may take to know everything again.

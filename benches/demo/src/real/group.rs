@@ -1,6 +1,5 @@
 //! A program and all that it starts, ended together as a crash would end them.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -8,14 +7,14 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// How long the kernel may take to end processes that were killed.
-const END_DEADLINE: Duration = Duration::from_secs(5);
+/// How long processes that were killed, and the tracker, may take to end.
+const END_DEADLINE: Duration = Duration::from_secs(20);
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(10);
-/// Where POSIX shared memory and semaphores are.
-const SHARED_MEMORY: &str = "/dev/shm/";
+/// What stands in the command of Python's tracker of shared memory.
+const TRACKER: &[u8] = b"multiprocessing.resource_tracker";
 
 /// A process group. Dropping it kills every process of it.
 #[derive(Debug)]
@@ -43,26 +42,27 @@ impl ProcessGroup {
         self.leader.try_wait().ok().flatten()
     }
 
-    /// Kills every process of the group and waits until they are gone, and with them what shared memory they leave.
+    /// Kills every process of the group at once and waits until they are gone.
+    ///
+    /// All but one: Python's tracker of shared memory, which removes what the others leave behind and then ends by itself.
     pub(super) fn kill(&mut self) {
         let Some(group) = i32::try_from(self.leader.id()).ok().and_then(Pid::from_raw) else { return };
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let left = shared_memory(group);
-        // Both fail only when there is nothing left to kill or to wait for, which is what was asked for.
-        _ = kill_process_group(group, Signal::KILL);
-        _ = self.leader.wait();
-        // Whoever inherits the others buries them, sooner or later: what they held is free before that.
         for _ in 0..END_DEADLINE.as_millis() / POLL.as_millis() {
-            if test_kill_process_group(group).is_err() || members(group).is_empty() {
+            let members = members(group);
+            // Fails only for a process that has ended since, which is what was asked for.
+            members.iter().filter(|process| !process.tracks_shared_memory()).for_each(|process| _ = process.kill());
+            _ = self.leader.try_wait();
+            if members.is_empty() {
                 break;
             }
             std::thread::sleep(POLL);
         }
-        for path in left {
-            _ = fs::remove_file(path);
-        }
+        // What is left now will not end by itself; where the operating system lists no processes, that is all of them.
+        _ = kill_process_group(group, Signal::KILL);
+        _ = self.leader.wait();
     }
 }
 
@@ -72,28 +72,36 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// The processes of a group that have not ended, where the operating system tells.
-fn members(group: Pid) -> Vec<PathBuf> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    let belongs = |process: &PathBuf| {
-        let Ok(stat) = fs::read_to_string(process.join("stat")) else { return false };
+/// A process, by its folder in `/proc`.
+#[derive(Debug, PartialEq)]
+struct Process(PathBuf);
+
+impl Process {
+    fn tracks_shared_memory(&self) -> bool {
+        let command = fs::read(self.0.join("cmdline")).unwrap_or_default();
+        command.windows(TRACKER.len()).any(|window| window == TRACKER)
+    }
+
+    /// Whether it belongs to a group and has not ended.
+    fn is_of(&self, group: Pid) -> bool {
+        let Ok(stat) = fs::read_to_string(self.0.join("stat")) else { return false };
         // The name stands in parentheses and may hold anything; then come the state, the parent and the group.
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+        let rest = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+        let fields: Vec<&str> = rest.split_whitespace().collect();
         let [state, _, of, ..] = fields[..] else { return false };
         of.parse() == Ok(group.as_raw_nonzero().get()) && !["Z", "X"].contains(&state)
-    };
-    processes.filter(belongs).collect()
+    }
+
+    fn kill(&self) -> Option<()> {
+        let pid = Pid::from_raw(self.0.file_name()?.to_str()?.parse().ok()?)?;
+        kill_process(pid, Signal::KILL).ok()
+    }
 }
 
-/// Shared memory and semaphores that the processes of a group have open. They outlive processes that are killed.
-fn shared_memory(group: Pid) -> BTreeSet<PathBuf> {
-    let maps = members(group).into_iter().filter_map(|process| fs::read_to_string(process.join("maps")).ok());
-    let paths = |maps: String| {
-        let lines = maps.lines().filter_map(|line| Some(line[line.find(SHARED_MEMORY)?..].trim_end().to_owned()));
-        lines.collect::<Vec<_>>()
-    };
-    maps.flat_map(paths).filter(|path| !path.ends_with(" (deleted)")).map(PathBuf::from).collect()
+/// The processes of a group that have not ended, where the operating system tells.
+fn members(group: Pid) -> Vec<Process> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| Process(entry.path()));
+    processes.filter(|process| process.is_of(group)).collect()
 }
 
 #[cfg(test)]
@@ -114,7 +122,7 @@ mod tests {
 
         assert!(group.ending().is_none());
         let running = members(id);
-        assert!(running.contains(&PathBuf::from(format!("/proc/{}", child.trim()))), "{running:?}");
+        assert!(running.contains(&Process(format!("/proc/{}", child.trim()).into())), "{running:?}");
         drop(group);
         assert!(members(id).is_empty());
     }

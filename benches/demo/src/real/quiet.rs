@@ -16,7 +16,7 @@ use crate::client::Sample;
 use crate::console::Console;
 use crate::policy::Policy;
 use crate::quiet::QuietResult;
-use crate::workload::{Job, Prompt};
+use crate::workload::{Draw, Job, Prompt};
 
 /// How many requests there are.
 pub(super) const REQUESTS: usize = 120;
@@ -49,7 +49,7 @@ pub(super) async fn run(
         adapted: count(|prompt| prompt.adapter.is_some()),
     };
     for (n, prompt) in prompts.iter().enumerate() {
-        let job = Job::new(Duration::ZERO, format!("q{}", n % 10), prompt, 1 + n % 40, stage.seed);
+        let job = Job::new(Duration::ZERO, format!("q{}", n % 10), prompt, 1 + n % 40, Draw::Likeliest);
         result.samples.push(ask(stage, &scene, fleet, &job, format!("quiet-{n}")).await?);
         progress.step();
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::engine::BLOCK_SIZE;
-use super::fault::{AFTER, Broken, fewest};
+use super::fault::{AFTER, Broken, CRASHING, fewest};
 use super::fleet::ENGINES;
+use crate::client::Outcome;
+use crate::fault::engine_name;
 use crate::policy::Policy;
 use crate::quiet::QuietResult;
 use crate::race::RaceResult;
@@ -53,6 +55,11 @@ pub(super) fn broken_promises(race: &[RaceResult], broken: &Broken, quiet: &Quie
     let wrong = broken.after.first_wrong().map_or_else(String::new, |sample| {
         format!(" ({}: {} predicted, {:?} reported, {:?})", sample.id, sample.predicted, sample.cached, sample.outcome)
     });
+    let cut = broken.fault.samples.iter().filter(|sample| matches!(sample.outcome, Outcome::Cut(_)));
+    let elsewhere: Vec<_> = cut.filter(|sample| sample.endpoint != engine_name(CRASHING)).collect();
+    let first = elsewhere.first().map_or_else(String::new, |sample| format!(" ({}: {:?})", sample.id, sample.outcome));
+    let line = format!("faults: {} answers were cut that no killed engine gave, expected 0{first}", elsewhere.len());
+    promise(elsewhere.is_empty(), line);
     let error = broken.after.error();
     promise(
         error == Some(0.0),
