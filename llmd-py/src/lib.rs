@@ -6,6 +6,7 @@ mod clock;
 mod error;
 mod event;
 mod fork;
+mod hash;
 mod index;
 mod runtime;
 mod stream;
@@ -27,6 +28,8 @@ mod _native {
     use super::error::_raise;
     #[pymodule_export]
     use super::event::{AllBlocksCleared, BlockRemoved, BlockStored, EventError, KvEventBatch, decode_batch};
+    #[pymodule_export]
+    use super::hash::BlockHasher;
     #[pymodule_export]
     use super::index::{Fed, IndexStats, Overlap, PrefixExplanation, PrefixIndex, WorkerExplanation};
     #[pymodule_export]

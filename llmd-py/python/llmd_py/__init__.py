@@ -3,6 +3,7 @@
 from llmd_py import errors
 from llmd_py._native import (
     AllBlocksCleared,
+    BlockHasher,
     BlockRemoved,
     BlockStored,
     EventError,
@@ -21,6 +22,7 @@ from llmd_py._native import (
 
 __all__ = [
     "AllBlocksCleared",
+    "BlockHasher",
     "BlockRemoved",
     "BlockStored",
     "EventError",

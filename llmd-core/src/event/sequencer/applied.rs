@@ -41,7 +41,11 @@ impl Applied {
 
     /// Everything up to the batch of this number and fingerprint is applied.
     pub(super) fn up_to(seq: u64, fingerprint: u64) -> Self {
-        Self { next: seq.saturating_add(1), recent: VecDeque::from([fingerprint]) }
+        Self {
+            next: seq.saturating_add(1),
+            first: (seq == 0).then_some(fingerprint),
+            recent: VecDeque::from([fingerprint]),
+        }
     }
 
     /// The number that is next.
