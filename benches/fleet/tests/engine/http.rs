@@ -143,7 +143,7 @@ fn the_tokens_of_a_request_are_told_from_its_own_body() {
 
     for (path, body) in [("/v1/completions", &completion), ("/v1/chat/completions", &chat)] {
         let (told, answer) = (tell(body), post(&engine, path, body));
-        let used = answer.pointer("/choices/0/prompt_token_ids").or(answer.get("prompt_token_ids")).unwrap();
+        let used = answer.pointer("/choices/0/prompt_token_ids").or_else(|| answer.get("prompt_token_ids")).unwrap();
         assert_eq!((&told["tokens"], &told["count"]), (used, &answer["usage"]["prompt_tokens"]), "{path}");
         assert!(told["max_model_len"].is_u64() && told["token_strs"].is_null(), "{told}");
     }
