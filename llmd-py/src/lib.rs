@@ -1,5 +1,9 @@
 //! llmd for Python: the crates, translated.
 
+mod buffer;
+mod clock;
+mod error;
+
 use pyo3::prelude::*;
 
 /// The compiled half of `llmd_py`; its names are re-exported there.
@@ -9,6 +13,7 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        clock::now();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
