@@ -1,8 +1,17 @@
 //! llmd for Python: the crates, translated.
 
 mod buffer;
+mod chance;
 mod clock;
+mod decision;
+mod endpoint;
 mod error;
+mod explanation;
+mod occupancy;
+mod pool;
+mod request;
+mod scheduler;
+mod whole;
 
 use pyo3::prelude::*;
 
@@ -10,6 +19,19 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _native {
     use super::*;
+
+    #[pymodule_export]
+    use crate::decision::Decision;
+    #[pymodule_export]
+    use crate::endpoint::Endpoint;
+    #[pymodule_export]
+    use crate::explanation::Explanation;
+    #[pymodule_export]
+    use crate::pool::Pool;
+    #[pymodule_export]
+    use crate::request::Request;
+    #[pymodule_export]
+    use crate::scheduler::{Needs, Scheduler};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
