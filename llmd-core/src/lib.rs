@@ -5,6 +5,7 @@
 //! - [`hash`]: token ids → block hashes; llmd's own keyed scheme, and the engines' own, bit for bit.
 //! - [`event`]: KV events of any engine and version → [`event::KvEvent`]; a [`event::Sequencer`] that notices what is
 //!   missing.
+//! - [`feed`]: an index that is fed batch by batch, under the names of its workers.
 //! - [`index`]: for a prompt, how many leading blocks each worker holds, and why not more.
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
@@ -12,6 +13,7 @@
 mod block;
 mod error;
 pub mod event;
+pub mod feed;
 pub mod hash;
 pub mod index;
 mod medium;

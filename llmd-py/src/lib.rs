@@ -32,10 +32,13 @@ mod _native {
     use crate::request::Request;
     #[pymodule_export]
     use crate::scheduler::{Needs, Scheduler};
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "Python calls it so")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init() -> PyResult<()> {
         clock::now();
-        module.add("__version__", env!("CARGO_PKG_VERSION"))
+        Ok(())
     }
 }

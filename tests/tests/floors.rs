@@ -21,7 +21,7 @@ const PLANS: [Plan; 9] = [
             &["event"],
             &["hash"],
             &["index"],
-            &["testing"],
+            &["feed", "testing"],
         ],
         thinks: Thinks::Everywhere,
     },

@@ -4,12 +4,14 @@
 //! one after a gap.
 
 mod decode;
+mod numbered;
 mod sequencer;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub use decode::{MAX_EVENT_ERRORS, decode_batch};
+pub use numbered::number_batch;
 pub use sequencer::{Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
 
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium, TokenId};

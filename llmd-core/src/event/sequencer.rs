@@ -1,6 +1,7 @@
 //! Puts one worker's event stream in order: what is next, what is missing, and when everything must be forgotten.
 
 mod applied;
+mod mixed;
 #[cfg(test)]
 mod property;
 mod recovery;

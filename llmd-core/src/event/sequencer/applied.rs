@@ -9,6 +9,8 @@ const MAX_RECENT: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     next: u64,
+    /// The fingerprint of batch 0, if it was applied: the engine's first word, by which it is known for good.
+    first: Option<u64>,
     /// The fingerprints of the batches just before `next`, in order.
     recent: VecDeque<u64>,
 }
@@ -31,7 +33,7 @@ pub(super) enum Place {
 impl Applied {
     /// Nothing is applied, and `next` is awaited.
     pub(super) const fn from(next: u64) -> Self {
-        Self { next, recent: VecDeque::new() }
+        Self { next, first: None, recent: VecDeque::new() }
     }
 
     /// The number that is next.
@@ -50,6 +52,11 @@ impl Applied {
         if back == 0 {
             return Place::Next;
         }
+        if seq == 0
+            && let Some(first) = self.first
+        {
+            return if first == fingerprint { Place::Known } else { Place::Differs };
+        }
         let known = usize::try_from(back).ok().and_then(|back| self.recent.len().checked_sub(back));
         match known.map(|place| self.recent[place] == fingerprint) {
             Some(true) => Place::Known,
@@ -65,6 +72,9 @@ impl Applied {
             self.recent.pop_front();
         }
         self.recent.push_back(fingerprint);
+        if seq == 0 {
+            self.first = Some(fingerprint);
+        }
         self.next = seq.saturating_add(1);
     }
 }

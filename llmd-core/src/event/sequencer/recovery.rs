@@ -1,5 +1,6 @@
 //! What a sequencer does about what is missing: asks for it, waits, makes do, or begins anew.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::applied::{Applied, Place};
@@ -111,10 +112,16 @@ impl<B> Sequencer<B> {
     pub(super) fn give_up(&mut self, now: Duration) {
         self.gave_up = true;
         self.wake = Some(now.saturating_add(self.settings.max_backoff));
-        let mut run = std::mem::take(&mut self.waiting);
-        let Some(&last) = run.keys().next_back() else { return };
-        let holes = (0..last).rev().take_while(|seq| run.contains_key(seq)).last();
-        self.begin_with(run.split_off(&holes.unwrap_or(last)).into_values());
+        let run = self.take_last_run();
+        self.begin_with(run.into_values());
+    }
+
+    /// The last of the waiting batches, as many as follow each other; nothing waits after that.
+    pub(super) fn take_last_run(&mut self) -> BTreeMap<u64, Numbered<B>> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let Some(&last) = waiting.keys().next_back() else { return waiting };
+        let first = (0..last).rev().take_while(|seq| waiting.contains_key(seq)).last();
+        waiting.split_off(&first.unwrap_or(last))
     }
 
     /// Takes batches that follow each other as they are, without proof that nothing lies between them and what is known.

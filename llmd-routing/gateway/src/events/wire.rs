@@ -5,9 +5,8 @@
 //! without the topic), then with the same of number 2^64 - 1 and no payload.
 
 use bytes::Bytes;
-use llmd_core::event::{KvEvent, KvEventBatch, Numbered, decode_batch};
-use llmd_core::{Error, ErrorKind, Medium, Result};
-use xxhash_rust::xxh3::xxh3_64;
+use llmd_core::event::{KvEventBatch, Numbered, number_batch};
+use llmd_core::{Error, ErrorKind, Result};
 use zeromq::ZmqMessage;
 
 /// The number that ends a replay.
@@ -45,25 +44,7 @@ pub(super) fn read(message: ZmqMessage) -> Result<Said> {
     })?;
     match u64::from_be_bytes(number) {
         END if payload.is_empty() => Ok(Said::End),
-        seq => Ok(Said::Batch(numbered(seq, payload))),
-    }
-}
-
-/// A batch with its place in the order, which it keeps when it cannot be read.
-fn numbered(seq: u64, payload: &[u8]) -> Numbered<Decoded> {
-    let decoded = decode_batch(payload);
-    let unreadable = decoded.as_ref().map_or(true, |batch| !batch.errors.is_empty());
-    let events = decoded.as_ref().map_or(&[][..], |batch| &batch.events);
-    let clears_gpu = events.contains(&KvEvent::AllBlocksCleared);
-    let beyond_gpu = events.iter().any(is_beyond_gpu);
-    Numbered::new(seq, xxh3_64(payload), decoded).clearing_gpu(clears_gpu).beyond_gpu(beyond_gpu).unreadable(unreadable)
-}
-
-fn is_beyond_gpu(event: &KvEvent) -> bool {
-    match event {
-        KvEvent::BlockRemoved(removed) => removed.medium != Medium::Gpu,
-        KvEvent::BlockStored(stored) => stored.medium != Medium::Gpu,
-        _ => false,
+        seq => Ok(Said::Batch(number_batch(seq, payload))),
     }
 }
 
@@ -73,6 +54,9 @@ fn corrupt(message: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use llmd_core::event::KvEvent;
+    use xxhash_rust::xxh3::xxh3_64;
+
     use super::*;
 
     fn message(frames: &[&[u8]]) -> ZmqMessage {

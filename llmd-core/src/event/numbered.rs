@@ -1,0 +1,36 @@
+//! The payload of one message → a batch with its place in the order.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{KvEvent, KvEventBatch, Numbered, decode_batch};
+use crate::{Medium, Result};
+
+/// Reads the payload of the message with this number, as [`decode_batch`] does, for a
+/// [`Sequencer`](super::Sequencer).
+///
+/// A payload of which nothing can be read keeps its place: it is [`unreadable`](Numbered::unreadable), and the batch is
+/// the error.
+///
+/// ```
+/// use llmd_core::event::number_batch;
+///
+/// let numbered = number_batch(7, b"\x92\xca\x3f\x80\x00\x00\x91\x91\xb0AllBlocksCleared");
+/// assert_eq!((numbered.seq, numbered.clears_gpu, numbered.unreadable), (7, true, false));
+/// assert!(number_batch(8, b"what?").batch.is_err());
+/// ```
+pub fn number_batch(seq: u64, payload: &[u8]) -> Numbered<Result<KvEventBatch>> {
+    let decoded = decode_batch(payload);
+    let unreadable = decoded.as_ref().map_or(true, |batch| !batch.errors.is_empty());
+    let events = decoded.as_ref().map_or(&[][..], |batch| &batch.events);
+    let clears_gpu = events.contains(&KvEvent::AllBlocksCleared);
+    let beyond_gpu = events.iter().any(is_beyond_gpu);
+    Numbered::new(seq, xxh3_64(payload), decoded).clearing_gpu(clears_gpu).beyond_gpu(beyond_gpu).unreadable(unreadable)
+}
+
+fn is_beyond_gpu(event: &KvEvent) -> bool {
+    match event {
+        KvEvent::AllBlocksCleared => false,
+        KvEvent::BlockRemoved(removed) => removed.medium != Medium::Gpu,
+        KvEvent::BlockStored(stored) => stored.medium != Medium::Gpu,
+    }
+}

@@ -1,0 +1,163 @@
+//! One worker as its feed sees it: its sequencer, and whether the answers about it can be trusted.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use super::{Fed, FeedSettings};
+use crate::event::{KvEventBatch, Numbered, Sequencer, SequencerCounts, SequencerSettings, Step};
+use crate::index::{ExactWriter, IndexWriter as _, WorkerState};
+use crate::{Error, Result, WorkerId};
+
+/// One worker.
+#[derive(Debug)]
+pub(super) struct Worker {
+    id: WorkerId,
+    is_followed: bool,
+    /// `None` is a batch of which nothing could be read.
+    sequencer: Sequencer<Option<KvEventBatch>>,
+    /// Whether a batch without a number is among what is known.
+    unnumbered: bool,
+    /// Whether a batch with a number was ever heard.
+    numbered: bool,
+    /// The newest time at which the engine made a batch, in seconds of its clock.
+    newest: f64,
+    /// Since when something is missing and nothing of it came.
+    missing_since: Option<Duration>,
+}
+
+impl Worker {
+    pub(super) fn new(id: WorkerId, limits: &FeedSettings) -> Self {
+        let settings = SequencerSettings { max_waiting: limits.max_waiting, ..SequencerSettings::default() };
+        Self {
+            id,
+            is_followed: false,
+            sequencer: Sequencer::new(settings),
+            unnumbered: false,
+            numbered: false,
+            newest: f64::NEG_INFINITY,
+            missing_since: None,
+        }
+    }
+
+    /// A worker that a live stream feeds.
+    pub(super) fn followed(id: WorkerId) -> Self {
+        Self { is_followed: true, ..Self::new(id, &FeedSettings::default()) }
+    }
+
+    pub(super) const fn is_followed(&self) -> bool {
+        self.is_followed
+    }
+
+    pub(super) const fn counts(&self) -> SequencerCounts {
+        self.sequencer.counts()
+    }
+
+    /// Takes a batch at its place in the order.
+    pub(super) fn hear(
+        &mut self,
+        now: Duration,
+        batch: Numbered<Result<KvEventBatch>>,
+        index: &mut ExactWriter,
+        limits: &FeedSettings,
+    ) -> Result<Fed> {
+        let Numbered { seq, fingerprint, clears_gpu, beyond_gpu, unreadable, batch } = batch;
+        let (mut fed, batch, error) = unpack(batch);
+        let made = batch.as_ref().map(|batch| batch.timestamp);
+        let age = made.and_then(|made| made.partial_cmp(&self.newest)).unwrap_or(Ordering::Less);
+        let numbered = Numbered { seq, fingerprint, clears_gpu, beyond_gpu, unreadable, batch };
+        let before = self.sequencer.counts();
+        self.numbered = true;
+        fed.duplicate = self.sequencer.heard(now, numbered, age);
+        let after = self.sequencer.counts();
+        if let Some(made) = made.filter(|_| age == Ordering::Greater || after.restarts > before.restarts) {
+            self.newest = made;
+        }
+        self.wait(now, after.applied > before.applied, limits);
+        self.carry_out(index, &mut fed);
+        error.map_or(Ok(fed), Err)
+    }
+
+    /// Takes a batch that has no number.
+    pub(super) fn take(&mut self, batch: Numbered<Result<KvEventBatch>>, index: &mut ExactWriter) -> Result<Fed> {
+        self.unnumbered = true;
+        index.set_state(self.id, self.judged(self.sequencer.state()));
+        let (mut fed, batch, error) = unpack(batch.batch);
+        self.apply(batch, index, &mut fed);
+        fed.missing_from = self.sequencer.missing_from();
+        error.map_or(Ok(fed), Err)
+    }
+
+    /// Makes do with what waits.
+    pub(super) fn make_do(&mut self, now: Duration, index: &mut ExactWriter) -> Fed {
+        let mut fed = Fed::default();
+        self.sequencer.make_do(now);
+        self.missing_since = None;
+        self.carry_out(index, &mut fed);
+        fed
+    }
+
+    /// The engine was told to empty its cache.
+    pub(super) fn clear(&mut self, index: &mut ExactWriter) {
+        self.sequencer.emptied();
+        self.unnumbered &= !self.numbered;
+        self.carry_out(index, &mut Fed::default());
+        if self.numbered {
+            index.set_state(self.id, self.sequencer.state());
+        }
+        index.clear(self.id);
+    }
+
+    /// Gives up what has been missing for too long.
+    fn wait(&mut self, now: Duration, progress: bool, limits: &FeedSettings) {
+        if self.sequencer.missing_from().is_none() {
+            self.missing_since = None;
+            return;
+        }
+        let since = *self.missing_since.get_or_insert(now);
+        if progress && !limits.recover_within.is_zero() {
+            self.missing_since = Some(now);
+        } else if now.saturating_sub(since) >= limits.recover_within {
+            self.sequencer.make_do(now);
+            self.missing_since = None;
+        }
+    }
+
+    fn carry_out(&mut self, index: &mut ExactWriter, fed: &mut Fed) {
+        while let Some(step) = self.sequencer.next_step() {
+            match step {
+                Step::Apply { batch, .. } => self.apply(batch, index, fed),
+                Step::Clear => {
+                    self.unnumbered = false;
+                    index.clear(self.id);
+                }
+                Step::State(state) => index.set_state(self.id, self.judged(state)),
+                // Who feeds is told by `missing_from`.
+                Step::Replay { .. } => {}
+            }
+        }
+        fed.missing_from = self.sequencer.missing_from();
+    }
+
+    fn apply(&self, batch: Option<KvEventBatch>, index: &mut ExactWriter, fed: &mut Fed) {
+        let Some(batch) = batch else { return };
+        let applied = index.apply(self.id, batch.timestamp, &batch.events);
+        fed.add(batch.events, applied);
+    }
+
+    /// How far the worker can be trusted, when its numbered batches can be trusted this far.
+    const fn judged(&self, state: WorkerState) -> WorkerState {
+        if self.unnumbered { WorkerState::Approximate } else { state }
+    }
+}
+
+/// What to report of a batch, the batch itself, and why it cannot be read.
+fn unpack(batch: Result<KvEventBatch>) -> (Fed, Option<KvEventBatch>, Option<Error>) {
+    match batch {
+        Ok(mut batch) => {
+            let errors = std::mem::take(&mut batch.errors);
+            let fed = Fed { errors, errors_dropped: batch.errors_dropped, ..Fed::default() };
+            (fed, Some(batch), None)
+        }
+        Err(error) => (Fed::default(), None, Some(error)),
+    }
+}
