@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyIndexError, PyTypeError};
+use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyTuple};
+use pyo3::{PyTypeInfo as _, type_hint_identifier, type_hint_subscript};
 
 use crate::endpoint::Endpoint;
 use crate::error::invalid;
@@ -12,7 +15,7 @@ use crate::error::invalid;
 /// The endpoints of one model, as they are at one moment: a sequence that `Scheduler.decide` takes as it is.
 ///
 /// Any iterable of endpoints will do there; a pool saves looking at each endpoint for each request.
-#[pyclass(frozen, sequence, module = "llmd_py")]
+#[pyclass(frozen, module = "llmd_py")]
 #[derive(Debug)]
 pub(crate) struct Pool(Arc<Members>);
 
@@ -58,6 +61,9 @@ impl Members {
 impl<'py> FromPyObject<'_, 'py> for Choice {
     type Error = PyErr;
 
+    const INPUT_TYPE: PyStaticExpr =
+        type_hint_subscript!(type_hint_identifier!("collections.abc", "Iterable"), Endpoint::TYPE_HINT);
+
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         match object.cast::<Pool>() {
             Ok(pool) => Ok(Self(Arc::clone(&pool.get().0))),
@@ -81,9 +87,15 @@ impl Pool {
     }
 
     fn __getitem__(&self, py: Python<'_>, place: isize) -> PyResult<Py<Endpoint>> {
-        let found = usize::try_from(place).ok().and_then(|place| self.0.objects.get(place));
-        let found = found.ok_or_else(|| PyIndexError::new_err(format!("there is no endpoint {place}")))?;
+        let len = self.0.objects.len();
+        let from_start = if place < 0 { place.checked_add_unsigned(len) } else { Some(place) };
+        let found = from_start.and_then(|place| self.0.objects.get(usize::try_from(place).ok()?));
+        let found = found.ok_or_else(|| PyIndexError::new_err(format!("endpoint {place} of {len}")))?;
         Ok(found.clone_ref(py))
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        PyTuple::new(py, &self.0.objects)?.try_iter()
     }
 
     fn __contains__(&self, endpoint: &Bound<'_, PyAny>) -> bool {

@@ -1,10 +1,14 @@
 //! One request, as a scheduler sees it.
 
+use std::collections::BTreeMap;
+
 use llmd_core::hash::{Lora, MultimodalItem, Namespace};
 use llmd_routing::Headers;
 use pyo3::exceptions::PyTypeError;
+use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping, PyString};
+use pyo3::{type_hint_identifier, type_hint_subscript, type_hint_union};
 
 use crate::buffer::Tokens;
 use crate::chance;
@@ -69,6 +73,16 @@ impl Request {
         self.0.tokens.as_ref().map(Vec::len)
     }
 
+    /// Its headers, with names in lower case, copied. Of several by one name, the first, which is the one that counts.
+    #[getter]
+    fn headers(&self) -> BTreeMap<String, String> {
+        let mut headers = BTreeMap::new();
+        for (name, value) in self.0.headers.iter() {
+            headers.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+        headers
+    }
+
     /// At most how many tokens the client wants back.
     #[getter]
     fn max_output_tokens(&self) -> Option<u32> {
@@ -109,6 +123,14 @@ struct RequestHeaders(Headers);
 impl<'py> FromPyObject<'_, 'py> for RequestHeaders {
     type Error = PyErr;
 
+    const INPUT_TYPE: PyStaticExpr = type_hint_union!(
+        type_hint_subscript!(type_hint_identifier!("collections.abc", "Mapping"), TEXT, TEXT),
+        type_hint_subscript!(
+            type_hint_identifier!("collections.abc", "Iterable"),
+            type_hint_subscript!(type_hint_identifier!("builtins", "tuple"), TEXT, TEXT)
+        )
+    );
+
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let items = match object.cast::<PyMapping>() {
             Ok(mapping) => mapping.items()?.into_any(),
@@ -122,6 +144,10 @@ impl<'py> FromPyObject<'_, 'py> for RequestHeaders {
         Ok(Self(headers))
     }
 }
+
+/// What a name or a value of a header is.
+const TEXT: PyStaticExpr =
+    type_hint_union!(type_hint_identifier!("builtins", "str"), type_hint_identifier!("builtins", "bytes"));
 
 /// Text, or bytes as they lie on the wire, which are Latin-1 in HTTP.
 fn text(object: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -1,6 +1,7 @@
 //! Whole numbers of a call, refused by the argument's name.
 
 use pyo3::exceptions::PyOverflowError;
+use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
 
 use crate::error::invalid;
@@ -27,6 +28,8 @@ impl Whole {
 
 impl FromPyObject<'_, '_> for Whole {
     type Error = PyErr;
+
+    const INPUT_TYPE: PyStaticExpr = <u64 as FromPyObject<'_, '_>>::INPUT_TYPE;
 
     fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         match object.extract() {
