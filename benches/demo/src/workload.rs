@@ -28,7 +28,7 @@ impl Job {
     /// A streamed completion of `max_tokens` tokens that ends with the usage.
     pub(crate) fn new(at: Duration, session: String, prompt: &Prompt, max_tokens: usize, seed: u64) -> Self {
         let mut body = json!({
-            "model": MODEL,
+            "model": prompt.adapter.as_deref().unwrap_or(MODEL),
             "prompt": prompt.text,
             "max_tokens": max_tokens,
             "ignore_eos": true,
@@ -38,6 +38,9 @@ impl Job {
         });
         if let Some(salt) = &prompt.salt {
             body["cache_salt"] = json!(salt);
+        }
+        if !prompt.answer.is_empty() {
+            body["allowed_token_ids"] = json!(&*prompt.answer);
         }
         Self { at, session, body: body.to_string().into(), prompt_tokens: prompt.tokens }
     }
@@ -49,6 +52,10 @@ pub(crate) struct Prompt {
     pub(crate) text: String,
     pub(crate) tokens: usize,
     pub(crate) salt: Option<String>,
+    /// The adapter that answers, in place of the model itself.
+    pub(crate) adapter: Option<String>,
+    /// The only tokens of which the answer may be made; any, when there is none.
+    pub(crate) answer: Arc<[u32]>,
 }
 
 impl Prompt {
