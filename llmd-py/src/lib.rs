@@ -2,14 +2,23 @@
 
 mod args;
 mod buffer;
+mod chance;
 mod clock;
+mod decision;
+mod endpoint;
 mod error;
 mod event;
+mod explanation;
 mod fork;
 mod hash;
 mod index;
+mod occupancy;
+mod pool;
+mod request;
 mod runtime;
+mod scheduler;
 mod stream;
+mod whole;
 
 use pyo3::prelude::*;
 
@@ -20,6 +29,18 @@ mod _native {
 
     use super::*;
 
+    #[pymodule_export]
+    use crate::decision::Decision;
+    #[pymodule_export]
+    use crate::endpoint::Endpoint;
+    #[pymodule_export]
+    use crate::explanation::Explanation;
+    #[pymodule_export]
+    use crate::pool::Pool;
+    #[pymodule_export]
+    use crate::request::Request;
+    #[pymodule_export]
+    use crate::scheduler::{Needs, Scheduler};
     #[pymodule_export]
     #[expect(non_upper_case_globals, reason = "Python calls it so")]
     const __version__: &str = env!("CARGO_PKG_VERSION");
