@@ -1,6 +1,7 @@
 //! Why a prompt is, or is not, in a worker's cache.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::{WorkerOverlap, WorkerState};
 use crate::hash::Chain;
@@ -89,9 +90,24 @@ impl fmt::Display for BlockFate {
 /// One line per worker.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, |_| None)
+    }
+}
+
+impl Explanation {
+    /// One line per worker, as [`Display`](fmt::Display) has it, under the workers' names where there are any.
+    pub fn named(&self, name: impl Fn(WorkerId) -> Option<Arc<str>>) -> impl fmt::Display {
+        fmt::from_fn(move |f| self.write(f, &name))
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, name: impl Fn(WorkerId) -> Option<Arc<str>>) -> fmt::Result {
         writeln!(f, "{} full blocks of {} tokens", self.blocks, self.block_size)?;
         for worker in &self.workers {
-            write!(f, "{} ({}): holds {} leading", worker.worker(), worker.state, worker.overlap.leading)?;
+            match name(worker.worker()) {
+                Some(name) => f.write_str(&name)?,
+                None => write!(f, "{}", worker.worker())?,
+            }
+            write!(f, " ({}): holds {} leading", worker.state, worker.overlap.leading)?;
             write_media(f, &worker.overlap)?;
             if let Some(fate) = &worker.next {
                 write!(f, "; block {} was {fate}", worker.overlap.leading)?;

@@ -1,6 +1,53 @@
 """llm-d's data plane as a library: who holds which prefix, and where a request should go."""
 
 from llmd_py import errors
-from llmd_py._native import Decision, Endpoint, Explanation, Needs, Pool, Request, Scheduler, __version__
+from llmd_py._native import (
+    AllBlocksCleared,
+    BlockRemoved,
+    BlockStored,
+    Decision,
+    Endpoint,
+    EventError,
+    Explanation,
+    Fed,
+    IndexStats,
+    KvEventBatch,
+    KvEventStream,
+    Needs,
+    Overlap,
+    Pool,
+    PrefixExplanation,
+    PrefixIndex,
+    Request,
+    Scheduler,
+    WorkerExplanation,
+    WorkerStatus,
+    __version__,
+    decode_batch,
+)
 
-__all__ = ["Decision", "Endpoint", "Explanation", "Needs", "Pool", "Request", "Scheduler", "__version__", "errors"]
+__all__ = [
+    "AllBlocksCleared",
+    "BlockRemoved",
+    "BlockStored",
+    "Decision",
+    "Endpoint",
+    "EventError",
+    "Explanation",
+    "Fed",
+    "IndexStats",
+    "KvEventBatch",
+    "KvEventStream",
+    "Needs",
+    "Overlap",
+    "Pool",
+    "PrefixExplanation",
+    "PrefixIndex",
+    "Request",
+    "Scheduler",
+    "WorkerExplanation",
+    "WorkerStatus",
+    "__version__",
+    "decode_batch",
+    "errors",
+]

@@ -30,26 +30,3 @@ impl Elements {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn native_and_spelled_out_orders_are_one() {
-        let native = if cfg!(target_endian = "little") { c"<I" } else { c">I" };
-        for format in [c"I", c"@I", c"=I", native] {
-            assert_eq!(Elements::parse(format, 4), Some(Elements::Unsigned(4)));
-        }
-        assert_eq!(Elements::parse(c"l", 8), Some(Elements::Signed(8)));
-        assert_eq!(Elements::parse(c"c", 1), Some(Elements::Bytes));
-    }
-
-    #[test]
-    fn other_orders_and_other_elements_are_none() {
-        let foreign = if cfg!(target_endian = "little") { c">I" } else { c"<I" };
-        for (format, size) in [(foreign, 4), (c"f", 4), (c"?", 1), (c"II", 8), (c"", 4), (c"I", 1)] {
-            assert_eq!(Elements::parse(format, size), None, "{format:?}");
-        }
-    }
-}

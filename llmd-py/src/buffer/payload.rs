@@ -2,8 +2,10 @@
 
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyTypeError;
+use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use pyo3::{type_hint_identifier, type_hint_subscript, type_hint_union};
 
 use super::format::Elements;
 use super::{HELD_BYTES, held, lent};
@@ -49,6 +51,15 @@ impl<'py> Payload<'py> {
 
 impl<'py> FromPyObject<'_, 'py> for Payload<'py> {
     type Error = PyErr;
+
+    /// Every buffer, and NumPy's arrays, which say that they are one only from Python 3.12 on.
+    const INPUT_TYPE: PyStaticExpr = type_hint_union!(
+        type_hint_identifier!("typing_extensions", "Buffer"),
+        type_hint_subscript!(
+            type_hint_identifier!("_typeshed", "SupportsLenAndGetItem"),
+            type_hint_identifier!("builtins", "int")
+        )
+    );
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         if let Ok(bytes) = object.cast_exact::<PyBytes>() {

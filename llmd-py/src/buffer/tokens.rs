@@ -2,9 +2,11 @@
 
 use llmd_core::TokenId;
 use pyo3::buffer::PyUntypedBuffer;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PySequence, PyString, PyTuple};
+use pyo3::{type_hint_identifier, type_hint_subscript, type_hint_union};
 
 use super::format::Elements;
 use super::{HELD_TOKENS, Plain, element, held, lent};
@@ -69,6 +71,15 @@ fn as_lent(buffer: &PyUntypedBuffer) -> &[TokenId] {
 impl<'py> FromPyObject<'_, 'py> for Tokens {
     type Error = PyErr;
 
+    /// Every sequence of integers, NumPy's arrays included, and every buffer.
+    const INPUT_TYPE: PyStaticExpr = type_hint_union!(
+        type_hint_subscript!(
+            type_hint_identifier!("_typeshed", "SupportsLenAndGetItem"),
+            type_hint_identifier!("builtins", "int")
+        ),
+        type_hint_identifier!("typing_extensions", "Buffer")
+    );
+
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         if let Ok(list) = object.cast::<PyList>() {
             return from_items(list.len(), list.iter().map(Ok));
@@ -117,7 +128,7 @@ fn from_items<'py>(len: usize, items: impl Iterator<Item = PyResult<Bound<'py, P
 /// Why `item` is no token. What is wrong with an integer is its value.
 fn misfit(item: &Bound<'_, PyAny>, position: usize, error: PyErr) -> PyErr {
     let py = item.py();
-    if error.is_instance_of::<pyo3::exceptions::PyOverflowError>(py) {
+    if error.is_instance_of::<PyOverflowError>(py) {
         return out_of_range(position, item.to_string());
     }
     if error.is_instance_of::<PyTypeError>(py) {
