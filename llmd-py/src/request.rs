@@ -6,7 +6,7 @@ use llmd_routing::Headers;
 use pyo3::exceptions::PyTypeError;
 use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMapping, PyString};
+use pyo3::types::{PyBytes, PyString};
 use pyo3::{type_hint_identifier, type_hint_subscript, type_hint_union};
 
 use crate::args::{Items, namespace};
@@ -113,9 +113,10 @@ impl<'py> FromPyObject<'_, 'py> for RequestHeaders {
     );
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let items = match object.cast::<PyMapping>() {
-            Ok(mapping) => mapping.items()?.into_any(),
-            Err(_) => object.to_owned(),
+        // Not every mapping of headers is registered as one: `http.server` has an `email.message.Message`.
+        let items = match object.getattr_opt("items")? {
+            Some(items) => items.call0()?,
+            None => object.to_owned(),
         };
         let mut headers = Headers::default();
         for item in items.try_iter()? {
