@@ -119,7 +119,7 @@ impl Decision {
     /// The endpoint failed before its first byte: the place moves to the next ranked one, which is returned. None when all
     /// were tried; the place then stays where it is.
     ///
-    /// Raises StaleError after the release.
+    /// Raises `StaleError` after the release.
     fn advance(&self, py: Python<'_>) -> PyResult<Option<Py<Endpoint>>> {
         let now = clock::now();
         let next = self.act(|decision| decision.advance(now).cloned())?;
@@ -129,7 +129,7 @@ impl Decision {
     /// The first token came back: the prompt has been computed, and its tokens are in flight no more. Later ones are not
     /// heard.
     ///
-    /// Raises StaleError after the release.
+    /// Raises `StaleError` after the release.
     fn first_token(&self) -> PyResult<()> {
         let now = clock::now();
         self.act(|decision| decision.first_token(now))
@@ -138,7 +138,7 @@ impl Decision {
     /// The response is complete, and took this many tokens, where the engine says so: of the prompt, of the prompt from the
     /// cache, of output. Releases the place.
     ///
-    /// Raises StaleError when it was released before, and InvalidError for numbers out of range, named.
+    /// Raises `StaleError` when it was released before, and `InvalidError` for numbers out of range, named.
     #[pyo3(signature = (*, prompt_tokens=None, cached_tokens=None, output_tokens=None))]
     fn end(
         &self,

@@ -9,7 +9,8 @@ use llmd_routing::EngineMetrics;
 use pyo3::prelude::*;
 
 use crate::clock;
-use crate::error::invalid;
+use crate::error::{invalid, raise};
+use crate::index::{PrefixIndex, Shared};
 use crate::whole::{Whole, named};
 
 /// The next number of a worker that no index knows. Indexes give out theirs from 0.
@@ -24,21 +25,32 @@ static NEXT_UNINDEXED: AtomicU32 = AtomicU32::new(1 << 31);
 pub(crate) struct Endpoint {
     pub(crate) inner: Arc<llmd_routing::Endpoint>,
     worker: String,
+    /// The index that its worker is of.
+    index: Option<Arc<Shared>>,
+}
+
+impl Endpoint {
+    /// Whether its worker is one of `index`, or of none when that is `None`.
+    pub(crate) fn is_of(&self, index: Option<&Arc<Shared>>) -> bool {
+        self.index.as_ref().map(Arc::as_ptr) == index.map(Arc::as_ptr)
+    }
 }
 
 #[pymethods]
 impl Endpoint {
     /// An endpoint of this name at `address` (`host:port`).
     ///
-    /// `worker` is the name under which its KV events go into an index; by default the endpoint's own. `labels` are what
-    /// filters look at.
+    /// `index` is the scheduler's, if it has one, and `worker` the name under which its KV events go in there; by default the
+    /// endpoint's own. A worker that is removed from the index and comes back is another one: make its endpoint anew then.
+    /// `labels` are what filters look at.
     ///
-    /// Raises InvalidError for an empty name or address.
+    /// Raises `InvalidError` for an empty name or address, `ExhaustedError` when the index has no room for the worker.
     #[new]
-    #[pyo3(signature = (name, address, *, worker=None, labels=None))]
+    #[pyo3(signature = (name, address, *, index=None, worker=None, labels=None))]
     fn new(
         name: String,
         address: String,
+        index: Option<&Bound<'_, PrefixIndex>>,
         worker: Option<String>,
         labels: Option<BTreeMap<String, String>>,
     ) -> PyResult<Self> {
@@ -48,10 +60,14 @@ impl Endpoint {
             }
         }
         let worker = worker.unwrap_or_else(|| name.clone());
-        // Relaxed: only uniqueness matters.
-        let id = NEXT_UNINDEXED.fetch_add(1, Ordering::Relaxed);
-        let inner = llmd_routing::Endpoint::new(name, address, WorkerId(id)).with_labels(labels.unwrap_or_default());
-        Ok(Self { inner: Arc::new(inner), worker })
+        let index = index.map(|index| Arc::clone(index.get().shared()));
+        let id = match &index {
+            Some(index) => index.writing().and_then(|feed| feed.worker(&worker)).map_err(raise)?,
+            // Relaxed: only uniqueness matters.
+            None => WorkerId(NEXT_UNINDEXED.fetch_add(1, Ordering::Relaxed)),
+        };
+        let inner = llmd_routing::Endpoint::new(name, address, id).with_labels(labels.unwrap_or_default());
+        Ok(Self { inner: Arc::new(inner), worker, index })
     }
 
     /// The name that people know it by.
@@ -89,7 +105,7 @@ impl Endpoint {
     /// Takes what the engine says about itself now: requests that wait and that run, how much of its KV cache running
     /// requests hold (0 to 1), tokens per block, blocks. What is left out counts as not said.
     ///
-    /// A scheduler whose `needs.metrics` is true reads it. Raises InvalidError for what is out of range.
+    /// A scheduler whose `needs.metrics` is true reads it. Raises `InvalidError` for what is out of range.
     #[pyo3(signature = (
         *, waiting_requests=None, running_requests=None, kv_cache_usage=None, block_size=None, num_blocks=None
     ))]

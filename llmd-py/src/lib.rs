@@ -30,29 +30,29 @@ mod _native {
     use super::*;
 
     #[pymodule_export]
-    use crate::decision::Decision;
-    #[pymodule_export]
-    use crate::endpoint::Endpoint;
-    #[pymodule_export]
-    use crate::explanation::Explanation;
-    #[pymodule_export]
-    use crate::pool::Pool;
-    #[pymodule_export]
-    use crate::request::Request;
-    #[pymodule_export]
-    use crate::scheduler::{Needs, Scheduler};
-    #[pymodule_export]
     #[expect(non_upper_case_globals, reason = "Python calls it so")]
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
+    #[pymodule_export]
+    use super::decision::Decision;
+    #[pymodule_export]
+    use super::endpoint::Endpoint;
     #[pymodule_export]
     use super::error::_raise;
     #[pymodule_export]
     use super::event::{AllBlocksCleared, BlockRemoved, BlockStored, EventError, KvEventBatch, decode_batch};
     #[pymodule_export]
+    use super::explanation::Explanation;
+    #[pymodule_export]
     use super::hash::BlockHasher;
     #[pymodule_export]
     use super::index::{Fed, IndexStats, Overlap, PrefixExplanation, PrefixIndex, WorkerExplanation};
+    #[pymodule_export]
+    use super::pool::Pool;
+    #[pymodule_export]
+    use super::request::Request;
+    #[pymodule_export]
+    use super::scheduler::{Needs, Scheduler};
     #[pymodule_export]
     use super::stream::{KvEventStream, WorkerStatus};
 

@@ -11,6 +11,7 @@ use pyo3::{PyTypeInfo as _, type_hint_identifier, type_hint_subscript};
 
 use crate::endpoint::Endpoint;
 use crate::error::invalid;
+use crate::index::Shared;
 
 /// The endpoints of one model, as they are at one moment: a sequence that `Scheduler.decide` takes as it is.
 ///
@@ -51,6 +52,11 @@ impl Members {
         Ok(Self { pool, objects: objects.into_iter().map(Bound::unbind).collect() })
     }
 
+    /// The first endpoint whose worker is not one of `index`, or of none when that is `None`.
+    pub(crate) fn stranger(&self, index: Option<&Arc<Shared>>) -> Option<&Endpoint> {
+        self.objects.iter().map(Py::get).find(|endpoint| !endpoint.is_of(index))
+    }
+
     /// The object of an endpoint of the pool.
     pub(crate) fn object(&self, py: Python<'_>, endpoint: &Arc<llmd_routing::Endpoint>) -> Py<Endpoint> {
         let place = self.pool.iter().position(|known| Arc::ptr_eq(known, endpoint));
@@ -76,7 +82,7 @@ impl<'py> FromPyObject<'_, 'py> for Choice {
 impl Pool {
     /// A pool of these endpoints, in this order.
     ///
-    /// Raises InvalidError when two have one name, and TypeError for what is no Endpoint.
+    /// Raises `InvalidError` when two have one name, and `TypeError` for what is no Endpoint.
     #[new]
     fn new(endpoints: &Bound<'_, PyAny>) -> PyResult<Self> {
         Members::new(endpoints).map(|members| Self(Arc::new(members)))

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use llmd_core::hash::{Lora, MultimodalItem, Namespace};
 use llmd_routing::Headers;
 use pyo3::exceptions::PyTypeError;
 use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMapping, PyString};
+use pyo3::types::{PyBytes, PyString};
 use pyo3::{type_hint_identifier, type_hint_subscript, type_hint_union};
 
+use crate::args::{Items, namespace};
 use crate::buffer::Tokens;
 use crate::chance;
 use crate::error::invalid;
@@ -30,7 +30,7 @@ impl Request {
     /// in tokens, are what the prompt is computed under besides its tokens. `max_output_tokens` is what the client asks for
     /// at most.
     ///
-    /// Raises InvalidError for numbers out of range, named.
+    /// Raises `InvalidError` for numbers out of range, named.
     #[new]
     #[pyo3(signature = (
         model, *, id=None, tokens=None, headers=None, lora=None, salt=None, mm=None, max_output_tokens=None
@@ -44,13 +44,13 @@ impl Request {
         headers: Option<RequestHeaders>,
         lora: Option<String>,
         salt: Option<String>,
-        mm: Option<Vec<(String, Whole, Whole)>>,
+        mm: Option<Items>,
         max_output_tokens: Option<Whole>,
     ) -> PyResult<Self> {
         let mut request = llmd_routing::Request::new(id.unwrap_or_else(chance::request_id), model);
         request.tokens = tokens.map(|tokens| tokens.into_vec(py));
         request.headers = headers.map(|headers| headers.0).unwrap_or_default();
-        request.namespace = namespace(lora, salt, mm)?;
+        request.namespace = namespace(lora, None, salt, mm)?;
         request.max_output_tokens = named(max_output_tokens, "max_output_tokens")?;
         Ok(Self(request))
     }
@@ -97,25 +97,6 @@ impl Request {
     }
 }
 
-fn namespace(
-    lora: Option<String>,
-    salt: Option<String>,
-    mm: Option<Vec<(String, Whole, Whole)>>,
-) -> PyResult<Namespace> {
-    let item = |(identifier, offset, len): (String, Whole, Whole)| -> PyResult<_> {
-        Ok(MultimodalItem {
-            identifier,
-            offset: offset.named("the offset in mm")?,
-            len: len.named("the length in mm")?,
-        })
-    };
-    let items: Vec<_> = mm.unwrap_or_default().into_iter().map(item).collect::<PyResult<_>>()?;
-    let mut namespace = Namespace::default().with_multimodal(items);
-    namespace.lora = lora.map(Lora::new);
-    namespace.cache_salt = salt;
-    Ok(namespace)
-}
-
 /// The headers of a request: a mapping, or pairs.
 #[derive(Debug)]
 struct RequestHeaders(Headers);
@@ -132,9 +113,10 @@ impl<'py> FromPyObject<'_, 'py> for RequestHeaders {
     );
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let items = match object.cast::<PyMapping>() {
-            Ok(mapping) => mapping.items()?.into_any(),
-            Err(_) => object.to_owned(),
+        // Not every mapping of headers is registered as one: `http.server` has an `email.message.Message`.
+        let items = match object.getattr_opt("items")? {
+            Some(items) => items.call0()?,
+            None => object.to_owned(),
         };
         let mut headers = Headers::default();
         for item in items.try_iter()? {

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use llmd_routing::EndpointPickerConfig;
 use pyo3::prelude::*;
 
 use crate::buffer::HELD_TOKENS;
 use crate::chance::Chance;
 use crate::clock;
 use crate::decision::Decision;
-use crate::error::raise;
+use crate::error::{invalid, raise};
+use crate::index::{PrefixIndex, Shared};
 use crate::occupancy::Occupancy;
 use crate::pool::Choice;
 use crate::request::Request;
@@ -26,6 +28,7 @@ const HELD_ENDPOINTS: usize = 128;
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     inner: llmd_routing::Scheduler,
+    index: Option<Arc<Shared>>,
     chance: Chance,
     occupancy: Arc<Occupancy>,
 }
@@ -38,25 +41,40 @@ impl Scheduler {
     /// `seed` makes every random choice repeatable; without one they come from the operating system. `allow_experimental`
     /// allows plugins that are experimental in llm-d.
     ///
-    /// Raises InvalidError for what is written wrong, with line, column and what was expected, for plugins that do not fit
-    /// together, and for an index that is missing or has other blocks; UnsupportedError for what llm-d has and llmd has not.
+    /// Raises `InvalidError` for what is written wrong, with line, column and what was expected, for plugins that do not fit
+    /// together, and for an index that is missing or has other blocks; `UnsupportedError` for what llm-d has and llmd has not.
     #[staticmethod]
-    #[pyo3(signature = (text, *, seed=None, allow_experimental=false))]
-    fn from_yaml(text: &str, seed: Option<Whole>, allow_experimental: bool) -> PyResult<Self> {
+    #[pyo3(signature = (text, *, index=None, seed=None, allow_experimental=false))]
+    fn from_yaml(
+        text: &str,
+        index: Option<&Bound<'_, PrefixIndex>>,
+        seed: Option<Whole>,
+        allow_experimental: bool,
+    ) -> PyResult<Self> {
         let seed = named(seed, "seed")?;
-        let builder = llmd_routing::Scheduler::from_yaml(text).map_err(raise)?.allow_experimental(allow_experimental);
+        let index = index.map(|index| Arc::clone(index.get().shared()));
+        let config = read(text, index.as_deref())?;
+        let mut builder = llmd_routing::Scheduler::builder(config).allow_experimental(allow_experimental);
+        if let Some(index) = &index {
+            builder = builder.with_index(index.reading().reader().clone());
+        }
         let inner = builder.build().map_err(raise)?;
-        Ok(Self { inner, chance: Chance::new(seed), occupancy: Arc::default() })
+        Ok(Self { inner, index, chance: Chance::new(seed), occupancy: Arc::default() })
     }
 
     /// Chooses an endpoint, and reserves a place there until the decision is released.
     ///
     /// `endpoints` is a Pool, or any iterable of Endpoint.
     ///
-    /// Raises UnavailableError when there is no endpoint, ExhaustedError when a filter, which is named, left nobody, and
-    /// InvalidError when two endpoints have one name.
+    /// Raises `UnavailableError` when there is no endpoint, `ExhaustedError` when a filter, which is named, left nobody, and
+    /// `InvalidError` when two endpoints have one name, or one was made with another index than the scheduler.
     fn decide(&self, py: Python<'_>, request: &Bound<'_, Request>, endpoints: Choice) -> PyResult<Decision> {
         let (request, members) = (&request.get().0, endpoints.0);
+        if let Some(stranger) = members.stranger(self.index.as_ref()) {
+            let which = if self.index.is_some() { "this scheduler's" } else { "none, as this scheduler" };
+            let name = stranger.inner.name();
+            return Err(invalid(format!("endpoint {name:?} was made with another index, expected {which}")));
+        }
         let inside = self.occupancy.enter_or_refuse("scheduler")?;
         if inside.first_since_fork {
             self.chance.part_from_parent();
@@ -91,6 +109,18 @@ impl Scheduler {
         let description = self.inner.describe().to_string();
         let profiles: Vec<_> = description.lines().filter(|line| line.starts_with("profile ")).collect();
         format!("<Scheduler, {}>", profiles.join("; "))
+    }
+}
+
+/// The configuration that is written in `text`, if it goes with `index`.
+fn read(text: &str, index: Option<&Shared>) -> PyResult<EndpointPickerConfig> {
+    let config = EndpointPickerConfig::from_yaml(text).map_err(raise)?;
+    let asked = config.kv_events().and_then(|events| events.block_size);
+    match (asked, index.map(|index| index.reading().block_size())) {
+        (Some(asked), Some(have)) if asked != have => {
+            Err(invalid(format!("blockSizeTokens is {asked}, expected {have}, the block size of the index")))
+        }
+        _ => Ok(config),
     }
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import UserDict
+from email import message_from_string
 
 import llmd_py as llmd
 import numpy as np
@@ -127,6 +128,7 @@ def test_a_request_takes_any_integers_for_tokens(tokens: object) -> None:
         UserDict({"x-session-id": "7"}),
         [("X-SESSION-ID", "7")],
         iter([(b"x-session-id", b"7")]),
+        message_from_string("X-Session-Id: 7\n\n"),
     ],
 )
 def test_headers_come_in_every_shape_that_servers_have_them_in(headers: object) -> None:
