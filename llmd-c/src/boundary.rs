@@ -86,6 +86,7 @@ fn tell(slot: Out<'_, llmd_error>, failure: Error) -> llmd_status {
 }
 
 #[cfg(test)]
+#[expect(unsafe_code, reason = "what was handed out is looked at")]
 mod tests {
     use super::*;
     use crate::error::{llmd_error_message, llmd_error_status};

@@ -53,19 +53,19 @@ pub(crate) unsafe fn settings<T: Settings>(given: *const T) -> Result<T> {
 ///
 /// # Errors
 ///
-/// As for [`settings`].
+/// As for [`settings`], and when there is no answer; nothing is written then.
 ///
 /// # Safety
 ///
 /// `out` is NULL, or points to a struct whose first field says how many bytes may be written.
-pub(crate) unsafe fn answer<T: Sizes>(out: *mut T, answer: impl FnOnce(usize) -> T) -> Result<()> {
+pub(crate) unsafe fn answer<T: Sizes>(out: *mut T, answer: impl FnOnce(usize) -> Result<T>) -> Result<()> {
     if out.is_null() {
         return Err(null(T::NAME));
     }
     // SAFETY: a struct begins with its size, wherever it lies.
     let size = unsafe { out.cast::<usize>().read_unaligned() };
     check::<T>(size)?;
-    let answer = answer(size);
+    let answer = answer(size)?;
     // SAFETY: by the caller's promise there are `size` bytes, and `check` saw that `answer` has as many.
     unsafe { ptr::copy_nonoverlapping((&raw const answer).cast::<u8>(), out.cast::<u8>(), size) };
     Ok(())
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!((read.old, read.new), (1, 0));
 
         // SAFETY: as above.
-        unsafe { answer(&raw mut older, |struct_size| Now { struct_size, old: 7, new: 8 }) }.unwrap();
+        unsafe { answer(&raw mut older, |struct_size| Ok(Now { struct_size, old: 7, new: 8 })) }.unwrap();
         assert_eq!((older.old, older.new), (7, 99));
     }
 

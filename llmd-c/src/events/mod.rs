@@ -76,7 +76,7 @@ pub unsafe extern "C" fn llmd_events_get(
         let events = &given(events, "events")?.events;
         let found = events.get(place).ok_or_else(|| no_place("event", place, events.len()))?;
         // SAFETY: as llmd.h says.
-        unsafe { answer(event, |struct_size| found.told(struct_size)) }
+        unsafe { answer(event, |struct_size| Ok(found.told(struct_size))) }
     })
 }
 
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn llmd_events_error(
         let faults = &given(events, "events")?.faults;
         let found = faults.get(place).ok_or_else(|| no_place("error", place, faults.len()))?;
         // SAFETY: as llmd.h says.
-        unsafe { answer(event_error, |struct_size| found.told(struct_size)) }
+        unsafe { answer(event_error, |struct_size| Ok(found.told(struct_size))) }
     })
 }
 
