@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import openai
@@ -81,30 +82,49 @@ class ExampleGateway(Process):
         return self._child.wait(30)
 
 
-@pytest.fixture
-def engines(tmp_path: Path) -> Iterator[list[Engine]]:
-    started: list[Engine] = []
+@contextmanager
+def fleet(folder: Path) -> Iterator[tuple[list[Engine], ExampleGateway]]:
+    """Two engines and the gateway before them."""
+    started: list[Process] = []
     try:
-        started.extend(Engine(name, tmp_path) for name in ("e0", "e1"))
-        yield started
-    finally:
-        for engine in started:
-            engine.kill()
-
-
-@pytest.fixture
-def gateway(engines: list[Engine], tmp_path: Path) -> Iterator[ExampleGateway]:
-    gateway = ExampleGateway(engines, tmp_path)
-    try:
-        yield gateway
+        engines = []
+        for name in ("e0", "e1"):
+            engines.append(Engine(name, folder))
+            started.append(engines[-1])
+        gateway = ExampleGateway(engines, folder)
+        started.append(gateway)
+        yield engines, gateway
         assert gateway.interrupt() == 0, gateway.log.read_text()
     finally:
-        gateway.kill()
+        for process in started:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def engines_and_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Engine], ExampleGateway]]:
+    with fleet(tmp_path_factory.mktemp("fleet")) as running:
+        yield running
+
+
+@pytest.fixture
+def engines(engines_and_gateway: tuple[list[Engine], ExampleGateway]) -> list[Engine]:
+    engines = engines_and_gateway[0]
+    wait_until("what other tests began is over", lambda: sum(engine.running() for engine in engines) == 0)
+    return engines
+
+
+@pytest.fixture
+def gateway(engines_and_gateway: tuple[list[Engine], ExampleGateway]) -> ExampleGateway:
+    return engines_and_gateway[1]
+
+
+def client_of(gateway: ExampleGateway) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"http://{gateway.http}/v1", api_key="none", max_retries=0, timeout=60)
 
 
 @pytest.fixture
 def client(gateway: ExampleGateway) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"http://{gateway.http}/v1", api_key="none", max_retries=0, timeout=60) as client:
+    with client_of(gateway) as client:
         yield client
 
 
@@ -156,17 +176,18 @@ def test_the_gateway_spreads_what_comes_at_once(client: openai.OpenAI, engines: 
         stream.close()
 
 
-def test_the_gateway_goes_on_when_an_engine_is_gone(client: openai.OpenAI, engines: list[Engine]) -> None:
-    engines[0].kill()
+def test_the_gateway_goes_on_when_an_engine_is_gone(tmp_path: Path) -> None:
+    with fleet(tmp_path) as (engines, gateway), client_of(gateway) as client:
+        engines[0].kill()
 
-    with ThreadPoolExecutor(8) as pool:
-        ask = lambda n: client.completions.create(model=MODEL, prompt=f"question {n}", max_tokens=2)  # noqa: E731
-        answers = list(pool.map(ask, range(16)))
-    assert all(answer.choices[0].text for answer in answers)
+        with ThreadPoolExecutor(8) as pool:
+            ask = lambda n: client.completions.create(model=MODEL, prompt=f"question {n}", max_tokens=2)  # noqa: E731
+            answers = list(pool.map(ask, range(16)))
+        assert all(answer.choices[0].text for answer in answers)
 
-    engines[1].kill()
-    with pytest.raises(openai.InternalServerError, match="every engine failed"):
-        client.completions.create(model=MODEL, prompt="anybody", max_tokens=2)
+        engines[1].kill()
+        with pytest.raises(openai.InternalServerError, match="every engine failed"):
+            client.completions.create(model=MODEL, prompt="anybody", max_tokens=2)
 
 
 def test_the_gateway_passes_on_what_an_engine_refuses_and_refuses_what_is_no_request(client: openai.OpenAI) -> None:
