@@ -1,6 +1,5 @@
 //! One worker as its feed sees it: its sequencer, and whether the answers about it can be trusted.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::{Fed, FeedSettings};
@@ -19,8 +18,6 @@ pub(super) struct Worker {
     unnumbered: bool,
     /// Whether a batch with a number was ever heard.
     numbered: bool,
-    /// The newest time at which the engine made a batch, in seconds of its clock.
-    newest: f64,
     /// Since when something is missing and nothing of it came.
     missing_since: Option<Duration>,
 }
@@ -34,7 +31,6 @@ impl Worker {
             sequencer: Sequencer::new(settings),
             unnumbered: false,
             numbered: false,
-            newest: f64::NEG_INFINITY,
             missing_since: None,
         }
     }
@@ -52,6 +48,20 @@ impl Worker {
         self.sequencer.counts()
     }
 
+    pub(super) fn missing_from(&self) -> Option<u64> {
+        self.sequencer.missing_from()
+    }
+
+    pub(super) fn last_seq(&self) -> Option<u64> {
+        self.sequencer.last_seq()
+    }
+
+    /// Whoever speaks now must prove to be the same engine.
+    pub(super) fn reconnected(&mut self, now: Duration, index: &mut ExactWriter) {
+        self.sequencer.reconnected(now);
+        self.carry_out(index, &mut Fed::default());
+    }
+
     /// Takes a batch at its place in the order.
     pub(super) fn hear(
         &mut self,
@@ -60,18 +70,13 @@ impl Worker {
         index: &mut ExactWriter,
         limits: &FeedSettings,
     ) -> Result<Fed> {
-        let Numbered { seq, fingerprint, clears_gpu, beyond_gpu, unreadable, batch } = batch;
+        let Numbered { seq, fingerprint, made_at, clears_gpu, beyond_gpu, unreadable, batch } = batch;
         let (mut fed, batch, error) = unpack(batch);
-        let made = batch.as_ref().map(|batch| batch.timestamp);
-        let age = made.and_then(|made| made.partial_cmp(&self.newest)).unwrap_or(Ordering::Less);
-        let numbered = Numbered { seq, fingerprint, clears_gpu, beyond_gpu, unreadable, batch };
+        let batch = Numbered { seq, fingerprint, made_at, clears_gpu, beyond_gpu, unreadable, batch };
         let before = self.sequencer.counts();
         self.numbered = true;
-        fed.duplicate = self.sequencer.heard(now, numbered, age);
+        fed.duplicate = self.sequencer.heard(now, batch);
         let after = self.sequencer.counts();
-        if let Some(made) = made.filter(|_| age == Ordering::Greater || after.restarts > before.restarts) {
-            self.newest = made;
-        }
         self.wait(now, after.applied > before.applied, limits);
         self.carry_out(index, &mut fed);
         error.map_or(Ok(fed), Err)

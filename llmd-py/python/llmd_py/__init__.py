@@ -1,6 +1,55 @@
 """llm-d's data plane as a library: who holds which prefix, and where a request should go."""
 
 from llmd_py import errors
-from llmd_py._native import __version__
+from llmd_py._native import (
+    AllBlocksCleared,
+    BlockHasher,
+    BlockRemoved,
+    BlockStored,
+    Decision,
+    Endpoint,
+    EventError,
+    Explanation,
+    Fed,
+    IndexStats,
+    KvEventBatch,
+    KvEventStream,
+    Needs,
+    Overlap,
+    Pool,
+    PrefixExplanation,
+    PrefixIndex,
+    Request,
+    Scheduler,
+    WorkerExplanation,
+    WorkerStatus,
+    __version__,
+    decode_batch,
+)
 
-__all__ = ["__version__", "errors"]
+__all__ = [
+    "AllBlocksCleared",
+    "BlockHasher",
+    "BlockRemoved",
+    "BlockStored",
+    "Decision",
+    "Endpoint",
+    "EventError",
+    "Explanation",
+    "Fed",
+    "IndexStats",
+    "KvEventBatch",
+    "KvEventStream",
+    "Needs",
+    "Overlap",
+    "Pool",
+    "PrefixExplanation",
+    "PrefixIndex",
+    "Request",
+    "Scheduler",
+    "WorkerExplanation",
+    "WorkerStatus",
+    "__version__",
+    "decode_batch",
+    "errors",
+]

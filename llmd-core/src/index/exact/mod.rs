@@ -9,6 +9,7 @@ mod holdings;
 mod memory;
 mod named;
 mod orphans;
+mod persist;
 mod reader;
 mod shared;
 #[cfg(test)]

@@ -1,0 +1,75 @@
+//! Tokens and bytes as Python has them: read where they lie if that is possible, copied once if not.
+//!
+//! The GIL is held for short work, for giving it up and taking it back costs more. It is given up for long work; what
+//! somebody could write to meanwhile is copied first.
+
+#![expect(unsafe_code, reason = "the buffer protocol lends memory by address")]
+
+mod format;
+mod payload;
+mod tokens;
+
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+pub(crate) use payload::Payload;
+pub(crate) use tokens::Tokens;
+
+/// How long work may be, in tokens hashed and looked up, for the GIL to be held: some 20 µs.
+pub(crate) const HELD_TOKENS: usize = 16_384;
+
+/// How long work may be, in bytes of events decoded and taken, for the GIL to be held: some 20 µs.
+const HELD_BYTES: usize = 4_096;
+
+/// The memory that `buffer` lends, as elements of `T`. `None` when they do not lie one after the other, or not on an
+/// address that `T` can have.
+///
+/// The format is the caller's to check: that the elements have the size of a `T` is checked here.
+fn lent<T: Plain>(buffer: &PyUntypedBuffer) -> Option<&[T]> {
+    let start = buffer.buf_ptr().cast::<T>();
+    if buffer.item_size() != size_of::<T>() || !buffer.is_c_contiguous() || !start.is_aligned() {
+        return None;
+    }
+    let len = buffer.item_count();
+    if len == 0 {
+        return Some(&[]);
+    }
+    // SAFETY: the exporter keeps `item_count` elements of `item_size` bytes at `buf_ptr` alive and in place until
+    // `buffer` is released, which the borrow forbids; they are contiguous and aligned, and any bits are a `T` (`Plain`).
+    // That nobody writes meanwhile: callers hold the GIL while they read (`held` says whether there is one) and copy
+    // before they give it up, so no Python code runs. Code that has given up the GIL and fills a buffer that is being
+    // read here is wrong towards every reader of that object; it can tear numbers, which are checked after being read.
+    Some(unsafe { std::slice::from_raw_parts(start, len) })
+}
+
+/// The element at `index` of a buffer of one dimension, wherever it lies.
+///
+/// # Panics
+///
+/// When there is no such element.
+fn element<T: Plain>(buffer: &PyUntypedBuffer, index: usize) -> T {
+    assert_eq!(buffer.item_size(), size_of::<T>(), "the format says the size");
+    // SAFETY: `get_ptr` checks the index against the shape and follows strides and suboffsets to an element that the
+    // exporter keeps alive as above; it may lie at any address, and any bits are a `T`.
+    unsafe { buffer.get_ptr(&[index]).cast::<T>().read_unaligned() }
+}
+
+/// Numbers of which any bits are one.
+trait Plain: Copy {}
+
+impl Plain for i16 {}
+impl Plain for i32 {}
+impl Plain for i64 {}
+impl Plain for u8 {}
+impl Plain for u16 {}
+impl Plain for u32 {}
+impl Plain for u64 {}
+
+/// Whether holding the GIL keeps other Python code from running. In a free-threaded interpreter nothing does, and what
+/// somebody could write to is always copied.
+fn held(py: Python<'_>) -> bool {
+    static HELD: PyOnceLock<bool> = PyOnceLock::new();
+    let ask = || -> PyResult<bool> { py.import("sys")?.getattr("_is_gil_enabled")?.call0()?.extract() };
+    *HELD.get_or_init(py, || ask().unwrap_or(true))
+}

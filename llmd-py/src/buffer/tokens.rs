@@ -1,0 +1,181 @@
+//! The tokens of a prompt.
+
+use llmd_core::TokenId;
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use pyo3::inspect::PyStaticExpr;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PySequence, PyString, PyTuple};
+use pyo3::{type_hint_identifier, type_hint_subscript, type_hint_union};
+
+use super::format::Elements;
+use super::{HELD_TOKENS, Plain, element, held, lent};
+use crate::error::invalid;
+
+/// How many tokens one prompt may have.
+const MAX_TOKENS: usize = 1 << 24;
+
+/// The tokens of a prompt: lent by a buffer of 32-bit integers, or copied from anything else that holds integers.
+#[derive(Debug)]
+pub(crate) struct Tokens(Source);
+
+#[derive(Debug)]
+enum Source {
+    /// 32-bit integers, contiguous and not negative.
+    Lent(PyUntypedBuffer),
+    Own(Vec<TokenId>),
+}
+
+impl Tokens {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match &self.0 {
+            Source::Lent(buffer) => buffer.item_count(),
+            Source::Own(tokens) => tokens.len(),
+        }
+    }
+
+    /// Does `work`, which takes time in proportion to the tokens: short work with the GIL held, long work without.
+    pub(crate) fn read<R: Send>(self, py: Python<'_>, work: impl FnOnce(&[TokenId]) -> R + Send) -> R {
+        let long = self.len() > HELD_TOKENS;
+        match self.0 {
+            Source::Lent(buffer) if !long && held(py) => {
+                let answer = work(as_lent(&buffer));
+                buffer.release(py);
+                answer
+            }
+            source => {
+                let tokens = Self(source).into_vec(py);
+                if long { py.detach(|| work(&tokens)) } else { work(&tokens) }
+            }
+        }
+    }
+
+    /// The tokens, copied if they are lent.
+    pub(crate) fn into_vec(self, py: Python<'_>) -> Vec<TokenId> {
+        match self.0 {
+            Source::Lent(buffer) => {
+                let tokens = as_lent(&buffer).to_vec();
+                buffer.release(py);
+                tokens
+            }
+            Source::Own(tokens) => tokens,
+        }
+    }
+}
+
+fn as_lent(buffer: &PyUntypedBuffer) -> &[TokenId] {
+    lent(buffer).unwrap_or_default()
+}
+
+impl<'py> FromPyObject<'_, 'py> for Tokens {
+    type Error = PyErr;
+
+    /// Every sequence of integers, NumPy's arrays included, and every buffer.
+    const INPUT_TYPE: PyStaticExpr = type_hint_union!(
+        type_hint_subscript!(
+            type_hint_identifier!("_typeshed", "SupportsLenAndGetItem"),
+            type_hint_identifier!("builtins", "int")
+        ),
+        type_hint_identifier!("typing_extensions", "Buffer")
+    );
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(list) = object.cast::<PyList>() {
+            return from_items(list.len(), list.iter().map(Ok));
+        }
+        if let Ok(tuple) = object.cast::<PyTuple>() {
+            return from_items(tuple.len(), tuple.iter_borrowed().map(|item| Ok(item.to_owned())));
+        }
+        if object.is_instance_of::<PyString>() || object.is_instance_of::<PyBytes>() {
+            return Err(mistyped(&object));
+        }
+        match PyUntypedBuffer::get(&object) {
+            Ok(buffer) => from_buffer(buffer),
+            Err(_) => {
+                let sequence = object.cast::<PySequence>().map_err(|_| mistyped(&object))?;
+                from_items(sequence.len()?, sequence.try_iter()?)
+            }
+        }
+    }
+}
+
+fn mistyped(object: &Bound<'_, PyAny>) -> PyErr {
+    let class = object.get_type();
+    let class = class.name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!("tokens are {class}, expected a buffer of integers or a sequence of int"))
+}
+
+fn bounded(len: usize) -> PyResult<()> {
+    if len > MAX_TOKENS {
+        return Err(invalid(format!("there are {len} tokens, expected at most {MAX_TOKENS}")));
+    }
+    Ok(())
+}
+
+fn from_items<'py>(len: usize, items: impl Iterator<Item = PyResult<Bound<'py, PyAny>>>) -> PyResult<Tokens> {
+    bounded(len)?;
+    let mut tokens = Vec::with_capacity(len);
+    for item in items {
+        let item = item?;
+        let token = item.extract().map_err(|error| misfit(&item, tokens.len(), error))?;
+        tokens.push(token);
+    }
+    bounded(tokens.len())?;
+    Ok(Tokens(Source::Own(tokens)))
+}
+
+/// Why `item` is no token. What is wrong with an integer is its value.
+fn misfit(item: &Bound<'_, PyAny>, position: usize, error: PyErr) -> PyErr {
+    let py = item.py();
+    if error.is_instance_of::<PyOverflowError>(py) {
+        return out_of_range(position, item.to_string());
+    }
+    if error.is_instance_of::<PyTypeError>(py) {
+        let class = item.get_type();
+        let class = class.name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+        return invalid(format!("token {position} is {class}, expected int"));
+    }
+    error
+}
+
+fn out_of_range(position: usize, value: impl std::fmt::Display) -> PyErr {
+    invalid(format!("token {position} is {value}, expected 0 to {}", TokenId::MAX))
+}
+
+fn from_buffer(buffer: PyUntypedBuffer) -> PyResult<Tokens> {
+    if buffer.dimensions() != 1 {
+        return Err(invalid(format!("tokens have {} dimensions, expected one", buffer.dimensions())));
+    }
+    bounded(buffer.item_count())?;
+    match Elements::parse(buffer.format(), buffer.item_size()) {
+        Some(Elements::Unsigned(4)) if lent::<u32>(&buffer).is_some() => Ok(Tokens(Source::Lent(buffer))),
+        Some(Elements::Signed(4)) if lent::<i32>(&buffer).is_some() => {
+            let negative = lent::<i32>(&buffer).unwrap_or_default().iter().position(|&token| token < 0);
+            match negative {
+                Some(position) => Err(out_of_range(position, element::<i32>(&buffer, position))),
+                None => Ok(Tokens(Source::Lent(buffer))),
+            }
+        }
+        Some(Elements::Signed(2)) => checked::<i16>(&buffer),
+        Some(Elements::Signed(4)) => checked::<i32>(&buffer),
+        Some(Elements::Signed(8)) => checked::<i64>(&buffer),
+        Some(Elements::Unsigned(2)) => checked::<u16>(&buffer),
+        Some(Elements::Unsigned(4)) => checked::<u32>(&buffer),
+        Some(Elements::Unsigned(8)) => checked::<u64>(&buffer),
+        _ => {
+            let format = buffer.format().to_string_lossy();
+            Err(invalid(format!("tokens have the format '{format}', expected native integers of 16, 32 or 64 bits")))
+        }
+    }
+}
+
+/// A copy of the elements, each of which is looked at.
+fn checked<T: Plain + std::fmt::Display + TryInto<TokenId>>(buffer: &PyUntypedBuffer) -> PyResult<Tokens> {
+    let token = |position, value: T| value.try_into().map_err(|_| out_of_range(position, value));
+    let tokens: PyResult<Vec<_>> = match lent::<T>(buffer) {
+        Some(values) => values.iter().enumerate().map(|(position, &value)| token(position, value)).collect(),
+        None => (0..buffer.item_count()).map(|position| token(position, element(buffer, position))).collect(),
+    };
+    Ok(Tokens(Source::Own(tokens?)))
+}

@@ -1,0 +1,8 @@
+//! What engines say about their caches.
+
+mod batch;
+mod kv;
+mod words;
+
+pub(crate) use batch::{EventError, KvEventBatch, decode_batch};
+pub(crate) use kv::{AllBlocksCleared, BlockRemoved, BlockStored, Event, events};

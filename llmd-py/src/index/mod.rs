@@ -1,0 +1,15 @@
+//! Who holds which prompt.
+
+mod explain;
+mod fed;
+mod overlap;
+mod prefix;
+mod shared;
+mod stats;
+
+pub(crate) use explain::{PrefixExplanation, WorkerExplanation};
+pub(crate) use fed::Fed;
+pub(crate) use overlap::Overlap;
+pub(crate) use prefix::PrefixIndex;
+pub(crate) use shared::{Shared, word};
+pub(crate) use stats::IndexStats;
