@@ -133,6 +133,11 @@ impl<B> Sequencer<B> {
         self.applied.last().map(|(seq, _)| seq)
     }
 
+    /// Its limits.
+    pub const fn settings(&self) -> &SequencerSettings {
+        &self.settings
+    }
+
     /// What happened so far.
     pub const fn counts(&self) -> SequencerCounts {
         self.counts

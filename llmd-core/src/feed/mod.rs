@@ -31,6 +31,7 @@ mod names;
 #[cfg(test)]
 mod property;
 mod settings;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -1,10 +1,11 @@
 //! One worker as its feed sees it: its sequencer, and whether the answers about it can be trusted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Fed, FeedSettings};
 use crate::event::{KvEventBatch, Numbered, Sequencer, SequencerCounts, SequencerSettings, Step};
-use crate::index::{ExactWriter, IndexWriter as _, WorkerState};
+use crate::index::{ExactWriter, IndexWriter as _, Standing, WorkerState};
 use crate::{Error, Result, WorkerId};
 
 /// One worker.
@@ -33,6 +34,28 @@ impl Worker {
             numbered: false,
             missing_since: None,
         }
+    }
+
+    /// A worker of whom a snapshot tells: from here on the engine must prove to be the same.
+    pub(super) fn resumed(id: WorkerId, standing: &Standing, limits: &FeedSettings) -> Self {
+        let new = Self::new(id, limits);
+        let mut sequencer = Sequencer::resumed(*new.sequencer.settings(), standing.anchor);
+        if standing.anchor.last.is_some() {
+            sequencer.connected(Duration::ZERO);
+        }
+        Self { sequencer, numbered: standing.numbered, unnumbered: standing.unnumbered, ..new }
+    }
+
+    /// Whether something is held of which no numbered batch can have told.
+    pub(super) const fn mistrust(&mut self, holds: bool) {
+        self.unnumbered |= holds;
+    }
+
+    /// What a snapshot tells of it.
+    pub(super) fn standing(&self, name: Arc<str>) -> Standing {
+        let mut standing = Standing::new(name).with_anchor(self.sequencer.anchor());
+        (standing.numbered, standing.unnumbered) = (self.numbered, self.unnumbered);
+        standing
     }
 
     /// A worker that a live stream feeds.

@@ -40,12 +40,8 @@ impl Applied {
     }
 
     /// Everything up to the batch of this number and fingerprint is applied.
-    pub(super) fn up_to(seq: u64, fingerprint: u64) -> Self {
-        Self {
-            next: seq.saturating_add(1),
-            first: (seq == 0).then_some(fingerprint),
-            recent: VecDeque::from([fingerprint]),
-        }
+    pub(super) fn up_to((seq, fingerprint): (u64, u64), first: Option<u64>, newest: Option<Duration>) -> Self {
+        Self { next: seq.saturating_add(1), first, newest, recent: VecDeque::from([fingerprint]) }
     }
 
     /// The number that is next.
@@ -56,6 +52,11 @@ impl Applied {
     /// The number and the fingerprint of the last batch.
     pub(super) fn last(&self) -> Option<(u64, u64)> {
         self.recent.back().map(|&fingerprint| (self.next - 1, fingerprint))
+    }
+
+    /// The fingerprint of batch 0, if it was applied.
+    pub(super) const fn first(&self) -> Option<u64> {
+        self.first
     }
 
     /// The newest time at which the engine made a batch.

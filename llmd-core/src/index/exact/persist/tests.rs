@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -16,8 +18,9 @@ fn settings() -> IndexSettings {
 
 /// What stands for the streams, so that it can be told whether it comes back.
 fn standing(worker: WorkerId) -> Standing {
-    let anchor = Anchor { last: Some((u64::from(worker.0), 0xfeed)), complete: true, ..Anchor::default() };
-    Standing { numbered: true, newest: 1.5, ..Standing::new(format!("decode-{worker}")).with_anchor(anchor) }
+    let (last, newest) = (Some((u64::from(worker.0), 0xfeed)), Some(Duration::from_millis(1_500)));
+    let anchor = Anchor { last, newest, first: Some(0xbeef), complete: true, ..Anchor::default() };
+    Standing { numbered: true, ..Standing::new(format!("decode-{worker}")).with_anchor(anchor) }
 }
 
 fn keep((writer, _): &Index) -> Vec<u8> {
