@@ -574,62 +574,6 @@ llmd_status llmd_index_clear(const llmd_index *index,
 // Forgets a worker. Who comes by the same name later has another id. LLMD_INVALID when nobody has heard of it.
 llmd_status llmd_index_remove_worker(const llmd_index *index, const char *worker, llmd_error **error);
 
-// Takes one batch of `worker`'s engine as it came; makes the worker, if it is new. With `seq`, the number that the engine
-// gave the batch, it is put in order: batches after a gap wait, while `fed->missing_from` says from where the engine should
-// replay. A replay is fed by this call too, in order and including the number that was asked for. With LLMD_NO_SEQ the
-// worker is never exact. `fed` may be NULL; set `fed->struct_size` before.
-llmd_status llmd_index_apply(const llmd_index *index,
-                             const char *worker,
-                             uint64_t seq,
-                             const uint8_t *payload,
-                             size_t payload_len,
-                             llmd_fed *fed,
-                             llmd_error **error);
-
-// What is missing of `worker` will not come: what waits is applied, and the worker is approximate. Nothing happens when
-// nothing is missing. `fed` may be NULL; set `fed->struct_size` before.
-llmd_status llmd_index_give_up(const llmd_index *index, const char *worker, llmd_fed *fed, llmd_error **error);
-
-// The id of the worker of this name; gives it one when it is new. LLMD_EXHAUSTED when there are too many.
-llmd_status llmd_index_worker(const llmd_index *index, const char *name, uint32_t *worker, llmd_error **error);
-
-// The name of a worker; NULL when there is no such worker. Lives as long as the index.
-const char *llmd_index_worker_name(const llmd_index *index, uint32_t worker);
-
-// How far the answers about a worker can be trusted. LLMD_INVALID when nobody has heard of it.
-llmd_status llmd_index_state(const llmd_index *index, const char *worker, llmd_worker_state *state, llmd_error **error);
-
-// Forgets the blocks of a worker whose engine was told to empty its cache. It is exact again when its stream says that all
-// blocks are gone, or begins anew. LLMD_INVALID when nobody has heard of it.
-llmd_status llmd_index_clear(const llmd_index *index,
-                             const char *worker,
-                             llmd_error **error);
-
-// Forgets a worker. Who comes by the same name later has another id. LLMD_INVALID when nobody has heard of it.
-llmd_status llmd_index_remove_worker(const llmd_index *index, const char *worker, llmd_error **error);
-
-// Writes to `overlaps` how many leading blocks of the prompt each worker holds, by worker; one that holds none is left out.
-// `overlaps_len` says how many there is room for, and is told how many there are. LLMD_EXHAUSTED when that is more; nothing
-// else is written then.
-llmd_status llmd_index_query(const llmd_index *index,
-                             const uint32_t *tokens,
-                             size_t tokens_len,
-                             const llmd_namespace *under,
-                             llmd_overlap *overlaps,
-                             size_t *overlaps_len,
-                             llmd_error **error);
-
-// Says in words where each worker's prefix of the prompt ends, and why; a line per worker.
-llmd_status llmd_index_explain(const llmd_index *index,
-                               const uint32_t *tokens,
-                               size_t tokens_len,
-                               const llmd_namespace *under,
-                               llmd_string **explanation,
-                               llmd_error **error);
-
-// How much the index holds, and what it could not take. Set `stats->struct_size` before.
-llmd_status llmd_index_stats(const llmd_index *index, llmd_stats *stats, llmd_error **error);
-
 // An endpoint; NULL when it cannot be made. `index` is the one that the scheduler asks; NULL when it asks none.
 llmd_endpoint *llmd_endpoint_new(const llmd_endpoint_settings *settings, const llmd_index *index, llmd_error **error);
 
@@ -667,9 +611,6 @@ llmd_status llmd_scheduler_decide(const llmd_scheduler *scheduler,
 
 // Frees a scheduler. NULL is fine.
 void llmd_scheduler_free(llmd_scheduler *scheduler);
-
-// What the scheduler must be given, so that nothing else is read, made or scraped. Set `needs->struct_size` before.
-llmd_status llmd_scheduler_needs(const llmd_scheduler *scheduler, llmd_needs *needs, llmd_error **error);
 
 // What the scheduler must be given, so that nothing else is read, made or scraped. Set `needs->struct_size` before.
 llmd_status llmd_scheduler_needs(const llmd_scheduler *scheduler, llmd_needs *needs, llmd_error **error);
