@@ -132,7 +132,8 @@ pub(super) mod tests {
 
     #[test]
     fn the_same_seed_asks_the_same() {
-        let bodies = |seed| jobs(&texts(), 20, seed).iter().map(|job| job.body.clone()).collect::<Vec<_>>();
+        let texts = texts();
+        let bodies = |seed| jobs(&texts, 20, seed).iter().map(|job| job.body.clone()).collect::<Vec<_>>();
         assert_eq!(bodies(7), bodies(7));
         assert_ne!(bodies(7), bodies(8));
     }
