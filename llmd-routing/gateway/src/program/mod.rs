@@ -2,37 +2,52 @@
 
 mod args;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
-use std::process::ExitCode;
 
 use clap::Parser as _;
 use llmd_core::{Error, ErrorKind, Result};
-use llmd_gateway::{Endpoints, Gateway, RunningGateway, Settings};
 use llmd_routing::EndpointPickerConfig;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::Args;
+use self::args::Args;
+use crate::{Endpoints, Gateway, RunningGateway, Settings};
 
-fn main() -> ExitCode {
-    match run(Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "llmd-gateway: {error}");
-            match error.kind() {
-                ErrorKind::Invalid | ErrorKind::Unsupported => ExitCode::from(2),
-                _ => ExitCode::FAILURE,
-            }
+/// Runs the program to its end, and gives its exit code: 0 when it was told to stop, or printed help; 1 when it cannot do
+/// its work; 2 when what it was told is wrong.
+///
+/// `args` are the arguments, the first of which is the name by which it was called. It makes a runtime of its own, handles
+/// SIGTERM and SIGINT from then on, and logs to standard error unless the process logs elsewhere already.
+///
+/// # Panics
+///
+/// When it is called from a tokio runtime.
+pub fn run<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> u8 {
+    let ended = match Args::try_parse_from(args) {
+        Ok(args) => work(args),
+        Err(told) => {
+            // Where nobody listens, the exit code has to do.
+            let _ = told.print();
+            return u8::try_from(told.exit_code()).unwrap_or(2);
         }
+    };
+    let Err(error) = ended else { return 0 };
+    let _ = writeln!(std::io::stderr(), "llmd-gateway: {error}");
+    match error.kind() {
+        ErrorKind::Invalid | ErrorKind::Unsupported => 2,
+        _ => 1,
     }
 }
 
-fn run(args: Args) -> Result<()> {
+fn work(args: Args) -> Result<()> {
     let filter = EnvFilter::try_new(&args.log)
         .map_err(|error| Error::new(ErrorKind::Invalid, format!("--log {:?} is no filter: {error}", args.log)))?;
     let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    // A process that has chosen where its logs go keeps to it.
+    let _ = tracing::subscriber::set_global_default(logs.finish());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
