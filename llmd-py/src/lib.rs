@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod explanation;
 mod fork;
+mod hash;
 mod index;
 mod occupancy;
 mod pool;
@@ -42,6 +43,8 @@ mod _native {
     use super::event::{AllBlocksCleared, BlockRemoved, BlockStored, EventError, KvEventBatch, decode_batch};
     #[pymodule_export]
     use super::explanation::Explanation;
+    #[pymodule_export]
+    use super::hash::BlockHasher;
     #[pymodule_export]
     use super::index::{Fed, IndexStats, Overlap, PrefixExplanation, PrefixIndex, WorkerExplanation};
     #[pymodule_export]

@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use decode::{MAX_EVENT_ERRORS, decode_batch};
 pub use numbered::number_batch;
-pub use sequencer::{Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
+pub use sequencer::{Anchor, Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
 
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium, TokenId};
 

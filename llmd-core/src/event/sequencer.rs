@@ -1,5 +1,6 @@
 //! Puts one worker's event stream in order: what is next, what is missing, and when everything must be forgotten.
 
+mod anchor;
 mod applied;
 mod mixed;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+pub use anchor::Anchor;
 use applied::{Applied, Place};
 use recovery::{Asked, Purpose};
 pub use settings::SequencerSettings;
@@ -129,6 +131,11 @@ impl<B> Sequencer<B> {
     /// The number of the last batch that was applied since everything was last forgotten.
     pub fn last_seq(&self) -> Option<u64> {
         self.applied.last().map(|(seq, _)| seq)
+    }
+
+    /// Its limits.
+    pub const fn settings(&self) -> &SequencerSettings {
+        &self.settings
     }
 
     /// What happened so far.
@@ -259,7 +266,7 @@ impl<B> Sequencer<B> {
     }
 
     fn apply(&mut self, batch: Numbered<B>) {
-        self.applied.push(batch.seq, batch.fingerprint);
+        self.applied.push(batch.seq, batch.fingerprint, batch.made_at);
         self.offloads |= batch.beyond_gpu;
         self.complete |= batch.clears_gpu && !self.offloads;
         if batch.unreadable {

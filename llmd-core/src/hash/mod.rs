@@ -17,19 +17,23 @@
 //! assert_ne!(plain.blocks()[0], adapted.blocks()[0]);
 //! ```
 
+mod engine;
 mod event_keys;
 mod keyed;
 mod namespace;
-mod sha256_cbor;
+mod sglang;
 #[cfg(test)]
 mod tests;
+mod vllm;
 
 use std::fmt::Debug;
 
+pub use engine::EngineHasher;
 pub use event_keys::event_extra_keys;
 pub use keyed::{HashKey, KeyedXxh3};
 pub use namespace::{ExtraKey, Lora, MultimodalItem, Namespace};
-pub use sha256_cbor::{ExtraKeyForm, Sha256Cbor};
+pub use sglang::Sglang;
+pub use vllm::{ExtraKeyForm, Sha256Cbor, VllmAlgorithm, VllmDigest, VllmHash};
 
 use crate::{BlockHash, TokenId};
 

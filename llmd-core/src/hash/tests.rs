@@ -59,6 +59,10 @@ fn keyed() -> KeyedXxh3 {
     KeyedXxh3::new(HashKey::from_bytes([9; 32]))
 }
 
+fn vllm() -> [VllmHash; 4] {
+    VllmAlgorithm::ALL.map(|algorithm| VllmHash::new(algorithm, "0", ExtraKeyForm::Tagged))
+}
+
 /// The chain of a prompt's beginning is the beginning of its chain.
 fn prefixes_agree<S: HashScheme>(scheme: &S, tokens: &[TokenId], namespace: &Namespace) {
     let whole = chain(scheme, SIZE, tokens, namespace);
@@ -91,7 +95,7 @@ proptest! {
         namespace in namespaces(),
     ) {
         prefixes_agree(&keyed(), &tokens, &namespace);
-        prefixes_agree(&Sha256Cbor::default(), &tokens, &namespace);
+        vllm().iter().for_each(|scheme| prefixes_agree(scheme, &tokens, &namespace));
     }
 
     #[test]
@@ -102,13 +106,13 @@ proptest! {
     ) {
         let place = place.index(tokens.len());
         a_token_changes_what_follows(&keyed(), &tokens, place, &namespace);
-        a_token_changes_what_follows(&Sha256Cbor::default(), &tokens, place, &namespace);
+        vllm().iter().for_each(|scheme| a_token_changes_what_follows(scheme, &tokens, place, &namespace));
     }
 
     #[test]
     fn other_keys_give_another_name(one in owned_keys(), other in owned_keys()) {
         differences_show(&keyed(), &one, &other);
-        differences_show(&Sha256Cbor::default(), &one, &other);
+        vllm().iter().for_each(|scheme| differences_show(scheme, &one, &other));
     }
 }
 

@@ -3,6 +3,7 @@
 from llmd_py import errors
 from llmd_py._native import (
     AllBlocksCleared,
+    BlockHasher,
     BlockRemoved,
     BlockStored,
     Decision,
@@ -28,6 +29,7 @@ from llmd_py._native import (
 
 __all__ = [
     "AllBlocksCleared",
+    "BlockHasher",
     "BlockRemoved",
     "BlockStored",
     "Decision",

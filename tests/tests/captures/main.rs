@@ -7,3 +7,4 @@ mod fixtures;
 mod hash_vectors;
 mod meaning;
 mod recomputed;
+mod sglang_vectors;

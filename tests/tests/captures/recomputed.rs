@@ -1,9 +1,9 @@
 //! From the requests' tokens to the names in the events: vLLM's by its own scheme, ours by both ways that lead to them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use llmd_core::event::{BlockStored, KvEvent, decode_batch};
-use llmd_core::hash::{ExtraKeyForm, HashKey, HashScheme, KeyedXxh3, Sha256Cbor, chain, event_extra_keys};
+use llmd_core::hash::{EngineHasher, HashKey, HashScheme, KeyedXxh3, chain, event_extra_keys};
 use llmd_core::{BlockHash, ExternalBlockHash};
 
 use crate::fixtures::{Request, Scenario, files, json, number, scenarios, text};
@@ -27,27 +27,43 @@ fn holds(names: &[ExternalBlockHash], request: &Request, stored: &BlockStored) -
     })
 }
 
+/// The hasher of the engine that was recorded, and whether its events say integers.
+fn recorded(file: &str) -> (EngineHasher, bool) {
+    let meta = &json(file)["meta"];
+    let hasher = EngineHasher::new(&format!("vllm-{}", text(&meta["hash_algo"])), number(&meta["block_size"]) as usize);
+    let hasher = hasher.and_then(|hasher| hasher.with_engine_version(text(&meta["vllm"]))).expect("a known engine");
+    let seeded = match meta["PYTHONHASHSEED"].as_str() {
+        Some(seed) => hasher.with_seed(seed).expect("every algorithm has a seed"),
+        None => hasher,
+    };
+    (seeded, meta["int_block_hashes"].as_bool().unwrap_or(true))
+}
+
 #[test]
-fn every_hash_of_a_sha256_cbor_engine_follows_from_the_tokens() {
-    let mut hashes = 0;
-    for file in files("capture-sha256_cbor-") {
-        let meta = &json(&file)["meta"];
-        let scheme = Sha256Cbor::new(text(&meta["PYTHONHASHSEED"]), ExtraKeyForm::Tagged);
-        let size = number(&meta["block_size"]) as usize;
+fn every_hash_of_every_recorded_engine_follows_from_the_tokens() {
+    let mut hashes = BTreeMap::<_, usize>::new();
+    for file in files("capture") {
+        let (hasher, says_integers) = recorded(&file);
+        let name = |digest: &[u8]| match says_integers {
+            true => ExternalBlockHash::from_int(hasher.event_int(digest).expect("a whole name")),
+            false => ExternalBlockHash::from_bytes(digest),
+        };
+        let names = |request: &Request| -> Vec<_> {
+            let mut digests = Vec::new();
+            hasher.hash_into(&request.tokens, &request.namespace, &mut digests).expect("all is known of it");
+            digests.chunks_exact(hasher.digest_len()).map(name).collect()
+        };
         for scenario in scenarios(&file) {
-            let name = |digest| ExternalBlockHash::from_int(Sha256Cbor::event_int(&digest));
-            let names = |request: &Request| -> Vec<_> {
-                chain(&scheme, size, &request.tokens, &request.namespace).into_iter().map(name).collect()
-            };
             let chains: Vec<_> = scenario.requests.iter().map(|request| (names(request), request)).collect();
             for stored in stored_events(&scenario) {
                 let explained = chains.iter().any(|(names, request)| holds(names, request, &stored));
                 assert!(explained, "{}: no request gives {stored:?}", scenario.name);
-                hashes += stored.block_hashes.len();
+                *hashes.entry(hasher.scheme()).or_default() += stored.block_hashes.len();
             }
         }
     }
-    assert!(hashes >= 45, "{hashes}");
+    assert_eq!(hashes.keys().copied().collect::<Vec<_>>(), ["vllm-sha256", "vllm-sha256_cbor", "vllm-xxhash_cbor"]);
+    assert!(hashes.values().all(|&hashes| hashes >= 45) && hashes.values().sum::<usize>() >= 300, "{hashes:?}");
 }
 
 /// An index gives a stored block the name that a request for it has, whatever the engine's own names are made of.
