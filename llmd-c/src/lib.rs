@@ -1,1 +1,24 @@
-//! llmd for C: the crates, translated.
+//! llmd for C: the crates, translated. The manual is `include/llmd.h`, made from the declarations here.
+//!
+//! Handles are opaque and come in by shared reference, since C's callers are concurrent; whoever is handed one owns it and
+//! frees it. Everything that can fail returns a status, and gives an error object to those who want one.
+
+#![expect(non_camel_case_types, reason = "names are C's")]
+
+mod boundary;
+mod clock;
+pub mod decision;
+pub mod endpoint;
+pub mod error;
+pub mod events;
+mod filled;
+mod given;
+pub mod hasher;
+pub mod index;
+pub mod namespace;
+pub mod request;
+pub mod scheduler;
+mod sized;
+pub mod status;
+pub mod string;
+pub mod version;

@@ -2,14 +2,23 @@
 
 mod args;
 mod buffer;
+mod chance;
 mod clock;
+mod decision;
+mod endpoint;
 mod error;
 mod event;
+mod explanation;
 mod fork;
 mod hash;
 mod index;
+mod occupancy;
+mod pool;
+mod request;
 mod runtime;
+mod scheduler;
 mod stream;
+mod whole;
 
 use pyo3::prelude::*;
 
@@ -25,13 +34,25 @@ mod _native {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
+    use super::decision::Decision;
+    #[pymodule_export]
+    use super::endpoint::Endpoint;
+    #[pymodule_export]
     use super::error::_raise;
     #[pymodule_export]
     use super::event::{AllBlocksCleared, BlockRemoved, BlockStored, EventError, KvEventBatch, decode_batch};
     #[pymodule_export]
+    use super::explanation::Explanation;
+    #[pymodule_export]
     use super::hash::BlockHasher;
     #[pymodule_export]
     use super::index::{Fed, IndexStats, Overlap, PrefixExplanation, PrefixIndex, WorkerExplanation};
+    #[pymodule_export]
+    use super::pool::Pool;
+    #[pymodule_export]
+    use super::request::Request;
+    #[pymodule_export]
+    use super::scheduler::{Needs, Scheduler};
     #[pymodule_export]
     use super::stream::{KvEventStream, WorkerStatus};
 

@@ -320,6 +320,13 @@ fn a_plugin_hears_each_thing_once_and_in_order() {
     });
     assert_eq!(whole, ["engine-0", "engine-1", "first token", "end"]);
     assert_eq!(heard(drop), ["engine-0", "abort"]);
+    let given_up = heard(|mut decision| {
+        decision.abort();
+        decision.abort();
+        decision.end(NOW, &Usage::default());
+        assert_eq!(decision.endpoint().in_flight().requests(), 0);
+    });
+    assert_eq!(given_up, ["engine-0", "abort"]);
 }
 
 #[test]

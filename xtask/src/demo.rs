@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: builds what the demo runs, says how long that took, and becomes the demo.
 
 mod build;
+mod engines;
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,13 +11,19 @@ use std::process::Command;
 
 use crate::failure::{Failure, OrFail as _, Result};
 use crate::run::not_started;
+use crate::vllm;
 use crate::workspace::Workspace;
+use engines::Engines;
 
 /// The main job from end to end, on this machine.
 ///
 /// A fleet of simulated engines, a race of routing policies over it, faults, and why a decision was made. Builds the
 /// release binaries first (about three minutes on two cores from nothing), then runs for at most 90 seconds.
 /// Ctrl-C ends everything that was started.
+///
+/// With `--engines vllm` the engines are real: two of vLLM with a tiny model, on this machine's CPU. Its environment is
+/// made on first use, in the user's cache folder (about two minutes, 2.2 GB); the engines take a minute to start, and more
+/// where the machine has other things to do.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES)]
 pub(crate) struct Args {
@@ -26,9 +33,9 @@ pub(crate) struct Args {
     /// How much faster than real time the engines run
     #[arg(long)]
     speed: Option<f64>,
-    /// How many engines the fleet has
-    #[arg(long, value_name = "N")]
-    engines: Option<usize>,
+    /// How many engines the fleet has, or the word `vllm` for real ones
+    #[arg(long, value_name = "N|vllm")]
+    engines: Option<Engines>,
     /// Everything random is drawn from this
     #[arg(long)]
     seed: Option<u64>,
@@ -58,12 +65,23 @@ Figures in --json (<policy> is round_robin, session_hash, least_load, approx_pre
   fault.failed_before_first_byte, fault.cut_streams, fault.index_wrong_blocks, fault.recovery_ms
   cold_build_s                                  the release build from nothing; of the last such build here when this
                                                 one was warm, and absent when none is known
+With --engines vllm the policies are round_robin and exact_prefix, times are wall time, there is no
+fault.index_wrong_blocks, and there is also:
+  quiet.requests, quiet.exact_multiples         how many, and how many of those fill their last block
+  quiet.lora, quiet.salted                      how many name an adapter, how many carry a cache salt
+  fault.prediction_error_after                  mean tokens, predicted against reported, once the faults are over
+  engine_start_s                                from starting the engines until both serve
 
 Exit code: 0; 1 when something could not start or a promise was not kept; 2 for a wrong command line;
 130 after Ctrl-C.";
 
 pub(crate) fn run(args: Args) -> Result {
     let workspace = Workspace::load()?;
+    // Before the build, not beside it: a build that shares the machine would say too much of `cold_build_s`.
+    let vllm = match args.engines {
+        Some(Engines::Vllm) => Some(vllm::environment(&workspace)?),
+        Some(Engines::Simulated(_)) | None => None,
+    };
     let built = build::release_binaries(&workspace)?;
     let remembered = workspace.target.join("xtask").join("cold_build_s");
     let cold_build = if built.is_cold() {
@@ -82,6 +100,7 @@ pub(crate) fn run(args: Args) -> Result {
     let out = args.out.clone().unwrap_or_else(|| workspace.target.join("demo"));
     let mut demo = Command::new(program);
     demo.arg("--bin-dir").arg(bin_dir).arg("--out").arg(out).args(args.passed_on());
+    demo.args(vllm.into_iter().flat_map(engines::options));
     if let Some(seconds) = cold_build {
         demo.args(["--cold-build-s", &format!("{seconds:.1}")]);
     }
@@ -103,7 +122,7 @@ impl Args {
         let mut words: Vec<_> = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag.into()).collect();
         let options: [(&str, Option<OsString>); 5] = [
             ("--speed", self.speed.map(|value| value.to_string().into())),
-            ("--engines", self.engines.map(|value| value.to_string().into())),
+            ("--engines", self.engines.map(|value| value.word().into())),
             ("--seed", self.seed.map(|value| value.to_string().into())),
             ("--trace", self.trace.map(PathBuf::into_os_string)),
             ("--json", self.json.map(PathBuf::into_os_string)),
@@ -124,7 +143,7 @@ mod tests {
         let args = Args {
             short: true,
             speed: Some(25.0),
-            engines: None,
+            engines: Some(Engines::Vllm),
             seed: Some(7),
             trace: None,
             keep: false,
@@ -132,6 +151,9 @@ mod tests {
             out: None,
         };
 
-        assert_eq!(args.passed_on(), ["--short", "--speed", "25", "--seed", "7", "--json", "figures.json"]);
+        assert_eq!(
+            args.passed_on(),
+            ["--short", "--speed", "25", "--engines", "vllm", "--seed", "7", "--json", "figures.json"]
+        );
     }
 }

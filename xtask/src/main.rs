@@ -9,6 +9,7 @@ mod demo;
 mod doc;
 mod failure;
 mod install;
+mod kept;
 mod machine;
 mod python;
 mod run;
@@ -16,6 +17,7 @@ mod stages;
 mod stopwatch;
 mod test;
 mod tools;
+mod vllm;
 mod workspace;
 
 use std::process::ExitCode;

@@ -1,21 +1,23 @@
-//! The Python environment of the tests: made from a pinned list, outside the checkout, and anew whenever in doubt.
+//! The Python environment of the tests, made from a pinned list; and what every environment begins with.
 
 use std::env;
-use std::fs::{self, File};
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::failure::{OrFail as _, Result};
+use crate::kept;
 use crate::run::{capture, run};
-use crate::workspace::{Workspace, cache};
+use crate::workspace::Workspace;
 
 /// What the environment holds, with versions.
 const REQUIREMENTS: &str = "tests/python/requirements.txt";
 
+/// Where the Python of an environment is in its folder.
+pub(crate) const PROGRAM: &str = "bin/python";
+
 /// The Python of an environment that holds exactly what [`REQUIREMENTS`] says; it is made when it is not there.
-///
-/// The folder is named after the list and the version of Python, and a stamp is written last: what has no stamp was
-/// interrupted and is made anew. Two runs at the same time wait for each other.
 ///
 /// # Errors
 ///
@@ -23,41 +25,56 @@ const REQUIREMENTS: &str = "tests/python/requirements.txt";
 pub(crate) fn environment(workspace: &Workspace) -> Result<PathBuf> {
     let list = workspace.root.join(REQUIREMENTS);
     let pinned = fs::read(&list).or_fail(|| format!("cannot read {}", list.display()))?;
-    let python = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
-    let version = capture(Command::new(&python).arg("--version"))?;
-
-    let cache = cache()?;
-    fs::create_dir_all(&cache).or_fail(|| format!("cannot make {}", cache.display()))?;
-    let folder = cache.join(format!("python-{:016x}", fnv1a(&[version.as_bytes(), &pinned])));
-    let lock = folder.with_extension("lock");
-    let lock = File::create(&lock).or_fail(|| format!("cannot write {}", lock.display()))?;
-    lock.lock().or_fail(|| "cannot lock the Python environment".into())?;
-
-    let interpreter = folder.join("bin").join("python");
-    let stamp = folder.join("complete");
-    if !(stamp.is_file() && interpreter.is_file()) {
-        if folder.exists() {
-            fs::remove_dir_all(&folder).or_fail(|| format!("cannot remove {}", folder.display()))?;
-        }
-        make(&python, &folder, &interpreter, &list)?;
-        fs::write(&stamp, &version).or_fail(|| format!("cannot write {}", stamp.display()))?;
-    }
-    Ok(interpreter)
-}
-
-fn make(python: &std::ffi::OsStr, folder: &Path, interpreter: &Path, list: &Path) -> Result {
-    run(Command::new(python).args(["-m", "venv"]).arg(folder)).or_fail(|| {
-        "no Python environment; on Debian and Ubuntu `apt install python3-venv` gives what it takes".into()
+    let base = Base::find()?;
+    let folder = kept::folder("python", &[base.version.as_bytes(), &pinned], PROGRAM, |folder| {
+        let python = base.environment(folder)?;
+        run(pip(&python).arg("--requirement").arg(&list))
     })?;
-    let mut install = Command::new(interpreter);
-    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(list);
-    run(&mut install)
+    Ok(folder.join(PROGRAM))
 }
 
-/// FNV-1a, 64 bits, over `parts` and where each ends: a name that stays the same between runs and compilers.
-fn fnv1a(parts: &[&[u8]]) -> u64 {
-    let bytes = parts.iter().flat_map(|part| part.iter().copied().chain((part.len() as u64).to_le_bytes()));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+/// The Python of this machine: `PYTHON`, or `python3`.
+#[derive(Debug)]
+pub(crate) struct Base {
+    program: OsString,
+    /// As it says it: `Python 3.11.7`.
+    pub(crate) version: String,
+}
+
+impl Base {
+    /// # Errors
+    ///
+    /// When it does not start.
+    pub(crate) fn find() -> Result<Self> {
+        let program = env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+        let version = capture(Command::new(&program).arg("--version"))?;
+        Ok(Self { program, version })
+    }
+
+    /// Makes an environment that holds pip and nothing else, and gives its Python.
+    ///
+    /// # Errors
+    ///
+    /// When the `venv` module is not there.
+    pub(crate) fn environment(&self, folder: &Path) -> Result<PathBuf> {
+        run(Command::new(&self.program).args(["-m", "venv"]).arg(folder)).or_fail(|| {
+            "no Python environment; on Debian and Ubuntu `apt install python3-venv` gives what it takes".into()
+        })?;
+        Ok(folder.join(PROGRAM))
+    }
+}
+
+/// `pip install`, to which the caller says what.
+pub(crate) fn pip(python: &Path) -> Command {
+    let mut install = Command::new(python);
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    install
+}
+
+/// What a list of packages pins, a line each.
+#[cfg(test)]
+pub(crate) fn pins(list: &str) -> Vec<&str> {
+    list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
 #[cfg(test)]
@@ -65,20 +82,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_list_or_another_python_is_another_environment() {
-        let name = fnv1a(&[b"Python 3.11.7", b"pytest==9.2.0\n"]);
-
-        assert_eq!(name, fnv1a(&[b"Python 3.11.7", b"pytest==9.2.0\n"]));
-        assert_ne!(name, fnv1a(&[b"Python 3.12.0", b"pytest==9.2.0\n"]));
-        assert_ne!(name, fnv1a(&[b"Python 3.11.7", b"pytest==9.1.0\n"]));
-        assert_ne!(fnv1a(&[b"ab", b"c"]), fnv1a(&[b"a", b"bc"]));
-    }
-
-    #[test]
     fn every_line_of_the_list_pins_a_version() {
         let list = Workspace::load().unwrap().root.join(REQUIREMENTS);
         let text = fs::read_to_string(list).unwrap();
-        let pins: Vec<_> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        let pins = pins(&text);
 
         assert!(!pins.is_empty());
         assert!(pins.iter().all(|line| line.contains("==")), "{pins:?}");

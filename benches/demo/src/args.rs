@@ -1,14 +1,18 @@
 //! What the command line says, and what follows from it.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Parser;
 use llmd_core::{Error, ErrorKind, Result};
 
+use crate::real::VllmArgs;
+
 /// Races five routing policies over a fleet of simulated engines, breaks things, and says why.
 ///
 /// Everything runs on this machine; no GPU and no network beyond 127.0.0.1 are needed. Takes about 90 seconds, with
-/// `--short` about 20.
+/// `--short` about 20. With `--engines vllm` the engines are two real ones of vLLM on this machine's processor, and the
+/// whole takes some minutes.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "llmd-demo", version, after_help = FIGURES)]
 #[non_exhaustive]
@@ -19,9 +23,12 @@ pub struct Args {
     /// How much faster than real time the engines run.
     #[arg(long, default_value_t = 35.0)]
     pub speed: f64,
-    /// How many engines the fleet has.
-    #[arg(long, default_value_t = 4)]
-    pub engines: usize,
+    /// How many simulated engines the fleet has, or `vllm` for two real ones.
+    #[arg(long, default_value = "4", value_name = "N|vllm")]
+    pub engines: Engines,
+    /// Where vLLM is, for `--engines vllm`.
+    #[command(flatten)]
+    pub vllm: VllmArgs,
     /// Everything random is drawn from this.
     #[arg(long, default_value_t = 7)]
     pub seed: u64,
@@ -45,11 +52,35 @@ pub struct Args {
     pub cold_build_s: Option<f64>,
 }
 
+/// Which engines the demo runs on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "the program covers every kind of engine")]
+pub enum Engines {
+    /// So many simulated ones.
+    Simulated(usize),
+    /// Two of vLLM.
+    Vllm,
+}
+
+impl FromStr for Engines {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "vllm" => Ok(Self::Vllm),
+            _ => text.parse().map(Self::Simulated).map_err(|_| invalid("expected a number, or vllm".to_owned())),
+        }
+    }
+}
+
 const FIGURES: &str = "\
 Figures in --json (<policy> is round_robin, session_hash, least_load, approx_prefix or exact_prefix):
   requests, failed_requests, ttft_mean_ms.<policy>, ttft_p90_ms.<policy>, throughput_tok_s.<policy>, hit_rate.<policy>,
   hit_prediction_error_tokens.<policy>, hit_prediction_error_quiet, decision_us.p50, decision_us.p99,
   fault.failed_before_first_byte, fault.cut_streams, fault.index_wrong_blocks, fault.recovery_ms, cold_build_s
+With --engines vllm <policy> is round_robin or exact_prefix, and these are added:
+  fault.requests, fault.dropped_batches, fault.prediction_error_after, fault.restart_s, quiet.requests,
+  quiet.exact_multiples, quiet.salted, quiet.lora, engine_start_s
 
 Exit code: 0; 1 when something could not start or a promise was not kept; 2 for a wrong command line; 130 after Ctrl-C.";
 
@@ -71,9 +102,11 @@ impl Args {
         if !(1.0..=200.0).contains(&self.speed) {
             return Err(invalid(format!("--speed {}: expected a number from 1 to 200", self.speed)));
         }
-        if !(3..=32).contains(&self.engines) {
+        if let Engines::Simulated(engines) = self.engines
+            && !(3..=32).contains(&engines)
+        {
             let why = "one is killed, one loses events and one is paused";
-            return Err(invalid(format!("--engines {}: expected 3 to 32 ({why})", self.engines)));
+            return Err(invalid(format!("--engines {engines}: expected 3 to 32 ({why})")));
         }
         if self.cold_build_s.is_some_and(|seconds| !seconds.is_finite() || seconds < 0.0) {
             return Err(invalid("--cold-build-s: expected a number of seconds, 0 or more".to_owned()));
@@ -119,8 +152,16 @@ mod tests {
     }
 
     #[test]
+    fn engines_are_so_many_or_those_of_vllm() {
+        assert_eq!(parse("").engines, Engines::Simulated(4));
+        assert_eq!(parse("--engines 7").engines, Engines::Simulated(7));
+        assert_eq!(parse("--engines vllm").engines, Engines::Vllm);
+        assert_eq!("vllms".parse::<Engines>().unwrap_err().to_string(), "expected a number, or vllm");
+    }
+
+    #[test]
     fn the_help_names_every_figure() {
-        for name in crate::report::json::NAMES {
+        for name in crate::report::json::NAMES.iter().chain(&crate::real::FIGURES) {
             let word = name.split(".round_robin").next().unwrap();
             assert!(FIGURES.contains(word), "{name} is missing from the help");
         }

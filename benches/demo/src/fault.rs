@@ -156,7 +156,8 @@ async fn examine(stage: &Stage, gateway: &Gateway, fleet: &Fleet, n: usize) -> R
     })
 }
 
-fn engine_name(n: usize) -> String {
+/// What engine `n` is called.
+pub(crate) fn engine_name(n: usize) -> String {
     format!("e{n}")
 }
 
@@ -171,12 +172,12 @@ const fn fault_of(n: usize) -> &'static str {
 
 impl IndexReport {
     /// How often the state of engine `n` has changed.
-    fn changes(&self, n: usize) -> usize {
+    pub(crate) fn changes(&self, n: usize) -> usize {
         self.worker(&engine_name(n)).map_or(0, |worker| worker.timeline.len())
     }
 
     /// Whether engine `n` was not known exactly at some time since its first `before` changes, and is now.
-    fn has_recovered(&self, n: usize, before: usize) -> bool {
+    pub(crate) fn has_recovered(&self, n: usize, before: usize) -> bool {
         self.worker(&engine_name(n)).is_some_and(|worker| {
             let since = worker.timeline.get(before..).unwrap_or_default();
             worker.state == EXACT && since.iter().any(|change| change.state != EXACT)

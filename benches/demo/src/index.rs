@@ -59,18 +59,25 @@ pub(crate) struct Blocks {
     events_pending: u64,
 }
 
+/// The copies of one block.
 #[derive(Clone, Debug, Deserialize)]
-struct Block {
-    hash: serde_json::Value,
+pub(crate) struct Block {
+    pub(crate) hash: serde_json::Value,
     #[serde(default)]
-    group: u32,
+    pub(crate) group: u32,
     #[serde(default = "gpu")]
-    medium: String,
-    copies: u64,
+    pub(crate) medium: String,
+    pub(crate) copies: u64,
 }
 
 fn gpu() -> String {
     "GPU".to_owned()
+}
+
+impl From<Vec<Block>> for Blocks {
+    fn from(blocks: Vec<Block>) -> Self {
+        Self { blocks, next_seq: None, events_pending: 0 }
+    }
 }
 
 impl Blocks {

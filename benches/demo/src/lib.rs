@@ -2,7 +2,7 @@
 //!
 //! The demo starts [simulated engines](llmd_fleet) and llmd's gateway as processes of their own, sends them the requests
 //! of a published trace over HTTP, and sees what a client sees. It drives nothing from the inside: whatever it knows, the
-//! processes said over HTTP.
+//! processes said over HTTP. With real engines of vLLM it asks their replay sockets too.
 
 mod args;
 mod client;
@@ -17,6 +17,7 @@ mod machine;
 mod policy;
 mod quiet;
 mod race;
+mod real;
 mod report;
 mod show;
 mod stage;
@@ -31,7 +32,8 @@ use std::process::ExitCode;
 use llmd_core::{Error, ErrorKind, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use args::Args;
+pub use args::{Args, Engines};
+pub use real::{Adapter, VllmArgs};
 
 use clock::Clock;
 use console::Console;
@@ -62,12 +64,23 @@ pub fn run(args: &Args) -> ExitCode {
 
 async fn demo(args: &Args) -> Result<ExitCode> {
     let console = Console::detect();
-    let Ending { broken, scene } = show::run(args, Clock::start(), console).await?;
+    match args.engines {
+        Engines::Simulated(engines) => {
+            conclude(args, console, show::run(args, engines, Clock::start(), console).await?).await
+        }
+        Engines::Vllm => conclude(args, console, real::run(args, Clock::start(), console).await?).await,
+    }
+}
+
+/// Says which promises were not kept, and leaves everything up when that was asked for.
+async fn conclude<S>(args: &Args, console: Console, ending: Ending<S>) -> Result<ExitCode> {
+    let Ending { broken, gateway, scene } = ending;
     broken.iter().for_each(|line| console.alarm(&format!("  NOT AS PROMISED: {line}")));
     if args.keep {
-        console.say(curl(&scene.gateway.url));
+        console.say(curl(&gateway));
         std::future::pending::<()>().await;
     }
+    drop(scene);
     Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -1,7 +1,18 @@
 //! The five routing policies that race, each a configuration file of the gateway.
 
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
+
+/// What a configuration says about the engines.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    /// Their tokenizer.
+    pub(crate) tokenizer: PathBuf,
+    /// Tokens of a block of KV cache.
+    pub(crate) block_size: usize,
+    /// Tokens under way at which an engine counts as busy as can be.
+    pub(crate) queue_tokens: usize,
+}
 
 /// One way to choose an endpoint, from the least to the most that it knows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,8 +56,8 @@ impl Policy {
         matches!(self, Self::ApproxPrefix | Self::ExactPrefix)
     }
 
-    /// The gateway's configuration for this policy, for engines whose tokenizer is the one at `tokenizer`.
-    pub(crate) fn config(self, tokenizer: &Path) -> String {
+    /// The gateway's configuration for this policy, for engines that serve `model`.
+    pub(crate) fn config(self, model: &Model) -> String {
         let template = match self {
             Self::RoundRobin => include_str!("../policies/round_robin.yaml"),
             Self::SessionHash => include_str!("../policies/session_hash.yaml"),
@@ -55,8 +66,11 @@ impl Policy {
             Self::ExactPrefix => include_str!("../policies/exact_prefix.yaml"),
         };
         // A JSON string is a YAML string, whatever stands in the path.
-        let tokenizer = serde_json::Value::from(tokenizer.to_string_lossy()).to_string();
-        template.replace("${TOKENIZER}", &tokenizer)
+        let tokenizer = serde_json::Value::from(model.tokenizer.to_string_lossy()).to_string();
+        template
+            .replace("${TOKENIZER}", &tokenizer)
+            .replace("${BLOCK_SIZE}", &model.block_size.to_string())
+            .replace("${QUEUE_TOKENS}", &model.queue_tokens.to_string())
     }
 }
 
@@ -70,10 +84,14 @@ impl fmt::Display for Policy {
 mod tests {
     use super::*;
 
+    fn model(tokenizer: &str) -> Model {
+        Model { tokenizer: tokenizer.into(), block_size: 16, queue_tokens: 65_536 }
+    }
+
     #[test]
     fn every_configuration_is_filled_in() {
         for policy in Policy::ALL {
-            let text = policy.config(Path::new("some \"odd\" place/tokenizer.json"));
+            let text = policy.config(&model("some \"odd\" place/tokenizer.json"));
             assert!(text.contains("kind: EndpointPickerConfig"), "{policy}");
             assert!(!text.contains("${"), "{policy} is not filled in:\n{text}");
             assert_eq!(text.contains(r#"path: "some \"odd\" place/tokenizer.json""#), policy.predicts());
@@ -83,7 +101,7 @@ mod tests {
     #[test]
     fn both_prefix_policies_weigh_alike() {
         let profile = |policy: Policy| {
-            let text = policy.config(Path::new("t"));
+            let text = policy.config(&model("t"));
             text.split_once("schedulingProfiles:").unwrap().1.to_owned()
         };
         assert_eq!(profile(Policy::ApproxPrefix), profile(Policy::ExactPrefix));

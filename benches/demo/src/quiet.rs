@@ -15,7 +15,7 @@ use crate::stage::{Scene, Stage};
 use crate::stats::mean;
 use crate::trace::TOKENS_PER_ID;
 use crate::wait;
-use crate::workload::{Job, Prompt};
+use crate::workload::{Draw, Job, Prompt};
 
 /// How long the index may take to hear of what one request did, in wall time.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
@@ -34,6 +34,8 @@ pub(crate) struct QuietResult {
     pub(crate) whole_blocks: usize,
     /// Prompts whose cache was kept apart by a salt.
     pub(crate) salted: usize,
+    /// Prompts that an adapter answered.
+    pub(crate) adapted: usize,
 }
 
 /// Sends `requests` requests one by one over a fresh fleet, which is left as it is.
@@ -50,13 +52,13 @@ pub(crate) async fn run(
     let salted = prompts.iter().filter(|prompt| prompt.salt.is_some()).count();
     let mut samples = Vec::with_capacity(requests);
     for (n, prompt) in (0..).zip(&prompts) {
-        let job = Job::new(Duration::ZERO, format!("q{}", n % 10), prompt, 1 + n % 24, stage.fleet.seed);
+        let job = Job::new(Duration::ZERO, format!("q{}", n % 10), prompt, 1 + n % 24, Draw::Seeded(stage.fleet.seed));
         let sample = scene.client.send(&job, format!("quiet-{n}"), stage.clock.now()).await;
         drain(stage, &scene, &sample).await?;
         samples.push(sample);
         progress.step();
     }
-    let result = QuietResult { samples, whole_blocks, salted };
+    let result = QuietResult { samples, whole_blocks, salted, adapted: 0 };
     progress.end(&format!("{requests} requests one at a time, {} with a hit", result.hits()));
     Ok((result, scene))
 }
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn one_wrong_prediction_is_found_and_a_failure_is_no_success() {
         let samples = crate::race::tests::result(Policy::ExactPrefix, 10.0, &[1, 2]).samples;
-        let mut result = QuietResult { samples, whole_blocks: 0, salted: 0 };
+        let mut result = QuietResult { samples, whole_blocks: 0, salted: 0, adapted: 0 };
         assert_eq!(result.error(), Some(3.0));
 
         result.samples[0].predicted = 45;

@@ -9,9 +9,28 @@ use crate::console::Console;
 use crate::policy::Policy;
 use crate::stage::Stage;
 use crate::stats::{Sorted, mean};
-use crate::trace::SCALE;
+use crate::trace;
 use crate::why::Explanation;
 use crate::workload::Job;
+
+/// What one unit that the client sees stands for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    /// Engine time per wall time.
+    pub(crate) speed: f64,
+    /// Tokens that are counted per token that is sent.
+    pub(crate) tokens: usize,
+}
+
+impl Scale {
+    /// Engines that run so many times faster than real time, on tokens of a trace.
+    pub(crate) const fn simulated(speed: f64) -> Self {
+        Self { speed, tokens: trace::SCALE }
+    }
+
+    /// Engines whose seconds are seconds and whose tokens are tokens.
+    pub(crate) const REAL: Self = Self { speed: 1.0, tokens: 1 };
+}
 
 /// How one policy fared.
 #[derive(Clone, Debug)]
@@ -45,7 +64,7 @@ pub(crate) async fn run(
         let progress = console.progress(policy.label(), jobs.len());
         let scene = stage.up(policy, policy.name()).await?;
         let samples = scene.client.race(jobs, policy.name(), |_| progress.step()).await;
-        let result = RaceResult::new(policy, samples, stage.speed());
+        let result = RaceResult::new(policy, samples, Scale::simulated(stage.speed()));
         progress.end(&result.line());
         if policy == Policy::ExactPrefix {
             explanation = Explanation::of_slowest(&scene.client, &result.samples).await?;
@@ -56,8 +75,9 @@ pub(crate) async fn run(
 }
 
 impl RaceResult {
-    /// Sums up `samples`, whose engines ran `speed` times faster than real time.
-    pub(crate) fn new(policy: Policy, samples: Vec<Sample>, speed: f64) -> Self {
+    /// Sums up `samples`.
+    pub(crate) fn new(policy: Policy, samples: Vec<Sample>, scale: Scale) -> Self {
+        let speed = scale.speed;
         let done: Vec<&Sample> = samples.iter().filter(|sample| sample.is_done()).collect();
         let begin = samples.iter().map(|sample| sample.sent).min().unwrap_or_default();
         let end = samples.iter().map(|sample| sample.ended).max().unwrap_or_default();
@@ -69,7 +89,7 @@ impl RaceResult {
         Self {
             policy,
             ttft_ms: Sorted::new(done.iter().filter_map(|sample| sample.ttft_ms(speed)).collect()),
-            throughput: (tokens * SCALE) as f64 / ((end - begin).as_secs_f64() * speed),
+            throughput: (tokens * scale.tokens) as f64 / ((end - begin).as_secs_f64() * speed),
             late_ms: Sorted::new(samples.iter().map(|sample| sample.late.as_secs_f64() * 1000.0 * speed).collect()),
             hit_rate: cached as f64 / prompt as f64,
             decision_us: Sorted::new(done.iter().filter_map(|sample| sample.decision_us).collect()),
@@ -91,7 +111,8 @@ impl RaceResult {
         })
     }
 
-    fn line(&self) -> String {
+    /// The result in a few words.
+    pub(crate) fn line(&self) -> String {
         let (mean, hits) = (self.ttft_ms.mean() / 1000.0, self.hit_rate * 100.0);
         format!("{} requests, {} failed, TTFT mean {mean:.2} s, {hits:.0} % cached", self.samples.len(), self.failed())
     }
@@ -115,7 +136,7 @@ pub(crate) mod tests {
             sample.outcome = Outcome::Done;
             sample
         };
-        RaceResult::new(policy, ttft_ms.iter().enumerate().map(sample).collect(), speed)
+        RaceResult::new(policy, ttft_ms.iter().enumerate().map(sample).collect(), Scale::simulated(speed))
     }
 
     #[test]
@@ -132,7 +153,7 @@ pub(crate) mod tests {
     fn what_failed_is_counted_and_left_out_of_the_times() {
         let mut samples = result(Policy::LeastLoad, 10.0, &[10, 20]).samples;
         samples[1].outcome = Outcome::Cut("connection reset".to_owned());
-        let result = RaceResult::new(Policy::LeastLoad, samples, 10.0);
+        let result = RaceResult::new(Policy::LeastLoad, samples, Scale::simulated(10.0));
 
         assert_eq!((result.failed(), result.ttft_ms.percentile(100.0)), (1, 100.0));
         assert_eq!(result.first_failure().unwrap(), "least_load-1: connection reset");

@@ -22,18 +22,20 @@ use crate::{machine, workload};
 
 /// How it ended, when it could be run at all.
 #[derive(Debug)]
-pub(crate) struct Ending {
+pub(crate) struct Ending<S> {
     /// Promises that were not kept.
     pub(crate) broken: Vec<String>,
-    /// The last fleet and its gateway.
-    pub(crate) scene: Scene,
+    /// Where the last gateway answers.
+    pub(crate) gateway: String,
+    /// The last fleet and its gateway, which end with it.
+    pub(crate) scene: S,
 }
 
-/// Runs everything and prints it.
-pub(crate) async fn run(args: &Args, clock: Clock, console: Console) -> Result<Ending> {
+/// Runs everything over so many simulated engines, and prints it.
+pub(crate) async fn run(args: &Args, engines: usize, clock: Clock, console: Console) -> Result<Ending<Scene>> {
     let plan = args.plan()?;
     let trace = Trace::load(args.trace.as_deref(), plan.race)?;
-    let stage = Stage::set(args, clock, blocks_per_engine(&trace, args.engines))?;
+    let stage = Stage::set(args, engines, clock, blocks_per_engine(&trace, engines))?;
     let machine = machine::describe();
     console.say(banner(args, &stage, &trace, &machine));
 
@@ -43,7 +45,8 @@ pub(crate) async fn run(args: &Args, clock: Clock, console: Console) -> Result<E
 
     console.heading("Race: the same requests under five policies, each over empty caches");
     let (race, explanation) = race::run(&stage, &jobs, console).await?;
-    show_race(console, &race);
+    show_race(console, &race, report::race::LEGEND);
+    report::race::doubts(&race).iter().for_each(|line| console.block(line));
     if args.short {
         console.block(
             "So short a race hardly fills a cache; the whole one, without --short, shows what caches are worth.",
@@ -59,9 +62,9 @@ pub(crate) async fn run(args: &Args, clock: Clock, console: Console) -> Result<E
     show_quiet(console, &quiet);
 
     show_why(console, explanation.as_ref());
-    let broken = gates::broken(&race, &fault, &quiet, is_whole(plan, &trace, args));
+    let broken = gates::broken(&race, &fault, &quiet, is_whole(plan, &trace, args, engines));
     let figures = json::figures(&race, &fault, &quiet, args.cold_build_s);
-    let written = write_files(args, &trace, &race, &json::report("demo", &machine, &figures))?;
+    let written = write_files(args, &stage, &trace, &race, &json::report("demo", &machine, &figures))?;
     console.heading("Done");
     console.block(&format!(
         "in {:.0} s, seed {}; written: {}",
@@ -70,12 +73,12 @@ pub(crate) async fn run(args: &Args, clock: Clock, console: Console) -> Result<E
         written.join(", ")
     ));
     console.block("Not shown: P/D and KV transfer between engines, GPUs, RDMA.");
-    Ok(Ending { broken, scene })
+    Ok(Ending { broken, gateway: scene.gateway.url.clone(), scene })
 }
 
 /// Whether the race ran the trace for which a factor is promised, on the fleet for which it is.
-fn is_whole(plan: Plan, trace: &Trace, args: &Args) -> bool {
-    trace.arrivals.len() == plan.race && !args.short && args.trace.is_none() && args.engines == 4
+fn is_whole(plan: Plan, trace: &Trace, args: &Args, engines: usize) -> bool {
+    trace.arrivals.len() == plan.race && !args.short && args.trace.is_none() && engines == 4
 }
 
 fn banner(args: &Args, stage: &Stage, trace: &Trace, machine: &Value) -> String {
@@ -92,7 +95,7 @@ llmd demo: {engines} engines behind llmd's gateway, on this machine
   requests   {requests} of Mooncake's conversation trace at {RATE} times its rate: {last:.0} s of engine time
   machine    {machine}
   seed       {seed}",
-        engines = args.engines,
+        engines = stage.fleet.engines,
         constants = Constants::QWEN3_32B_TP2_H100,
         fill = FILL * 100.0,
         speed = args.speed,
@@ -103,20 +106,21 @@ llmd demo: {engines} engines behind llmd's gateway, on this machine
     )
 }
 
-fn show_race(console: Console, race: &[RaceResult]) {
+/// The race as a table, as bars, and what they mean.
+pub(crate) fn show_race(console: Console, race: &[RaceResult], legend: &str) {
     console.say("");
     console.block(&report::race::table(race).text());
     console.say("");
     console.block(&report::plot::bars(race));
     console.say("");
-    console.block(report::race::LEGEND);
-    report::race::doubts(race).iter().for_each(|line| console.block(line));
+    console.block(legend);
     if let Some(factor) = report::race::advantage(race) {
         console.block(&format!("Round robin waits {factor:.1} times as long for a first token as exact prefix does."));
     }
 }
 
-fn show_faults(console: Console, fault: &FaultResult) {
+/// What was broken and what came of it.
+pub(crate) fn show_faults(console: Console, fault: &FaultResult) {
     console.say("");
     console.block(&report::faults::table(fault).text());
     console.say("");
@@ -137,7 +141,8 @@ fn show_quiet(console: Console, quiet: &QuietResult) {
     ));
 }
 
-fn show_why(console: Console, explanation: Option<&Explanation>) {
+/// Why the slowest request went where it went.
+pub(crate) fn show_why(console: Console, explanation: Option<&Explanation>) {
     let Some(Explanation { sample, ttft_ms, text }) = explanation else { return };
     console.heading("Ask why: the slowest request of the exact prefix race");
     console.block(&format!(
@@ -152,23 +157,13 @@ fn show_why(console: Console, explanation: Option<&Explanation>) {
     ));
 }
 
-fn write_files(args: &Args, trace: &Trace, race: &[RaceResult], figures: &Value) -> Result<Vec<String>> {
+fn write_files(args: &Args, stage: &Stage, trace: &Trace, race: &[RaceResult], figures: &Value) -> Result<Vec<String>> {
     let caption = format!(
         "{} requests of Mooncake's conversation trace at {RATE}× its rate, {} simulated engines ({}), seed {}",
         trace.arrivals.len(),
-        args.engines,
+        stage.fleet.engines,
         Constants::QWEN3_32B_TP2_H100.name,
         args.seed
     );
-    let figures = format!("{figures:#}\n");
-    let mut written = vec![
-        files::write(&args.out.join("race.svg"), &report::svg::picture(race, &caption))?,
-        files::write(&args.out.join("race.md"), &report::race::table(race).markdown())?,
-        files::write(&args.out.join("requests.json"), &files::requests(race, args.speed).to_string())?,
-        files::write(&args.out.join("demo.json"), &figures)?,
-    ];
-    if let Some(path) = &args.json {
-        written.push(files::write(path, &figures)?);
-    }
-    Ok(written.into_iter().map(|path| path.display().to_string()).collect())
+    files::all(args, race, args.speed, &caption, figures)
 }

@@ -8,13 +8,16 @@ use llmd_core::{Error, ErrorKind, Result};
 use crate::args::Args;
 use crate::client::Client;
 use crate::clock::Clock;
-use crate::fleet::{Fleet, FleetSettings};
+use crate::fleet::{BLOCK_SIZE, Fleet, FleetSettings};
 use crate::gateway::{Gateway, GatewayFiles};
 use crate::http::Http;
-use crate::policy::Policy;
+use crate::policy::{Model, Policy};
 
 /// The tokenizer of the fleet's model, in the repository.
 const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fleet/tokenizer/tokenizer.json");
+
+/// Tokens under way at which an engine counts as busy as can be.
+const QUEUE_TOKENS: usize = 65_536;
 
 /// What every part runs with.
 #[derive(Clone, Debug)]
@@ -41,20 +44,12 @@ impl Stage {
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`] when a program is missing or the folder for output cannot be written.
-    pub(crate) fn set(args: &Args, clock: Clock, blocks: usize) -> Result<Self> {
-        let bin_dir = match &args.bin_dir {
-            Some(folder) => folder.clone(),
-            None => own_folder()?,
-        };
-        let run = args.out.join("run");
-        fs::create_dir_all(&run).map_err(|error| {
-            let advice = "choose another folder with --out";
-            Error::new(ErrorKind::Unavailable, format!("cannot make the folder {}: {error}; {advice}", run.display()))
-        })?;
+    pub(crate) fn set(args: &Args, engines: usize, clock: Clock, blocks: usize) -> Result<Self> {
+        let (bin_dir, run) = (bin_dir(args)?, run_folder(args)?);
         let fleet = FleetSettings {
             binary: program(&bin_dir, "llmd-engine")?,
             tokenizer: PathBuf::from(TOKENIZER),
-            engines: args.engines,
+            engines,
             blocks,
             speed: args.speed,
             seed: args.seed,
@@ -81,7 +76,9 @@ impl Stage {
     /// [`ErrorKind::Unavailable`] when one of them does not come up; what had come up is ended.
     pub(crate) async fn up(&self, policy: Policy, name: &str) -> Result<Scene> {
         let fleet = Fleet::start(&self.fleet).await?;
-        let config = policy.config(&self.fleet.tokenizer);
+        let model =
+            Model { tokenizer: self.fleet.tokenizer.clone(), block_size: BLOCK_SIZE, queue_tokens: QUEUE_TOKENS };
+        let config = policy.config(&model);
         let files = GatewayFiles::write(&self.run, name, &config, &fleet.endpoints_file())?;
         let gateway = Gateway::start(&self.gateway_binary, &files, &self.http).await?;
         let client = Client {
@@ -94,14 +91,41 @@ impl Stage {
     }
 }
 
-fn own_folder() -> Result<PathBuf> {
+/// Where the programs are.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`] when this program does not know where it lies.
+pub(crate) fn bin_dir(args: &Args) -> Result<PathBuf> {
+    if let Some(folder) = &args.bin_dir {
+        return Ok(folder.clone());
+    }
     let own = std::env::current_exe().map_err(|error| {
         Error::new(ErrorKind::Unavailable, "where this program lies is not known: say --bin-dir").with_source(error)
     })?;
     Ok(own.parent().map_or_else(PathBuf::new, Path::to_path_buf))
 }
 
-fn program(folder: &Path, name: &str) -> Result<PathBuf> {
+/// The folder for configurations, endpoints files and logs, which is made.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`] when it cannot be written.
+pub(crate) fn run_folder(args: &Args) -> Result<PathBuf> {
+    let run = args.out.join("run");
+    fs::create_dir_all(&run).map_err(|error| {
+        let advice = "choose another folder with --out";
+        Error::new(ErrorKind::Unavailable, format!("cannot make the folder {}: {error}; {advice}", run.display()))
+    })?;
+    Ok(run)
+}
+
+/// The program of this name.
+///
+/// # Errors
+///
+/// [`ErrorKind::Unavailable`] when it is missing.
+pub(crate) fn program(folder: &Path, name: &str) -> Result<PathBuf> {
     let path = folder.join(name);
     if path.is_file() {
         return Ok(path);
@@ -121,7 +145,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (bin, out) = (folder.path().join("bin"), folder.path().join("out"));
         let line = ["llmd-demo".as_ref(), "--bin-dir".as_ref(), bin.as_os_str(), "--out".as_ref(), out.as_os_str()];
-        let error = Stage::set(&Args::parse_from(line), Clock::start(), 100).unwrap_err();
+        let error = Stage::set(&Args::parse_from(line), 4, Clock::start(), 100).unwrap_err();
 
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         let expected = "llmd-engine is missing: build it with `cargo xtask demo`, or say where it is with --bin-dir";

@@ -26,21 +26,36 @@ pub(crate) struct Job {
 
 impl Job {
     /// A streamed completion of `max_tokens` tokens that ends with the usage.
-    pub(crate) fn new(at: Duration, session: String, prompt: &Prompt, max_tokens: usize, seed: u64) -> Self {
+    pub(crate) fn new(at: Duration, session: String, prompt: &Prompt, max_tokens: usize, draw: Draw) -> Self {
         let mut body = json!({
-            "model": MODEL,
+            "model": prompt.adapter.as_deref().unwrap_or(MODEL),
             "prompt": prompt.text,
             "max_tokens": max_tokens,
             "ignore_eos": true,
-            "seed": seed,
             "stream": true,
             "stream_options": {"include_usage": true},
         });
+        match draw {
+            Draw::Likeliest => body["temperature"] = json!(0),
+            Draw::Seeded(seed) => body["seed"] = json!(seed),
+        }
         if let Some(salt) = &prompt.salt {
             body["cache_salt"] = json!(salt);
         }
+        if !prompt.answer.is_empty() {
+            body["allowed_token_ids"] = json!(&*prompt.answer);
+        }
         Self { at, session, body: body.to_string().into(), prompt_tokens: prompt.tokens }
     }
+}
+
+/// How the tokens of an answer are drawn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Draw {
+    /// The likeliest each time. On processors vLLM 0.32 ends at a request with a seed whose prompt it computes in parts.
+    Likeliest,
+    /// By chance, from this seed.
+    Seeded(u64),
 }
 
 /// The text of a prompt, how many tokens it is, and what keeps its cache apart from others.
@@ -49,6 +64,10 @@ pub(crate) struct Prompt {
     pub(crate) text: String,
     pub(crate) tokens: usize,
     pub(crate) salt: Option<String>,
+    /// The adapter that answers, in place of the model itself.
+    pub(crate) adapter: Option<String>,
+    /// The only tokens of which the answer may be made; any, when there is none.
+    pub(crate) answer: Arc<[u32]>,
 }
 
 impl Prompt {
@@ -67,7 +86,7 @@ pub(crate) fn jobs(trace: &Trace, seed: u64, text_for: impl Fn(u64, usize) -> St
             prompt.push(&text_for(id, tokens), tokens);
         }
         let session = format!("s{}", arrival.session());
-        Arc::new(Job::new(arrival.at, session, &prompt, arrival.output_tokens, seed.wrapping_add(n)))
+        Arc::new(Job::new(arrival.at, session, &prompt, arrival.output_tokens, Draw::Seeded(seed.wrapping_add(n))))
     };
     (0..).zip(&trace.arrivals).map(job).collect()
 }
@@ -104,7 +123,7 @@ mod tests {
     fn a_body_asks_for_a_stream_with_usage() {
         let mut prompt = Prompt { salt: Some("tenant".to_owned()), ..Prompt::default() };
         prompt.push(" a b", 2);
-        let job = Job::new(Duration::ZERO, "s".to_owned(), &prompt, 5, 9);
+        let job = Job::new(Duration::ZERO, "s".to_owned(), &prompt, 5, Draw::Seeded(9));
 
         let body: Value = serde_json::from_slice(&job.body).unwrap();
         let expected = json!({

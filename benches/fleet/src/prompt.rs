@@ -28,14 +28,23 @@ impl Words {
     ///
     /// [`ErrorKind::Invalid`] when the file is no tokenizer or has fewer than 1,000 such words.
     pub fn load(tokenizer: impl AsRef<Path>) -> Result<Self> {
+        Self::load_at_least(tokenizer, MIN_WORDS)
+    }
+
+    /// The same, of a vocabulary that has at least `needed` such words.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when the file is no tokenizer or has fewer.
+    pub fn load_at_least(tokenizer: impl AsRef<Path>, needed: usize) -> Result<Self> {
         let path = tokenizer.as_ref();
         let tokenizer = Tokenizer::from_file(path).map_err(|error| {
             Error::new(ErrorKind::Invalid, format!("{} is no tokenizer", path.display())).with_source(error)
         })?;
         let words = Self::of(&tokenizer);
-        if words.words.len() < MIN_WORDS {
+        if words.words.len() < needed.max(1) {
             let message =
-                format!("{} has {} single-token words, {MIN_WORDS} are needed", path.display(), words.words.len());
+                format!("{} has {} single-token words, {needed} are needed", path.display(), words.words.len());
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         Ok(words)
@@ -67,6 +76,11 @@ impl Words {
     /// Whether there is no word.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
+    }
+
+    /// The tokens of the words, in ascending order.
+    pub fn tokens(&self) -> impl Iterator<Item = TokenId> {
+        self.words.iter().map(|(id, _)| *id)
     }
 
     /// How many tokens the vocabulary has, special ones included.
@@ -115,6 +129,14 @@ mod tests {
         assert!(words.text_for(3, 64).starts_with(&words.text_for(3, 20)));
         assert_ne!(words.text_for(3, 64), words.text_for(4, 64));
         assert!(words.len() >= MIN_WORDS, "{} words", words.len());
+    }
+
+    #[test]
+    fn a_vocabulary_with_too_few_words_says_how_many_it_has() {
+        let words = Words::load(TOKENIZER).unwrap();
+        let error = Words::load_at_least(TOKENIZER, words.len() + 1).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("has {} single-token words, {} are needed", words.len(), words.len() + 1)));
+        assert_eq!(words.tokens().count(), words.len());
     }
 
     #[test]

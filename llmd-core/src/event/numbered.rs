@@ -1,5 +1,7 @@
 //! The payload of one message → a batch with its place in the order.
 
+use std::time::Duration;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{KvEvent, KvEventBatch, Numbered, decode_batch};
@@ -24,7 +26,12 @@ pub fn number_batch(seq: u64, payload: &[u8]) -> Numbered<Result<KvEventBatch>> 
     let events = decoded.as_ref().map_or(&[][..], |batch| &batch.events);
     let clears_gpu = events.contains(&KvEvent::AllBlocksCleared);
     let beyond_gpu = events.iter().any(is_beyond_gpu);
-    Numbered::new(seq, xxh3_64(payload), decoded).clearing_gpu(clears_gpu).beyond_gpu(beyond_gpu).unreadable(unreadable)
+    let made_at = decoded.as_ref().ok().and_then(|batch| Duration::try_from_secs_f64(batch.timestamp).ok());
+    Numbered::new(seq, xxh3_64(payload), decoded)
+        .made_at(made_at)
+        .clearing_gpu(clears_gpu)
+        .beyond_gpu(beyond_gpu)
+        .unreadable(unreadable)
 }
 
 fn is_beyond_gpu(event: &KvEvent) -> bool {

@@ -133,6 +133,11 @@ impl<B> Sequencer<B> {
         self.applied.last().map(|(seq, _)| seq)
     }
 
+    /// Its limits.
+    pub const fn settings(&self) -> &SequencerSettings {
+        &self.settings
+    }
+
     /// What happened so far.
     pub const fn counts(&self) -> SequencerCounts {
         self.counts
@@ -261,7 +266,7 @@ impl<B> Sequencer<B> {
     }
 
     fn apply(&mut self, batch: Numbered<B>) {
-        self.applied.push(batch.seq, batch.fingerprint);
+        self.applied.push(batch.seq, batch.fingerprint, batch.made_at);
         self.offloads |= batch.beyond_gpu;
         self.complete |= batch.clears_gpu && !self.offloads;
         if batch.unreadable {

@@ -28,7 +28,10 @@
 mod fed;
 mod follow;
 mod names;
+#[cfg(test)]
+mod property;
 mod settings;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -199,6 +202,45 @@ impl Feed {
     /// [`ErrorKind::Invalid`] when nobody has heard of the worker.
     pub fn state(&self, worker: &str) -> Result<WorkerState> {
         self.known(worker).map(|id| self.0.reader.state(id))
+    }
+
+    /// From which number on the engine of a worker should replay, inclusive, when something is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when nobody has heard of the worker.
+    pub fn missing_from(&self, worker: &str) -> Result<Option<u64>> {
+        let writing = self.0.writing.lock();
+        let id = self.known(worker)?;
+        Ok(writing.workers.get(&id).and_then(Worker::missing_from))
+    }
+
+    /// The stream of a worker was connected anew: whoever speaks now must prove to be the engine that spoke before. What
+    /// is to be replayed for it is said by [`missing_from`](Self::missing_from).
+    ///
+    /// Not to say so is to trust numbers alone: they do not show an engine that was started anew, unheard until it had
+    /// come exactly as far as the one before.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when nobody has heard of the worker, or when it is followed by a live stream.
+    pub fn reconnected(&self, now: Duration, worker: &str) -> Result<()> {
+        let mut writing = self.0.writing.lock();
+        let id = self.known(worker)?;
+        let (index, known) = writing.unfollowed(id, worker)?;
+        known.reconnected(now, index);
+        Ok(())
+    }
+
+    /// The number of the last batch of a worker that entered the index; `None` when none did since all was forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when nobody has heard of the worker.
+    pub fn last_seq(&self, worker: &str) -> Result<Option<u64>> {
+        let writing = self.0.writing.lock();
+        let id = self.known(worker)?;
+        Ok(writing.workers.get(&id).and_then(Worker::last_seq))
     }
 
     /// What happened to a worker's stream so far. A followed one is counted by who follows it.

@@ -1,11 +1,11 @@
 //! One worker as its feed sees it: its sequencer, and whether the answers about it can be trusted.
 
-use std::cmp::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Fed, FeedSettings};
 use crate::event::{KvEventBatch, Numbered, Sequencer, SequencerCounts, SequencerSettings, Step};
-use crate::index::{ExactWriter, IndexWriter as _, WorkerState};
+use crate::index::{ExactWriter, IndexWriter as _, Standing, WorkerState};
 use crate::{Error, Result, WorkerId};
 
 /// One worker.
@@ -19,8 +19,6 @@ pub(super) struct Worker {
     unnumbered: bool,
     /// Whether a batch with a number was ever heard.
     numbered: bool,
-    /// The newest time at which the engine made a batch, in seconds of its clock.
-    newest: f64,
     /// Since when something is missing and nothing of it came.
     missing_since: Option<Duration>,
 }
@@ -34,9 +32,30 @@ impl Worker {
             sequencer: Sequencer::new(settings),
             unnumbered: false,
             numbered: false,
-            newest: f64::NEG_INFINITY,
             missing_since: None,
         }
+    }
+
+    /// A worker of whom a snapshot tells: from here on the engine must prove to be the same.
+    pub(super) fn resumed(id: WorkerId, standing: &Standing, limits: &FeedSettings) -> Self {
+        let new = Self::new(id, limits);
+        let mut sequencer = Sequencer::resumed(*new.sequencer.settings(), standing.anchor);
+        if standing.anchor.last.is_some() {
+            sequencer.connected(Duration::ZERO);
+        }
+        Self { sequencer, numbered: standing.numbered, unnumbered: standing.unnumbered, ..new }
+    }
+
+    /// Whether something is held of which no numbered batch can have told.
+    pub(super) const fn mistrust(&mut self, holds: bool) {
+        self.unnumbered |= holds;
+    }
+
+    /// What a snapshot tells of it.
+    pub(super) fn standing(&self, name: Arc<str>) -> Standing {
+        let mut standing = Standing::new(name).with_anchor(self.sequencer.anchor());
+        (standing.numbered, standing.unnumbered) = (self.numbered, self.unnumbered);
+        standing
     }
 
     /// A worker that a live stream feeds.
@@ -52,6 +71,20 @@ impl Worker {
         self.sequencer.counts()
     }
 
+    pub(super) fn missing_from(&self) -> Option<u64> {
+        self.sequencer.missing_from()
+    }
+
+    pub(super) fn last_seq(&self) -> Option<u64> {
+        self.sequencer.last_seq()
+    }
+
+    /// Whoever speaks now must prove to be the same engine.
+    pub(super) fn reconnected(&mut self, now: Duration, index: &mut ExactWriter) {
+        self.sequencer.reconnected(now);
+        self.carry_out(index, &mut Fed::default());
+    }
+
     /// Takes a batch at its place in the order.
     pub(super) fn hear(
         &mut self,
@@ -60,18 +93,13 @@ impl Worker {
         index: &mut ExactWriter,
         limits: &FeedSettings,
     ) -> Result<Fed> {
-        let Numbered { seq, fingerprint, clears_gpu, beyond_gpu, unreadable, batch } = batch;
+        let Numbered { seq, fingerprint, made_at, clears_gpu, beyond_gpu, unreadable, batch } = batch;
         let (mut fed, batch, error) = unpack(batch);
-        let made = batch.as_ref().map(|batch| batch.timestamp);
-        let age = made.and_then(|made| made.partial_cmp(&self.newest)).unwrap_or(Ordering::Less);
-        let numbered = Numbered { seq, fingerprint, clears_gpu, beyond_gpu, unreadable, batch };
+        let batch = Numbered { seq, fingerprint, made_at, clears_gpu, beyond_gpu, unreadable, batch };
         let before = self.sequencer.counts();
         self.numbered = true;
-        fed.duplicate = self.sequencer.heard(now, numbered, age);
+        fed.duplicate = self.sequencer.heard(now, batch);
         let after = self.sequencer.counts();
-        if let Some(made) = made.filter(|_| age == Ordering::Greater || after.restarts > before.restarts) {
-            self.newest = made;
-        }
         self.wait(now, after.applied > before.applied, limits);
         self.carry_out(index, &mut fed);
         error.map_or(Ok(fed), Err)

@@ -22,6 +22,11 @@ impl HashKey {
         Self(key)
     }
 
+    /// The bytes, for who keeps the key with what it names.
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// A key that nobody knows: 128 bits of the operating system's randomness, by way of the standard library's
     /// hash maps, stretched.
     pub fn random() -> Self {

@@ -1,7 +1,6 @@
 //! Why a prompt is, or is not, in a worker's cache.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::{WorkerOverlap, WorkerState};
 use crate::hash::Chain;
@@ -58,6 +57,23 @@ impl Explanation {
         Self { blocks: chain.blocks().len(), block_size: chain.block_size(), workers }
     }
 
+    /// The same as text, with the workers' names, where `name` knows one.
+    pub fn named<'a, N: fmt::Display>(&'a self, name: impl Fn(WorkerId) -> Option<N> + 'a) -> impl fmt::Display + 'a {
+        fmt::from_fn(move |f| self.write(f, &name))
+    }
+
+    fn write<N: fmt::Display>(&self, f: &mut fmt::Formatter<'_>, name: &impl Fn(WorkerId) -> Option<N>) -> fmt::Result {
+        writeln!(f, "{} full blocks of {} tokens", self.blocks, self.block_size)?;
+        for worker in &self.workers {
+            match name(worker.worker()) {
+                Some(name) => write!(f, "{name} {worker}")?,
+                None => write!(f, "{} {worker}", worker.worker())?,
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
     /// What there is to say about one worker; `None` when the index does not know it.
     pub fn get(&self, worker: WorkerId) -> Option<&WorkerExplanation> {
         self.workers.iter().find(|explained| explained.worker() == worker)
@@ -90,35 +106,23 @@ impl fmt::Display for BlockFate {
 /// One line per worker.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write(f, |_| None)
+        self.write(f, &|_| None::<WorkerId>)
     }
 }
 
-impl Explanation {
-    /// One line per worker, as [`Display`](fmt::Display) has it, under the workers' names where there are any.
-    pub fn named(&self, name: impl Fn(WorkerId) -> Option<Arc<str>>) -> impl fmt::Display {
-        fmt::from_fn(move |f| self.write(f, &name))
-    }
-
-    fn write(&self, f: &mut fmt::Formatter<'_>, name: impl Fn(WorkerId) -> Option<Arc<str>>) -> fmt::Result {
-        writeln!(f, "{} full blocks of {} tokens", self.blocks, self.block_size)?;
-        for worker in &self.workers {
-            match name(worker.worker()) {
-                Some(name) => f.write_str(&name)?,
-                None => write!(f, "{}", worker.worker())?,
-            }
-            write!(f, " ({}): holds {} leading", worker.state, worker.overlap.leading)?;
-            write_media(f, &worker.overlap)?;
-            if let Some(fate) = &worker.next {
-                write!(f, "; block {} was {fate}", worker.overlap.leading)?;
-            }
-            if worker.held_behind > 0 {
-                write!(f, "; {} behind it are held but cannot be reached", worker.held_behind)?;
-            }
-            if worker.unplaced > 0 {
-                write!(f, "; {} blocks are held whose place is not known", worker.unplaced)?;
-            }
-            writeln!(f)?;
+/// One line without the worker.
+impl fmt::Display for WorkerExplanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({}): holds {} leading", self.state, self.overlap.leading)?;
+        write_media(f, &self.overlap)?;
+        if let Some(fate) = &self.next {
+            write!(f, "; block {} was {fate}", self.overlap.leading)?;
+        }
+        if self.held_behind > 0 {
+            write!(f, "; {} behind it are held but cannot be reached", self.held_behind)?;
+        }
+        if self.unplaced > 0 {
+            write!(f, "; {} blocks are held whose place is not known", self.unplaced)?;
         }
         Ok(())
     }

@@ -30,6 +30,7 @@ mod exact;
 mod explain;
 mod overlap;
 mod settings;
+mod snapshot;
 mod stats;
 mod table;
 
@@ -40,6 +41,7 @@ pub use exact::{ExactIndex, ExactReader, ExactWriter};
 pub use explain::{BlockFate, Explanation, WorkerExplanation};
 pub use overlap::{Overlap, WorkerOverlap};
 pub use settings::IndexSettings;
+pub use snapshot::Standing;
 pub use stats::{Held, IndexStats};
 
 use crate::event::KvEvent;

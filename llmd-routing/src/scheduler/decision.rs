@@ -14,7 +14,8 @@ use crate::{Endpoint, Headers, Pool, Usage};
 /// Where a request goes. The request counts as in flight there until this is told the [`end`](Self::end), or drops.
 ///
 /// Whoever sends the request says how it goes on: [`advance`](Self::advance) when the endpoint fails before its first
-/// byte, [`first_token`](Self::first_token), [`end`](Self::end). Dropped without an end, the request was aborted.
+/// byte, [`first_token`](Self::first_token), [`end`](Self::end) or [`abort`](Self::abort). Dropped without an end, the request
+/// was aborted.
 #[derive(Debug)]
 #[must_use = "the reservation is released when the decision drops"]
 pub struct Decision {
@@ -108,6 +109,14 @@ impl Decision {
         }
     }
 
+    /// The request ends without a complete response: the reservation is released, as when the decision drops. What comes
+    /// after is not heard.
+    pub fn abort(&mut self) {
+        if self.release() {
+            self.hooks.iter_mut().for_each(|hooks| hooks.abort());
+        }
+    }
+
     pub(super) fn tell_picked(&mut self, now: Duration) {
         let picked = Picked::new(&self.pool[self.runs[self.primary].ranked_place(self.tried)], &self.pool, now);
         self.hooks.iter_mut().for_each(|hooks| hooks.picked(&picked));
@@ -131,8 +140,6 @@ impl Decision {
 
 impl Drop for Decision {
     fn drop(&mut self) {
-        if self.release() {
-            self.hooks.iter_mut().for_each(|hooks| hooks.abort());
-        }
+        self.abort();
     }
 }

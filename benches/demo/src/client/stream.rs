@@ -141,9 +141,11 @@ impl Events {
     }
 }
 
-/// Whether a chunk has a usage that is not null: its object is at the end of the chunk.
+/// Whether a chunk has a usage that is not null, wherever it stands among the chunk's fields.
 fn holds_usage(data: &[u8]) -> bool {
-    data.ends_with(b"}}") && data.windows(8).any(|window| window == b"\"usage\":")
+    let name = b"\"usage\":";
+    let Some(place) = data.windows(name.len()).rposition(|window| window == name) else { return false };
+    data[place + name.len()..].trim_ascii_start().starts_with(b"{")
 }
 
 #[cfg(test)]
@@ -175,6 +177,14 @@ mod tests {
             assert_eq!((usage.prompt_tokens, usage.completion_tokens), (9, 2));
             assert_eq!(usage.prompt_tokens_details, Some(Details { cached_tokens: 8 }));
         }
+    }
+
+    #[test]
+    fn a_usage_is_found_wherever_it_stands() {
+        assert!(holds_usage(br#"{"choices":[],"usage":{"prompt_tokens":9}}"#));
+        assert!(holds_usage(br#"{"usage": {"prompt_tokens":9}, "system_fingerprint":null}"#));
+        assert!(!holds_usage(br#"{"choices":[{"index":0}],"usage":null}"#));
+        assert!(!holds_usage(br#"{"choices":[{"text":"{}}"}]}"#));
     }
 
     #[test]

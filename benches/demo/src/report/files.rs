@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use llmd_core::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 
+use crate::args::Args;
 use crate::race::RaceResult;
+use crate::report::{race, svg};
 
 /// Writes `text`, making the folder it goes to.
 ///
@@ -19,6 +21,26 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<PathBuf> {
         .and_then(|()| fs::write(path, text))
         .map_err(|error| Error::new(ErrorKind::Unavailable, format!("cannot write {}: {error}", path.display())))?;
     Ok(path.to_owned())
+}
+
+/// Writes the picture, the table, the requests and the figures of a run whose engines ran `speed` times faster than real
+/// time, and says where they are.
+///
+/// # Errors
+///
+/// As [`write`].
+pub(crate) fn all(args: &Args, race: &[RaceResult], speed: f64, caption: &str, figures: &Value) -> Result<Vec<String>> {
+    let figures = format!("{figures:#}\n");
+    let mut written = vec![
+        write(&args.out.join("race.svg"), &svg::picture(race, caption))?,
+        write(&args.out.join("race.md"), &race::table(race).markdown())?,
+        write(&args.out.join("requests.json"), &requests(race, speed).to_string())?,
+        write(&args.out.join("demo.json"), &figures)?,
+    ];
+    if let Some(path) = &args.json {
+        written.push(write(path, &figures)?);
+    }
+    Ok(written.into_iter().map(|path| path.display().to_string()).collect())
 }
 
 /// Every request of the race, for those who want to plot it in their own way. Times are engine milliseconds.

@@ -72,7 +72,7 @@ pub(crate) mod tests {
         };
         let samples = race[1].samples.clone();
         let fault = FaultResult { samples, recovery: Some(Duration::from_millis(310)), workers: vec![worker] };
-        let mut quiet = QuietResult { samples: race[1].samples.clone(), whole_blocks: 1, salted: 1 };
+        let mut quiet = QuietResult { samples: race[1].samples.clone(), whole_blocks: 1, salted: 1, adapted: 0 };
         quiet.samples.iter_mut().for_each(|sample| sample.predicted = 45);
         (race, fault, quiet)
     }

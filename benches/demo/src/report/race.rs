@@ -75,6 +75,7 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+    use crate::race::Scale;
     use crate::race::tests::result;
 
     #[test]
@@ -86,7 +87,7 @@ mod tests {
                 "This machine was busy during round robin: requests left up to 2.00 s (engine time, p99) late. A lower --speed helps.",
             ]
         "#]]
-        .assert_debug_eq(&doubts(&[RaceResult::new(Policy::RoundRobin, samples, 40.0)]));
+        .assert_debug_eq(&doubts(&[RaceResult::new(Policy::RoundRobin, samples, Scale::simulated(40.0))]));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) fn picture(results: &[RaceResult], caption: &str) -> String {
     svg.line(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 330\" width=\"960\" height=\"330\" role=\"img\">",
     );
-    svg.line("<title>Time to first token, throughput and cache hits under five routing policies</title>");
+    svg.line("<title>Time to first token, throughput and cache hits under each routing policy</title>");
     svg.line(STYLE);
     svg.line(format!("<rect class=\"ground\" width=\"960\" height=\"{HEIGHT}\" rx=\"6\"/>"));
     waiting(&mut svg, results);

@@ -79,7 +79,7 @@ async fn collect(server: &Server, heading: &Heading, mut stream: TokenStream) ->
 }
 
 /// The adapter that the request names as its model, if it does not name the base model.
-fn adapter(server: &Server, model: Option<&str>) -> Result<Option<Adapter>, Refusal> {
+pub(super) fn adapter(server: &Server, model: Option<&str>) -> Result<Option<Adapter>, Refusal> {
     match model {
         None => Ok(None),
         Some(model) if model == server.model => Ok(None),
@@ -90,7 +90,8 @@ fn adapter(server: &Server, model: Option<&str>) -> Result<Option<Adapter>, Refu
     }
 }
 
-async fn prompt_tokens(server: &Arc<Server>, api: Api, ask: &mut Ask) -> Result<Vec<TokenId>, Refusal> {
+/// The tokens of what is asked: of its messages, or of its prompt.
+pub(super) async fn prompt_tokens(server: &Arc<Server>, api: Api, ask: &mut Ask) -> Result<Vec<TokenId>, Refusal> {
     let tokens = match api {
         Api::Chat => {
             let messages = ask.messages.take().ok_or_else(|| Refusal::bad("messages", "there are no messages"))?;

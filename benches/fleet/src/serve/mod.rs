@@ -13,6 +13,7 @@ mod publish;
 mod refusal;
 mod routes;
 mod server;
+mod tokenize;
 mod tokens;
 
 use std::io::Write as _;

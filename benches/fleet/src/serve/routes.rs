@@ -18,6 +18,7 @@ use super::driver::Command;
 use super::generate::generate;
 use super::refusal::Refusal;
 use super::server::Server;
+use super::tokenize::tokenize;
 
 /// Bytes that a request may have.
 const MAX_BODY: usize = 64 << 20;
@@ -60,6 +61,7 @@ async fn respond(server: &Arc<Server>, request: Request<Incoming>) -> Response<A
         (&Method::POST, "/debug/faults") => read(body).await.and_then(|body| debug::faults(server, &body)),
         (&Method::POST, "/debug/pause") => read(body).await.and_then(|body| debug::pause(server, &body)),
         (&Method::POST, "/reset_prefix_cache") => reset(server, head.uri.query().unwrap_or_default()).await,
+        (&Method::POST, "/tokenize") => tokenize(server, read(body).await).await,
         (&Method::POST, "/v1/completions") => generate(server, &head.headers, Api::Completions, read(body).await).await,
         (&Method::POST, "/v1/chat/completions") => generate(server, &head.headers, Api::Chat, read(body).await).await,
         _ => Ok(json_answer(StatusCode::NOT_FOUND, &json!({ "detail": "Not Found" }))),

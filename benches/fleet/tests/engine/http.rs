@@ -134,6 +134,31 @@ fn what_cannot_be_served_is_refused_by_name() {
 }
 
 #[test]
+fn the_tokens_of_a_request_are_told_from_its_own_body() {
+    let engine = start(&[]);
+    let tell = |body: &Value| post(&engine, "/tokenize", body);
+    let completion = json!({ "model": "tiny", "prompt": text(1, 40), "max_tokens": 1, "return_token_ids": true });
+    let chat =
+        json!({ "messages": [{ "role": "user", "content": "hello" }], "max_tokens": 1, "return_token_ids": true });
+
+    for (path, body) in [("/v1/completions", &completion), ("/v1/chat/completions", &chat)] {
+        let (told, answer) = (tell(body), post(&engine, path, body));
+        let used = answer.pointer("/choices/0/prompt_token_ids").or_else(|| answer.get("prompt_token_ids")).unwrap();
+        assert_eq!((&told["tokens"], &told["count"]), (used, &answer["usage"]["prompt_tokens"]), "{path}");
+        assert!(told["max_model_len"].is_u64() && told["token_strs"].is_null(), "{told}");
+    }
+    for (body, code, param) in [
+        (json!({ "model": "nobody", "prompt": "x" }), 404, "model"),
+        (json!({ "prompt": [1, 2] }), 400, "prompt"),
+        (json!({ "model": "tiny" }), 400, "prompt"),
+    ] {
+        let (status, answer) = ask(&engine, "POST", "/tokenize", &body.to_string());
+        let error = serde_json::from_str::<Value>(&answer).unwrap()["error"].clone();
+        assert_eq!((status, error["param"].as_str()), (code, Some(param)), "{body}: {answer}");
+    }
+}
+
+#[test]
 fn an_adapter_is_a_model_with_a_cache_of_its_own() {
     let engine = start(&["--lora", "a=/adapters/a", "--lora", "b"]);
     let names: Vec<_> =

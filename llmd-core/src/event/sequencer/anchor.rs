@@ -1,5 +1,7 @@
 //! Where a sequencer stands, to be kept and taken up again by another process.
 
+use std::time::Duration;
+
 use super::applied::Applied;
 use super::{Sequencer, SequencerSettings};
 
@@ -9,6 +11,10 @@ use super::{Sequencer, SequencerSettings};
 pub struct Anchor {
     /// The number and the fingerprint of the last batch that was applied since everything was last forgotten.
     pub last: Option<(u64, u64)>,
+    /// The fingerprint of batch 0, if it was applied, by which another engine is known from its first word.
+    pub first: Option<u64>,
+    /// The newest time at which the engine made one of them, on the engine's clock.
+    pub newest: Option<Duration>,
     /// Whether no block can be resident that was stored before the first batch that is known.
     pub complete: bool,
     /// Whether the first batches are known to be out of reach.
@@ -21,7 +27,8 @@ impl<B> Sequencer<B> {
     /// Where it stands, once all steps are carried out. What waits for its turn is no part of it.
     pub fn anchor(&self) -> Anchor {
         let Self { complete, forgotten, offloads, .. } = *self;
-        Anchor { last: self.applied.last(), complete, forgotten, offloads }
+        let (last, first, newest) = (self.applied.last(), self.applied.first(), self.applied.newest());
+        Anchor { last, first, newest, complete, forgotten, offloads }
     }
 
     /// The sequencer of a worker of which everything up to `anchor` is known.
@@ -30,10 +37,10 @@ impl<B> Sequencer<B> {
     /// anchor, which it sends again when it is asked for replay or goes on live from there. An engine without replay
     /// whose numbers merely go on behind the anchor is kept, and approximate.
     pub fn resumed(settings: SequencerSettings, anchor: Anchor) -> Self {
-        let Anchor { last, complete, forgotten, offloads } = anchor;
+        let Anchor { last, first, newest, complete, forgotten, offloads } = anchor;
         let known = last.is_some();
         Self {
-            applied: last.map_or_else(Applied::default, |(seq, fingerprint)| Applied::up_to(seq, fingerprint)),
+            applied: last.map_or_else(Applied::default, |last| Applied::up_to(last, first, newest)),
             complete: known && complete,
             forgotten: known && forgotten,
             offloads,
@@ -44,8 +51,6 @@ impl<B> Sequencer<B> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::{Numbered, Step};
     use super::*;
     use crate::state::WorkerState::{Approximate, Exact, Recovering};
@@ -92,7 +97,8 @@ mod tests {
     fn what_was_kept_is_what_is_taken_up() {
         assert_eq!(sequencer(true, anchor()).anchor(), anchor());
         assert_eq!((sequencer(true, anchor()).state(), sequencer(true, anchor()).last_seq()), (Recovering, Some(4)));
-        assert_eq!(anchor(), Anchor { last: Some((4, 4 ^ FIRST)), complete: true, forgotten: false, offloads: false });
+        let expected = Anchor { last: Some((4, 4 ^ FIRST)), first: Some(FIRST), complete: true, ..Anchor::default() };
+        assert_eq!(anchor(), expected);
     }
 
     #[test]
@@ -130,7 +136,7 @@ mod tests {
 
     #[test]
     fn an_anchor_without_a_batch_vouches_for_nothing() {
-        let nothing = Anchor { last: None, complete: true, forgotten: true, offloads: true };
+        let nothing = Anchor { last: None, complete: true, forgotten: true, offloads: true, ..anchor() };
         let taken_up = sequencer(true, nothing).anchor();
         assert_eq!(taken_up, Anchor { offloads: true, ..Anchor::default() });
     }

@@ -1,6 +1,5 @@
 //! A stream and its replays that come in by one door: which of them a batch is, its number has to tell.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::applied::{Applied, Place};
@@ -15,25 +14,35 @@ impl<B> Sequencer<B> {
     /// [`replay_ended`](Self::replay_ended): what is missing is filled in by feeding what the engine replays, from
     /// [`missing_from`](Self::missing_from) on, in order. A replay is over when nothing is missing any more.
     ///
-    /// `age` is how the time at which the engine made the batch compares with the newest that was heard before. It
-    /// decides only where numbers and fingerprints leave open whether an old batch comes again or an engine was started
-    /// anew.
-    pub fn heard(&mut self, now: Duration, batch: Numbered<B>, age: Ordering) -> bool {
+    /// Nobody says either when the stream breaks. Where numbers and fingerprints leave open whether a batch is an old one
+    /// or of an engine that was started anew, [`Numbered::made_at`] decides: an engine's clock does not go back.
+    pub fn heard(&mut self, now: Duration, batch: Numbered<B>) -> bool {
         if self.link != Link::Up {
             self.connected(now);
         }
+        self.drop_stale(&batch);
         let place = self.applied.place(batch.seq, batch.fingerprint);
-        let comes_again = place == Place::Known
-            || self.waiting.get(&batch.seq).is_some_and(|held| held.fingerprint == batch.fingerprint);
-        if self.is_first_of_another(&batch, place, age) {
-            self.begin_anew(batch);
-        } else if self.is_of_another(&batch, place, age) {
-            self.rebuild_around(batch, age);
+        let waits = self.waiting.get(&batch.seq).is_some_and(|held| held.fingerprint == batch.fingerprint);
+        if self.is_of_another(&batch, place) {
+            self.rebuild_around(now, batch);
         } else {
             self.sort_in(now, batch, place);
         }
         self.settle(now);
-        comes_again
+        place == Place::Known || waits
+    }
+
+    /// The stream was connected anew, and whoever speaks now must prove to be the same engine. What waits is kept: the
+    /// first word of another engine will tell that it is of no use.
+    pub fn reconnected(&mut self, now: Duration) {
+        if self.link == Link::Never {
+            return self.connected(now);
+        }
+        let seen = self.outstanding();
+        self.proven = false;
+        self.ask(Purpose::CatchUp);
+        self.seen = seen;
+        self.settle(now);
     }
 
     /// The number from which the engine is to replay, inclusive, while something is missing: the last one that was
@@ -52,11 +61,12 @@ impl<B> Sequencer<B> {
             self.forget();
             self.applied = Applied::from(first);
         }
+        run.into_values().for_each(|batch| self.apply(batch));
         self.seen = None;
         self.proven = true;
+        // Whether they are all of one engine is not known, and so not whether a clearing among them stands.
         self.complete = false;
         self.forgotten = true;
-        run.into_values().for_each(|batch| self.apply(batch));
         self.settle(now);
     }
 
@@ -70,43 +80,52 @@ impl<B> Sequencer<B> {
         }
     }
 
-    /// Whether it is the first batch of an engine that was started anew.
-    fn is_first_of_another(&self, batch: &Numbered<B>, place: Place, age: Ordering) -> bool {
-        batch.seq == 0
-            && match place {
-                Place::Differs => true,
-                Place::Past => self.asked.is_none() && age != Ordering::Less,
-                // It should fill the hole before those that wait, but was made after them.
-                Place::Next => !self.waiting.is_empty() && age == Ordering::Greater,
-                Place::Ahead | Place::Known => false,
-            }
+    /// Drops what waits with no lower number and was made before `batch`: it is of an engine that is gone. Where nobody
+    /// knows when `batch` was made, it may be, and is asked for again.
+    fn drop_stale(&mut self, batch: &Numbered<B>) {
+        let Some(made_at) = batch.made_at else {
+            self.seen = self.outstanding();
+            self.waiting.retain(|_, held| held.seq < batch.seq);
+            return;
+        };
+        let stale = |held: &Numbered<B>| held.seq >= batch.seq && held.made_at.is_some_and(|held| held < made_at);
+        let before = self.waiting.len();
+        self.waiting.retain(|_, held| !stale(held));
+        if self.waiting.len() < before {
+            // Whoever proved to be the same engine is gone, too.
+            self.ask(Purpose::CatchUp);
+            self.seen = self.outstanding();
+        }
     }
 
-    /// Whether it is from the middle of an engine that was started anew.
-    fn is_of_another(&self, batch: &Numbered<B>, place: Place, age: Ordering) -> bool {
+    /// Whether it is of an engine that was started anew.
+    fn is_of_another(&self, batch: &Numbered<B>, place: Place) -> bool {
         match place {
             Place::Differs => true,
-            Place::Past => batch.seq > 0 && age == Ordering::Greater,
+            Place::Past if batch.made_at > self.applied.newest() => true,
+            // Nobody asked for the first batch again.
+            Place::Past => batch.seq == 0 && self.asked.is_none() && batch.made_at == self.applied.newest(),
             Place::Ahead | Place::Known | Place::Next => false,
         }
     }
 
-    fn begin_anew(&mut self, first: Numbered<B>) {
-        self.counts.restarts += 1;
-        self.hang_up();
-        self.forget();
-        self.begin_at(0);
-        self.apply(first);
+    /// Forgets an engine that is gone, and asks for what the new one said before and after `batch`. What was made after it
+    /// still waits: it is of the new one too.
+    fn rebuild_around(&mut self, now: Duration, batch: Numbered<B>) {
+        let seen = self.outstanding();
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|_, held| held.made_at > batch.made_at);
+        self.restarted();
+        self.seen = seen;
+        self.waiting = waiting;
+        let place = self.applied.place(batch.seq, batch.fingerprint);
+        self.sort_in(now, batch, place);
     }
 
-    /// Forgets an engine that is gone, and asks for what the new one said before and after `batch`.
-    fn rebuild_around(&mut self, batch: Numbered<B>, age: Ordering) {
+    /// The highest number that was heard and is not applied.
+    fn outstanding(&self) -> Option<u64> {
         let last = self.waiting.keys().next_back().copied();
-        // A reply that differs says nothing of how far the new engine was heard already.
-        let heard = self.seen.max(last).filter(|_| age != Ordering::Greater);
-        self.restarted();
-        self.seen = heard.max(Some(batch.seq));
-        self.hold(batch);
+        last.max(self.seen.filter(|&seen| seen >= self.applied.next()))
     }
 
     fn sort_in(&mut self, now: Duration, batch: Numbered<B>, place: Place) {
@@ -122,8 +141,7 @@ impl<B> Sequencer<B> {
                 Place::Differs | Place::Past => {
                     self.hang_up();
                     self.ask(Purpose::CatchUp);
-                    // It may be an old one after all: what it says of the whole cache is not to be built on.
-                    self.hold(batch.clearing_gpu(false));
+                    self.hold(batch);
                 }
             };
         };

@@ -1,5 +1,7 @@
 //! What goes into a sequencer and what comes out.
 
+use std::time::Duration;
+
 use crate::state::WorkerState;
 
 /// A batch with what the sequencer must know about it.
@@ -10,6 +12,9 @@ pub struct Numbered<B> {
     pub seq: u64,
     /// A hash of its bytes as published. Two batches of one number are taken for one when theirs are equal.
     pub fingerprint: u64,
+    /// When the engine made it, by its own clock, where that is known. It is looked at only where a stream and its
+    /// replays come in by one door.
+    pub made_at: Option<Duration>,
     /// Whether it says that every block in GPU memory is gone.
     pub clears_gpu: bool,
     /// Whether it speaks of blocks that lie elsewhere.
@@ -23,7 +28,13 @@ pub struct Numbered<B> {
 impl<B> Numbered<B> {
     /// A batch that clears nothing, speaks of GPU memory only and could be read.
     pub const fn new(seq: u64, fingerprint: u64, batch: B) -> Self {
-        Self { seq, fingerprint, clears_gpu: false, beyond_gpu: false, unreadable: false, batch }
+        Self { seq, fingerprint, made_at: None, clears_gpu: false, beyond_gpu: false, unreadable: false, batch }
+    }
+
+    /// The same, made at this time of the engine's clock.
+    #[must_use]
+    pub fn made_at(self, made_at: Option<Duration>) -> Self {
+        Self { made_at, ..self }
     }
 
     /// The same, which says that every block in GPU memory is gone.

@@ -45,7 +45,7 @@ pub(super) fn follow(
     let tokens = &stored.token_ids[block * size..][..size];
     let extra = event_extra_keys(stored, block, adapter);
     let block = hasher.scheme().next(&before.block, before.len, tokens, &extra);
-    Prefix { block, len: before.len + 1 }
+    Prefix { block, parent: before.block, len: before.len + 1 }
 }
 
 /// The event that would have stored one block of `stored` alone.

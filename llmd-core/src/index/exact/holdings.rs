@@ -1,5 +1,7 @@
 //! What one worker holds, by its engine's names, and where in which prompt each block stands.
 
+mod kept;
+
 use std::collections::HashMap;
 
 use smallvec::SmallVec;
@@ -170,7 +172,8 @@ impl Holdings {
             _ => Some(&stored.block_hashes[block - 1]),
         };
         let Some(parent) = parent else {
-            let root = Prefix { block: cx.hasher().scheme().root(), len: 0 };
+            let root = cx.hasher().scheme().root();
+            let root = Prefix { block: root, parent: root, len: 0 };
             return self.settle(name.clone(), follow(root, stored, block, adapter, cx.hasher()), cx);
         };
         if let Some(before) = self.names.get(parent).and_then(Named::prefix) {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::BlockFate;
+use super::super::snapshot::GoneRecord;
 use super::shared::Shared;
 use crate::{BlockHash, ExternalBlockHash, WorkerId};
 
@@ -26,6 +27,30 @@ impl Memory {
         self.gone.len()
     }
 
+    /// The removals, oldest first, each with what readers are told of it.
+    pub(super) fn records<'a>(&'a self, worker: WorkerId, shared: &'a Shared) -> impl Iterator<Item = GoneRecord> {
+        self.gone.iter().map(move |gone| {
+            let fate = gone.block.and_then(|block| shared.fates.pin().get(&(worker, block)).copied());
+            let fate = fate.filter(|&(_, removal)| removal == gone.removal).map(|(fate, _)| fate);
+            GoneRecord { name: gone.name.clone(), block: gone.block, fate }
+        })
+    }
+
+    /// Remembers a removal of which a snapshot tells; gives its number.
+    pub(super) fn take_up(
+        &mut self,
+        worker: WorkerId,
+        name: ExternalBlockHash,
+        block: Option<BlockHash>,
+        fate: Option<BlockFate>,
+        shared: &Shared,
+    ) -> u64 {
+        match fate {
+            Some(fate) => self.remember(worker, name, block, fate, shared),
+            None => self.count(name, block),
+        }
+    }
+
     /// Remembers that a block went; gives the number of its removal.
     pub(super) fn remember(
         &mut self,
@@ -35,10 +60,15 @@ impl Memory {
         fate: BlockFate,
         shared: &Shared,
     ) -> u64 {
-        self.removals += 1;
+        let removal = self.count(name, block);
         if let Some(block) = block {
-            shared.fates.pin().insert((worker, block), (fate, self.removals));
+            shared.fates.pin().insert((worker, block), (fate, removal));
         }
+        removal
+    }
+
+    fn count(&mut self, name: ExternalBlockHash, block: Option<BlockHash>) -> u64 {
+        self.removals += 1;
         self.gone.push_back(Gone { name, block, removal: self.removals });
         self.removals
     }

@@ -9,6 +9,7 @@ mod holdings;
 mod memory;
 mod named;
 mod orphans;
+mod persist;
 mod reader;
 mod shared;
 #[cfg(test)]
@@ -80,6 +81,11 @@ impl Worker {
 }
 
 impl ExactWriter {
+    /// What the index was made with.
+    pub const fn settings(&self) -> &IndexSettings {
+        &self.settings
+    }
+
     /// How much is held, and what was dropped.
     pub const fn stats(&self) -> IndexStats {
         self.stats

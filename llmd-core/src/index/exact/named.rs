@@ -29,10 +29,12 @@ pub(super) enum Place {
     Unknown,
 }
 
-/// Some leading blocks of a prompt: the name of the last one, and how many they are.
+/// Some leading blocks of a prompt: the names of the last one and of the one before it, and how many they are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Prefix {
     pub(super) block: BlockHash,
+    /// The root of the scheme, when there is none before.
+    pub(super) parent: BlockHash,
     pub(super) len: usize,
 }
 
@@ -44,6 +46,10 @@ pub(super) struct Copies {
 }
 
 impl Named {
+    pub(super) fn with_copies(copies: impl IntoIterator<Item = Copies>) -> Self {
+        Self { copies: copies.into_iter().collect(), ..Self::default() }
+    }
+
     pub(super) const fn prefix(&self) -> Option<Prefix> {
         match self.place {
             Place::At(prefix) => Some(prefix),

@@ -18,6 +18,13 @@ impl Orphans {
         self.by_age.len()
     }
 
+    /// All of them, the one that has waited longest first.
+    pub(super) fn by_age(&self) -> Vec<&BlockStored> {
+        let mut all: Vec<_> = self.behind.values().flatten().map(|(age, block)| (*age, block)).collect();
+        all.sort_unstable_by_key(|&(age, _)| age);
+        all.into_iter().map(|(_, block)| block).collect()
+    }
+
     /// Keeps `block` until `parent` has a place.
     pub(super) fn keep(&mut self, parent: ExternalBlockHash, block: BlockStored) {
         let age = self.next;

@@ -1,0 +1,3 @@
+module example.org/llmd
+
+go 1.19

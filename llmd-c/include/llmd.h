@@ -1,0 +1,662 @@
+/*
+ * llmd: where the KV cache of a prompt lies, and which engine should take a request.
+ *
+ * Made from the sources of llmd-c; changes belong there.
+ *
+ * OWNERSHIP
+ *
+ * A function named ..._new, ..._from_yaml or ..._restore, and one that puts a pointer where an argument points, hands over an
+ * object. Who is handed one frees it with the ..._free of its type, once: an object that is freed twice, or used after it was
+ * freed, is the end of the process at best, and cannot be noticed. Freeing NULL does nothing. Objects may be freed in any
+ * order: each keeps what it needs of the others.
+ *
+ * What a function takes by pointer it reads during the call and keeps nothing of. A `const char *` that a function returns, or
+ * puts into a struct, belongs to an object; its description says how long it lives.
+ *
+ * STRINGS AND ARRAYS
+ *
+ * Strings are UTF-8 and end with NUL. An array is a pointer and a length; the pointer may be NULL when the length is 0. A
+ * buffer that a function writes to is a pointer to room for `*len` items; `*len` is told how many there are, so that a call
+ * with no room asks how much is needed.
+ *
+ * STRUCTS
+ *
+ * A struct that begins with `struct_size` may grow in later versions: set it to `sizeof` the struct, also before a function
+ * writes to it. What a caller that was compiled against an older header does not know has its default. In a struct that is
+ * read, a field that is 0 or NULL has its default.
+ *
+ * ERRORS
+ *
+ * What can fail returns an `llmd_status`, or an object that is NULL when it failed. The last argument `error` may be NULL; where
+ * it is not, `*error` is set to an object when the call fails, and left as it was when it succeeds. NULL where something was
+ * expected, a wrong size and bad UTF-8 are LLMD_INVALID; accessors without a status answer NULL with 0 or NULL. A defect of
+ * llmd is LLMD_INTERNAL, and never unwinds into the caller.
+ *
+ * THREADS
+ *
+ * Every object may be used by several threads at once, as long as none of them frees it. Errors are objects of the call, not of
+ * the thread. llmd starts no thread. In a process that was forked, use only what was made after the fork.
+ */
+
+#ifndef LLMD_H
+#define LLMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// No sequence number: as an argument, the batch came without one; as an answer, nothing is missing.
+#define LLMD_NO_SEQ UINT64_MAX
+
+// How many media there is room for in `llmd_overlap.on`.
+#define LLMD_MEDIA 4
+
+// What a call came to, and so what to do next. `LLMD_OK` is 0; everything else is a kind of error, and there will be a new
+// one only where a caller would act differently.
+typedef enum {
+    // It was done.
+    LLMD_OK = 0,
+    // Bytes are not what they claim to be: drop them, count it, go on.
+    LLMD_CORRUPT = 1,
+    // The caller may not do this: do not retry.
+    LLMD_DENIED = 2,
+    // A limit was reached, the room that a buffer has included: retry later, or raise it.
+    LLMD_EXHAUSTED = 3,
+    // A defect of llmd: report it.
+    LLMD_INTERNAL = 4,
+    // The call was wrong: fix it.
+    LLMD_INVALID = 5,
+    // What was named has been replaced since: ask again.
+    LLMD_STALE = 6,
+    // The other side is not there now: go elsewhere, or retry later.
+    LLMD_UNAVAILABLE = 7,
+    // This machine or build cannot do it: choose another way.
+    LLMD_UNSUPPORTED = 8,
+} llmd_status;
+
+// What happened.
+typedef enum {
+    // Every block in GPU memory is gone.
+    LLMD_EVENT_ALL_BLOCKS_CLEARED = 0,
+    // One copy of each block is gone.
+    LLMD_EVENT_BLOCK_REMOVED = 1,
+    // One copy of each block is there now.
+    LLMD_EVENT_BLOCK_STORED = 2,
+    // A kind that this header does not know.
+    LLMD_EVENT_OTHER = 3,
+} llmd_event_kind;
+
+// What a block lies on. Also the place of its count in `llmd_overlap.on`.
+typedef enum {
+    // Memory that the engine computes in.
+    LLMD_MEDIUM_GPU = 0,
+    // Host memory.
+    LLMD_MEDIUM_CPU = 1,
+    // Disks and object stores.
+    LLMD_MEDIUM_STORAGE = 2,
+    // A medium that this header does not know.
+    LLMD_MEDIUM_OTHER = 3,
+} llmd_medium;
+
+// Whether a tier is the engine's own or shared with others.
+typedef enum {
+    // Only this engine reads it.
+    LLMD_LOCALITY_LOCAL = 0,
+    // Other engines read it too.
+    LLMD_LOCALITY_REMOTE = 1,
+} llmd_locality;
+
+// How far the answers about a worker can be trusted.
+typedef enum {
+    // From a stream that cannot be checked, or of which something is missing for good.
+    LLMD_APPROXIMATE = 0,
+    // As of the last event of a stream without gaps.
+    LLMD_EXACT = 1,
+    // Events are missing and are waited for.
+    LLMD_RECOVERING = 2,
+} llmd_worker_state;
+
+// Where a request goes, and its reservation there. Free it when the request is over, whatever became of it. May be used by
+// several threads at once. It may outlive its scheduler, its index and its endpoints.
+typedef struct llmd_decision llmd_decision;
+
+// An address that requests can go to, with what is known about it now. May be used by several threads at once; its requests
+// are counted in one place, whichever scheduler sends them. A decision keeps what it needs of it, and may outlive it.
+typedef struct llmd_endpoint llmd_endpoint;
+
+// What went wrong: a status and a message. The caller's to free.
+typedef struct llmd_error llmd_error;
+
+// One message of an engine's event stream, decoded. May be read by several threads at once.
+typedef struct llmd_events llmd_events;
+
+// Names the blocks of a prompt as an engine does, bit for bit. May be used by several threads at once.
+typedef struct llmd_hasher llmd_hasher;
+
+// An exact index of who holds which block. May be used by several threads at once: those who ask do not wait for those who
+// feed it. A scheduler or an endpoint that was made with it keeps what it needs of it, and may outlive it.
+typedef struct llmd_index llmd_index;
+
+// Chooses endpoints for requests. May be used by several threads at once.
+typedef struct llmd_scheduler llmd_scheduler;
+
+// A text that was made for the caller, who frees it.
+typedef struct llmd_string llmd_string;
+
+// What a hasher is made with.
+typedef struct {
+    // sizeof(llmd_hasher_settings).
+    size_t struct_size;
+    // `vllm-sha256`, `vllm-sha256_cbor`, `vllm-xxhash`, `vllm-xxhash_cbor` or `sglang`.
+    const char *scheme;
+    // Tokens per block, as the engine has it.
+    size_t block_size;
+    // The engine's PYTHONHASHSEED; NULL when it was started without.
+    const char *seed;
+    // The version of vLLM, such as `0.30`; NULL for the newest that is known.
+    const char *engine_version;
+} llmd_hasher_settings;
+
+// An image, a clip or another item whose placeholder tokens stand in the prompt.
+typedef struct {
+    // The engine's name for the content.
+    const char *identifier;
+    // The first placeholder token, counted from 0.
+    size_t offset;
+    // How many placeholder tokens there are.
+    size_t len;
+} llmd_multimodal;
+
+// What a prompt is computed under, besides its tokens: two prompts with the same tokens share blocks only when all of this
+// is equal. Where a function takes one, NULL stands for a prompt that is computed under nothing else.
+typedef struct {
+    // sizeof(llmd_namespace).
+    size_t struct_size;
+    // The name of the adapter; NULL for none.
+    const char *lora_name;
+    // Where the engine loaded the adapter from; NULL where that is not known. Only the names of vLLM 0.31 and later
+    // depend on it.
+    const char *lora_path;
+    // The tenant's salt; NULL or empty for none.
+    const char *cache_salt;
+    // The images and other items in the prompt, in any order.
+    const llmd_multimodal *multimodal;
+    // How many there are.
+    size_t multimodal_len;
+} llmd_namespace;
+
+// An engine's name for a block: an integer, or bytes.
+typedef struct {
+    // The bytes; NULL when the name is an integer.
+    const uint8_t *bytes;
+    // How many bytes there are.
+    size_t bytes_len;
+    // The integer, when there are no bytes.
+    uint64_t number;
+} llmd_block_name;
+
+// One event. What an event does not say is 0 or NULL.
+typedef struct {
+    // sizeof(llmd_event).
+    size_t struct_size;
+    // What happened.
+    llmd_event_kind kind;
+    // What the blocks lie on, or lay on.
+    llmd_medium medium;
+    // Whether others read the tier too.
+    llmd_locality locality;
+    // The KV-cache group.
+    uint32_t group;
+    // The engine's names of the blocks, first block first.
+    const llmd_block_name *blocks;
+    // How many names there are.
+    size_t blocks_len;
+    // The name of the block before the first; NULL at the start of a prompt.
+    const llmd_block_name *parent;
+    // The tokens of the blocks.
+    const uint32_t *tokens;
+    // How many tokens there are.
+    size_t tokens_len;
+    // Tokens per block; 0 in events that say only names.
+    uint32_t block_size;
+    // 1 when a hit in the group is a run of blocks from the start of a prompt (full attention), 0 otherwise.
+    uint32_t full_attention;
+    // How far a sliding window reaches, in tokens; 0 for none.
+    uint32_t sliding_window;
+    // The adapter; `lora id N` from engines that say only its number.
+    const char *lora_name;
+    // The tenant's salt, from engines that say it here and not among the extra keys.
+    const char *cache_salt;
+    // The tier that holds the blocks, where there is more than one.
+    const char *ownership;
+    // The session of the request that stored them.
+    const char *session_id;
+} llmd_event;
+
+// One event of a batch that could not be read.
+typedef struct {
+    // sizeof(llmd_event_error).
+    size_t struct_size;
+    // Which event of the batch it is, counted from 0; how many events there are, when it is something behind them.
+    size_t event;
+    // The first byte of the payload that could not be read.
+    size_t byte;
+    // The field it stands in, as the engine names it; empty when no field had begun.
+    const char *field;
+    // What was found and what was expected.
+    const char *message;
+} llmd_event_error;
+
+// What an index is made with. Where nothing else is said, a limit is per worker.
+typedef struct {
+    // sizeof(llmd_index_settings).
+    size_t struct_size;
+    // Tokens per block, as the engines have it. Default: 16.
+    size_t block_size;
+    // How many blocks a worker can hold, a block once for each of its groups and media. Default: 4,194,304.
+    size_t max_blocks;
+    // How many blocks can wait for their parent. Default: 16,384.
+    size_t max_orphans;
+    // How many blocks that are gone are remembered, with when they went. Default: 16,384.
+    size_t max_remembered;
+    // How many workers there can be, in all. Default: 4,096.
+    size_t max_workers;
+    // How many bytes a payload can have. Default: 64 MiB.
+    size_t max_payload;
+    // How many batches may wait while those before them are missing. Default: 4,096.
+    size_t max_waiting;
+    // How long what is missing is waited for, in milliseconds. Default: 10,000.
+    uint64_t recover_within_ms;
+    // Not 0 where no engine can replay: what is missing is then given up at once.
+    size_t without_replay;
+} llmd_index_settings;
+
+// What became of a batch that was fed.
+typedef struct {
+    // sizeof(llmd_fed).
+    size_t struct_size;
+    // How many events were taken into the index: none while the batch waits for others, and those of all that waited when
+    // it was the one that was missing.
+    size_t events;
+    // How many events of this batch could not be read; llmd_events_decode says which and why.
+    size_t errors;
+    // Copies of blocks that were added.
+    size_t stored;
+    // Copies that were taken away.
+    size_t removed;
+    // Blocks that wait for their parent, counted in `stored` too.
+    size_t orphaned;
+    // Removals of blocks that were not held: a sign that events were lost.
+    size_t unknown_removals;
+    // Blocks that were dropped because a limit was reached.
+    size_t dropped;
+    // From which number on the engine should replay, inclusive; LLMD_NO_SEQ when nothing is missing.
+    uint64_t missing_from;
+    // How far the answers about the worker can be trusted now.
+    llmd_worker_state state;
+    // 1 when the batch came before, and was skipped; 0 otherwise.
+    uint32_t duplicate;
+} llmd_fed;
+
+// How many leading blocks of a prompt one worker holds.
+typedef struct {
+    // The worker's name. Lives as long as the index. NULL when the worker has just been removed.
+    const char *name;
+    // The worker.
+    uint32_t worker;
+    // Leading blocks that lie on any medium.
+    uint32_t leading;
+    // Leading blocks that lie on each medium, by llmd_medium.
+    uint32_t on[LLMD_MEDIA];
+} llmd_overlap;
+
+// How much an index holds now, and what it could not take since it was made.
+typedef struct {
+    // sizeof(llmd_stats).
+    size_t struct_size;
+    // Workers that are known.
+    size_t workers;
+    // Different blocks that somebody holds and whose place is known.
+    size_t blocks;
+    // What all workers hold, a block once for each worker, cache group and medium.
+    size_t residents;
+    // Those of them that wait for their parent.
+    size_t orphans;
+    // Those of them of which no event has said the tokens in a way that places them.
+    size_t unplaced;
+    // Blocks of removed copies that are remembered.
+    size_t remembered;
+    // Blocks dropped because a limit was reached.
+    uint64_t dropped;
+    // Blocks that came in events which cannot be placed.
+    uint64_t unplaceable;
+    // Removals of blocks that were not held.
+    uint64_t unknown_removals;
+} llmd_stats;
+
+// A name and a value, such as a label or a header. Neither is NULL.
+typedef struct {
+    // The name.
+    const char *name;
+    // The value.
+    const char *value;
+} llmd_pair;
+
+// What an endpoint is made with.
+typedef struct {
+    // sizeof(llmd_endpoint_settings).
+    size_t struct_size;
+    // The name that people know it by.
+    const char *name;
+    // Where requests go: `host:port`.
+    const char *address;
+    // The name of the worker whose cache its requests use, as the index is told it. Default: the endpoint's own name.
+    const char *worker;
+    // Its labels.
+    const llmd_pair *labels;
+    // How many there are.
+    size_t labels_len;
+} llmd_endpoint_settings;
+
+// What an engine said about itself, once. What it does not say is below 0.
+typedef struct {
+    // sizeof(llmd_metrics).
+    size_t struct_size;
+    // Requests that wait for a place in the batch.
+    int64_t waiting_requests;
+    // Requests in the batch.
+    int64_t running_requests;
+    // How much of its KV cache running requests hold, from 0 to 1.
+    double kv_cache_usage;
+    // Tokens per block of its cache.
+    int64_t block_size;
+    // Blocks of its cache.
+    int64_t num_blocks;
+} llmd_metrics;
+
+// One request, as a scheduler sees it: fill in what llmd_scheduler_needs says, and leave the rest.
+typedef struct {
+    // sizeof(llmd_request).
+    size_t struct_size;
+    // The id that logs and traces know it by.
+    const char *id;
+    // The model that the client asks for.
+    const char *model;
+    // The headers, in any case.
+    const llmd_pair *headers;
+    // How many there are.
+    size_t headers_len;
+    // The prompt; NULL when nobody made tokens.
+    const uint32_t *tokens;
+    // How many there are.
+    size_t tokens_len;
+    // What the prompt is computed under; NULL for nothing.
+    const llmd_namespace *under;
+    // At most how many tokens the client wants back; 0 when it does not say.
+    size_t max_output_tokens;
+} llmd_request;
+
+// What a scheduler must be given: each is 1 when its plugins read it, and 0 when it need not be made.
+typedef struct {
+    // sizeof(llmd_needs).
+    size_t struct_size;
+    // The prompt as tokens.
+    uint32_t tokens;
+    // What engines say about themselves.
+    uint32_t metrics;
+    // KV events.
+    uint32_t events;
+    // When the first token of a response passed.
+    uint32_t response;
+} llmd_needs;
+
+// What an engine says a request took, in tokens. What it does not say is below 0.
+typedef struct {
+    // sizeof(llmd_usage).
+    size_t struct_size;
+    // Of the prompt.
+    int64_t prompt_tokens;
+    // Of the prompt, that it did not compute.
+    int64_t cached_tokens;
+    // That it made.
+    int64_t completion_tokens;
+} llmd_usage;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// The name of a status: `ok`, `corrupt`, …, and `unknown` for a number that is none. Lives for ever.
+const char *llmd_status_name(int status);
+
+// The status that the call returned with this error. LLMD_OK for NULL.
+llmd_status llmd_error_status(const llmd_error *error);
+
+// What happened: one line that names the value and what was expected. Lives as long as the error; NULL for NULL.
+const char *llmd_error_message(const llmd_error *error);
+
+// Frees an error. NULL is fine.
+void llmd_error_free(llmd_error *error);
+
+// The text: UTF-8 that ends with NUL. Lives as long as the string; NULL for NULL.
+const char *llmd_string_text(const llmd_string *string);
+
+// How many bytes the text has, without the NUL. 0 for NULL.
+size_t llmd_string_len(const llmd_string *string);
+
+// Frees a string. NULL is fine.
+void llmd_string_free(llmd_string *string);
+
+// The version of the library, such as `0.1.0`. Lives for ever.
+const char *llmd_version(void);
+
+// A hasher; NULL when it cannot be made. LLMD_INVALID names what is not known of scheme, version and seed.
+llmd_hasher *llmd_hasher_new(const llmd_hasher_settings *settings, llmd_error **error);
+
+// Bytes per name: 32 or 16. 0 for NULL.
+size_t llmd_hasher_digest_len(const llmd_hasher *hasher);
+
+// Writes the names of all full blocks to `digests`, first block first and nothing between them. `digests_len` counts
+// bytes: it says how many there is room for, and is told how many there are. LLMD_EXHAUSTED when that is more; nothing
+// else is written then.
+llmd_status llmd_hasher_hash(const llmd_hasher *hasher,
+                             const uint32_t *tokens,
+                             size_t tokens_len,
+                             const llmd_namespace *under,
+                             uint8_t *digests,
+                             size_t *digests_len,
+                             llmd_error **error);
+
+// The integer that KV events say instead of a name that a hasher made. SGLang's events carry it as a signed number, which
+// has the same bits.
+llmd_status llmd_hasher_event_int(const llmd_hasher *hasher,
+                                  const uint8_t *digest,
+                                  size_t digest_len,
+                                  uint64_t *number,
+                                  llmd_error **error);
+
+// Frees a hasher. NULL is fine.
+void llmd_hasher_free(llmd_hasher *hasher);
+
+// Decodes the payload of one message of an engine: vLLM's and SGLang's, of any version that is known. An event that
+// cannot be read takes no other with it: it is among the errors. LLMD_CORRUPT when the payload is no batch at all.
+llmd_status llmd_events_decode(const uint8_t *payload, size_t payload_len, llmd_events **events, llmd_error **error);
+
+// When the engine made the batch, in seconds of the engine's clock. 0 for NULL.
+double llmd_events_timestamp(const llmd_events *events);
+
+// The data-parallel rank that speaks; -1 where the engine does not say so, and for NULL.
+int64_t llmd_events_data_parallel_rank(const llmd_events *events);
+
+// How many events could be read. 0 for NULL.
+size_t llmd_events_len(const llmd_events *events);
+
+// Tells about the event at `place`, counted from 0. Its pointers live as long as `events`. Set `event->struct_size` before.
+llmd_status llmd_events_get(const llmd_events *events,
+                            size_t place,
+                            llmd_event *event,
+                            llmd_error **error);
+
+// How many events could not be read, and can be asked for. 0 for NULL.
+size_t llmd_events_errors_len(const llmd_events *events);
+
+// How many more errors there were than are kept. 0 for NULL.
+size_t llmd_events_errors_dropped(const llmd_events *events);
+
+// Tells about the event that could not be read at `place` among those, counted from 0. Its pointers live as long as
+// `events`. Set `event_error->struct_size` before.
+llmd_status llmd_events_error(const llmd_events *events,
+                              size_t place,
+                              llmd_event_error *event_error,
+                              llmd_error **error);
+
+// Frees events. NULL is fine.
+void llmd_events_free(llmd_events *events);
+
+// An empty index; NULL when it cannot be made.
+llmd_index *llmd_index_new(const llmd_index_settings *settings, llmd_error **error);
+
+// Frees an index. NULL is fine.
+void llmd_index_free(llmd_index *index);
+
+// Takes one batch of `worker`'s engine as it came; makes the worker, if it is new. With `seq`, the number that the engine
+// gave the batch, it is put in order: batches after a gap wait, while `fed->missing_from` says from where the engine should
+// replay. A replay is fed by this call too, in order and including the number that was asked for. With LLMD_NO_SEQ the
+// worker is never exact. `fed` may be NULL; set `fed->struct_size` before.
+llmd_status llmd_index_apply(const llmd_index *index,
+                             const char *worker,
+                             uint64_t seq,
+                             const uint8_t *payload,
+                             size_t payload_len,
+                             llmd_fed *fed,
+                             llmd_error **error);
+
+// What is missing of `worker` will not come: what waits is applied, and the worker is approximate. Nothing happens when
+// nothing is missing. `fed` may be NULL; set `fed->struct_size` before.
+llmd_status llmd_index_give_up(const llmd_index *index, const char *worker, llmd_fed *fed, llmd_error **error);
+
+// Writes to `overlaps` how many leading blocks of the prompt each worker holds, by worker; one that holds none is left out.
+// `overlaps_len` says how many there is room for, and is told how many there are. LLMD_EXHAUSTED when that is more; nothing
+// else is written then.
+llmd_status llmd_index_query(const llmd_index *index,
+                             const uint32_t *tokens,
+                             size_t tokens_len,
+                             const llmd_namespace *under,
+                             llmd_overlap *overlaps,
+                             size_t *overlaps_len,
+                             llmd_error **error);
+
+// Says in words where each worker's prefix of the prompt ends, and why; a line per worker.
+llmd_status llmd_index_explain(const llmd_index *index,
+                               const uint32_t *tokens,
+                               size_t tokens_len,
+                               const llmd_namespace *under,
+                               llmd_string **explanation,
+                               llmd_error **error);
+
+// How much the index holds, and what it could not take. Set `stats->struct_size` before.
+llmd_status llmd_index_stats(const llmd_index *index, llmd_stats *stats, llmd_error **error);
+
+// The id of the worker of this name; gives it one when it is new. LLMD_EXHAUSTED when there are too many.
+llmd_status llmd_index_worker(const llmd_index *index, const char *name, uint32_t *worker, llmd_error **error);
+
+// The name of a worker; NULL when there is no such worker. Lives as long as the index.
+const char *llmd_index_worker_name(const llmd_index *index, uint32_t worker);
+
+// How far the answers about a worker can be trusted. LLMD_INVALID when nobody has heard of it.
+llmd_status llmd_index_state(const llmd_index *index, const char *worker, llmd_worker_state *state, llmd_error **error);
+
+// Forgets the blocks of a worker whose engine was told to empty its cache. It is exact again when its stream says that all
+// blocks are gone, or begins anew. LLMD_INVALID when nobody has heard of it.
+llmd_status llmd_index_clear(const llmd_index *index,
+                             const char *worker,
+                             llmd_error **error);
+
+// Forgets a worker. Who comes by the same name later has another id. LLMD_INVALID when nobody has heard of it.
+llmd_status llmd_index_remove_worker(const llmd_index *index, const char *worker, llmd_error **error);
+
+// An endpoint; NULL when it cannot be made. `index` is the one that the scheduler asks; NULL when it asks none.
+llmd_endpoint *llmd_endpoint_new(const llmd_endpoint_settings *settings, const llmd_index *index, llmd_error **error);
+
+// Takes what the engine says about itself, instead of what it said before.
+llmd_status llmd_endpoint_set_metrics(const llmd_endpoint *endpoint, const llmd_metrics *metrics, llmd_error **error);
+
+// How many requests were sent there and have not ended. 0 for NULL.
+uint64_t llmd_endpoint_in_flight_requests(const llmd_endpoint *endpoint);
+
+// How many tokens of their prompts were not in its cache, and have not been computed, as far as is known. 0 for NULL.
+uint64_t llmd_endpoint_in_flight_tokens(const llmd_endpoint *endpoint);
+
+// Frees an endpoint. NULL is fine.
+void llmd_endpoint_free(llmd_endpoint *endpoint);
+
+// A scheduler of this configuration, an EndpointPickerConfig of llm-d in YAML; NULL when it cannot be made. `index` is what
+// `precise-prefix-cache-producer` asks; NULL when there is none. LLMD_INVALID says what is wrong and where,
+// LLMD_UNSUPPORTED what llm-d has and llmd has not.
+llmd_scheduler *llmd_scheduler_from_yaml(const char *yaml,
+                                         const llmd_index *index,
+                                         llmd_error **error);
+
+// Says in words what the scheduler is made of, what was added by default included; a line per part.
+llmd_status llmd_scheduler_describe(const llmd_scheduler *scheduler, llmd_string **description, llmd_error **error);
+
+// Chooses one of `endpoints`, and reserves a place there: the request counts as in flight until llmd_decision_end, or until
+// the decision is freed. LLMD_UNAVAILABLE when there are no endpoints; LLMD_EXHAUSTED when a filter, which is named, left
+// none.
+llmd_status llmd_scheduler_decide(const llmd_scheduler *scheduler,
+                                  const llmd_request *asked,
+                                  llmd_endpoint *const *endpoints,
+                                  size_t endpoints_len,
+                                  llmd_decision **decision,
+                                  llmd_error **error);
+
+// Frees a scheduler. NULL is fine.
+void llmd_scheduler_free(llmd_scheduler *scheduler);
+
+// What the scheduler must be given, so that nothing else is read, made or scraped. Set `needs->struct_size` before.
+llmd_status llmd_scheduler_needs(const llmd_scheduler *scheduler, llmd_needs *needs, llmd_error **error);
+
+// The name of the endpoint that the request goes to. Lives as long as the decision; NULL for NULL.
+const char *llmd_decision_endpoint(const llmd_decision *decision);
+
+// Its address: `host:port`. Lives as long as the decision; NULL for NULL.
+const char *llmd_decision_address(const llmd_decision *decision);
+
+// Its place among the endpoints that llmd_scheduler_decide was given, counted from 0. SIZE_MAX for NULL.
+size_t llmd_decision_place(const llmd_decision *decision);
+
+// How many tokens of the prompt it is expected to take from its cache; 0 when no plugin looks at caches, and for NULL.
+size_t llmd_decision_predicted_hit_tokens(const llmd_decision *decision);
+
+// Writes to `headers` what to add to the response. `headers_len` says how many there is room for, and is told how many
+// there are. LLMD_EXHAUSTED when that is more; nothing else is written then. Names and values live as long as the decision.
+llmd_status llmd_decision_headers(const llmd_decision *decision,
+                                  llmd_pair *headers,
+                                  size_t *headers_len,
+                                  llmd_error **error);
+
+// The endpoint failed before its first byte: the reservation moves to the next best. LLMD_UNAVAILABLE when all were tried,
+// or the request is over; the reservation then stays where it is.
+llmd_status llmd_decision_advance(const llmd_decision *decision,
+                                  llmd_error **error);
+
+// The first token came back: the prompt has been computed, and its tokens are in flight no more. Later ones are not heard.
+llmd_status llmd_decision_first_token(const llmd_decision *decision,
+                                      llmd_error **error);
+
+// The response is complete: the reservation is released. What comes after is not heard. `used` is what the engine says it
+// took, and may be NULL. A decision that is freed without an end was aborted.
+llmd_status llmd_decision_end(const llmd_decision *decision,
+                              const llmd_usage *used,
+                              llmd_error **error);
+
+// Says in words why this endpoint: a table per profile.
+llmd_status llmd_decision_explain(const llmd_decision *decision, llmd_string **explanation, llmd_error **error);
+
+// Frees a decision, and releases its reservation. NULL is fine.
+void llmd_decision_free(llmd_decision *decision);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* LLMD_H */

@@ -1,0 +1,98 @@
+//! Which endpoint: llm-d's configuration, asked per request.
+#![expect(unsafe_code, reason = "what C hands over is read through its pointers")]
+#![expect(clippy::missing_safety_doc, reason = "llmd.h says at its top what every pointer must be")]
+
+mod needs;
+
+use std::ffi::c_char;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use llmd_core::Result;
+use llmd_routing::{Pool, Scheduler};
+
+pub use self::needs::{llmd_needs, llmd_scheduler_needs};
+use crate::boundary::{delivered, given, made, null, quietly};
+use crate::clock::now;
+use crate::decision::llmd_decision;
+use crate::endpoint::llmd_endpoint;
+use crate::error::llmd_error;
+use crate::given::{items, text};
+use crate::index::llmd_index;
+use crate::request::{llmd_request, request};
+use crate::status::llmd_status;
+use crate::string::llmd_string;
+
+/// Chooses endpoints for requests. May be used by several threads at once.
+#[derive(Debug)]
+pub struct llmd_scheduler(Scheduler);
+
+/// A scheduler of this configuration, an EndpointPickerConfig of llm-d in YAML; NULL when it cannot be made. `index` is what
+/// `precise-prefix-cache-producer` asks; NULL when there is none. LLMD_INVALID says what is wrong and where,
+/// LLMD_UNSUPPORTED what llm-d has and llmd has not.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llmd_scheduler_from_yaml(
+    yaml: *const c_char,
+    index: Option<&llmd_index>,
+    error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
+) -> Option<Box<llmd_scheduler>> {
+    made(error, || {
+        // SAFETY: as llmd.h says.
+        let builder = Scheduler::from_yaml(unsafe { text(yaml, "yaml") }?)?;
+        let builder = match index {
+            Some(index) => builder.with_index(index.feed.reader().clone()),
+            None => builder,
+        };
+        builder.build().map(llmd_scheduler)
+    })
+}
+
+/// Says in words what the scheduler is made of, what was added by default included; a line per part.
+#[unsafe(no_mangle)]
+pub extern "C" fn llmd_scheduler_describe(
+    scheduler: Option<&llmd_scheduler>,
+    description: Option<&mut MaybeUninit<Option<Box<llmd_string>>>>,
+    error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
+) -> llmd_status {
+    delivered(description, "description", error, || {
+        Ok(llmd_string::new(given(scheduler, "scheduler")?.0.describe().to_string()))
+    })
+}
+
+/// Chooses one of `endpoints`, and reserves a place there: the request counts as in flight until llmd_decision_end, or until
+/// the decision is freed. LLMD_UNAVAILABLE when there are no endpoints; LLMD_EXHAUSTED when a filter, which is named, left
+/// none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llmd_scheduler_decide(
+    scheduler: Option<&llmd_scheduler>,
+    asked: *const llmd_request,
+    endpoints: *const *mut llmd_endpoint,
+    endpoints_len: usize,
+    decision: Option<&mut MaybeUninit<Option<Box<llmd_decision>>>>,
+    error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
+) -> llmd_status {
+    delivered(decision, "decision", error, || {
+        let scheduler = &given(scheduler, "scheduler")?.0;
+        // SAFETY: as llmd.h says.
+        let (request, pool) = unsafe { (request(asked)?, pool(endpoints, endpoints_len)?) };
+        let decision = scheduler.decide(&request, &pool, now(), &mut rand::rng())?;
+        Ok(llmd_decision::new(decision, pool))
+    })
+}
+
+unsafe fn pool(endpoints: *const *mut llmd_endpoint, len: usize) -> Result<Pool> {
+    // SAFETY: as llmd.h says.
+    let endpoints = unsafe { items(endpoints, len, "endpoints") }?;
+    let endpoint = |(place, endpoint): (usize, &*mut llmd_endpoint)| {
+        // SAFETY: as llmd.h says: NULL, or an endpoint that is not being freed.
+        let endpoint = unsafe { endpoint.as_ref() }.ok_or_else(|| null(&format!("endpoints[{place}]")))?;
+        Ok(Arc::clone(&endpoint.0))
+    };
+    Ok(Pool::new(endpoints.iter().enumerate().map(endpoint).collect::<Result<Vec<_>>>()?))
+}
+
+/// Frees a scheduler. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn llmd_scheduler_free(scheduler: Option<Box<llmd_scheduler>>) {
+    quietly((), || drop(scheduler));
+}

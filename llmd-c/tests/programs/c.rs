@@ -1,0 +1,48 @@
+//! Programs in C and C++.
+
+use crate::toolchain::{Language, Link, Program, is_installed};
+
+#[test]
+fn a_program_in_c99_calls_every_function() {
+    for link in [Link::Shared, Link::Static] {
+        assert_eq!(Program::compile(Language::C99, link, "llmd-c/tests/c/smoke.c").run(&[]), "smoke: done\n");
+    }
+}
+
+#[test]
+fn a_wrong_call_is_answered_and_none_crashes() {
+    for link in [Link::Shared, Link::Static] {
+        assert_eq!(Program::compile(Language::C99, link, "llmd-c/tests/c/misuse.c").run(&[]), "misuse: done\n");
+    }
+}
+
+#[test]
+fn eight_threads_share_an_index_and_a_scheduler() {
+    let program = Program::compile(Language::C99, Link::Shared, "llmd-c/tests/c/threads.c");
+
+    assert_eq!(program.run(&["300"]), "threads: done\n");
+}
+
+#[test]
+fn the_same_header_serves_cpp17() {
+    if is_installed("c++") {
+        let program = Program::compile(Language::Cpp17, Link::Shared, "llmd-c/tests/c/smoke.cpp");
+        assert_eq!(program.run(&[]), "smoke in C++: done\n");
+    }
+}
+
+#[test]
+fn the_example_says_who_holds_a_prompt() {
+    let said = Program::compile(Language::C99, Link::Static, "examples/c/who_holds_this_prompt.c").run(&[]);
+
+    assert!(said.starts_with("pod-7 holds 6 leading blocks\n"), "{said}");
+    assert!(said.contains("pod-7 (exact): holds 6 leading"), "{said}");
+}
+
+#[test]
+fn the_example_says_where_a_request_should_go() {
+    let said = Program::compile(Language::C99, Link::Shared, "examples/c/where_should_it_go.c").run(&[]);
+
+    assert!(said.starts_with("engine-1 (10.0.0.1:8000) because\n"), "{said}");
+    assert!(said.ends_with("in flight there: 1\nin flight after the end: 0\n"), "{said}");
+}

@@ -1,0 +1,32 @@
+//! Leaks and bad accesses, as valgrind's memcheck sees them. Its thread checkers know nothing of Rust's atomics and locks and
+//! would cry wolf; the crates' own tests watch those.
+
+use std::process::Command;
+
+use crate::toolchain::{Language, Link, Program, is_installed, root, said};
+
+/// Runs a program under memcheck: nothing is leaked, and nothing is read or written that is not there.
+fn is_clean(path: &str, args: &[&str]) {
+    if !is_installed("valgrind") {
+        return;
+    }
+    let program = Program::compile(Language::C99, Link::Shared, path);
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect"]);
+    said(valgrind.arg(program.path()).args(args).current_dir(root()));
+}
+
+#[test]
+fn calling_every_function_leaks_nothing() {
+    is_clean("llmd-c/tests/c/smoke.c", &[]);
+}
+
+#[test]
+fn wrong_calls_leak_nothing() {
+    is_clean("llmd-c/tests/c/misuse.c", &[]);
+}
+
+#[test]
+fn threads_leak_nothing() {
+    is_clean("llmd-c/tests/c/threads.c", &["6"]);
+}

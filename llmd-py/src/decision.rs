@@ -1,0 +1,206 @@
+//! Where a request goes, and the place that is held for it there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use llmd_core::ErrorKind;
+use llmd_routing::Usage;
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+
+use crate::clock;
+use crate::endpoint::Endpoint;
+use crate::error::exception;
+use crate::explanation::Explanation;
+use crate::occupancy::Occupancy;
+use crate::pool::Members;
+use crate::whole::{Whole, named};
+
+/// Where a request goes. The request counts as in flight there until this is released.
+///
+/// Use it in a `with` statement, for as long as the request runs: leaving it releases the place, as the end of a response or,
+/// with an exception, as a request that was given up. So does `end`, which can say what the request took, `release`, and
+/// dropping the object.
+#[pyclass(frozen, module = "llmd_py")]
+#[derive(Debug)]
+pub(crate) struct Decision {
+    /// Taken out only when this drops. Locked for a moment at a time, and never while Python code could run.
+    held: Mutex<Held>,
+    members: Arc<Members>,
+    occupancy: Arc<Occupancy>,
+}
+
+#[derive(Debug)]
+struct Held {
+    decision: Option<llmd_routing::Decision>,
+    released: bool,
+}
+
+impl Decision {
+    pub(crate) fn new(decision: llmd_routing::Decision, members: Arc<Members>, occupancy: Arc<Occupancy>) -> Self {
+        Self { held: Mutex::new(Held { decision: Some(decision), released: false }), members, occupancy }
+    }
+
+    /// Looks at the decision, released or not.
+    fn look<R>(&self, look: impl FnOnce(&llmd_routing::Decision) -> R) -> PyResult<R> {
+        let _inside = self.occupancy.enter_or_refuse("scheduler")?;
+        let held = self.held.lock();
+        Ok(look(held.decision.as_ref().expect("it is taken out only when this drops")))
+    }
+
+    /// Moves the request on.
+    fn act<R>(&self, act: impl FnOnce(&mut llmd_routing::Decision) -> R) -> PyResult<R> {
+        self.attempt(act)?.ok_or_else(|| exception(ErrorKind::Stale, "the decision was released before".to_owned()))
+    }
+
+    /// Moves the request on and, unless it was released before, releases it.
+    fn finish(&self, finish: impl FnOnce(&mut llmd_routing::Decision)) -> PyResult<bool> {
+        let finished = self.attempt_and(finish, true)?;
+        Ok(finished.is_some())
+    }
+
+    fn attempt<R>(&self, act: impl FnOnce(&mut llmd_routing::Decision) -> R) -> PyResult<Option<R>> {
+        self.attempt_and(act, false)
+    }
+
+    fn attempt_and<R>(&self, act: impl FnOnce(&mut llmd_routing::Decision) -> R, release: bool) -> PyResult<Option<R>> {
+        let _inside = self.occupancy.enter_or_refuse("scheduler")?;
+        let mut held = self.held.lock();
+        if held.released {
+            return Ok(None);
+        }
+        held.released = release;
+        Ok(held.decision.as_mut().map(act))
+    }
+}
+
+#[pymethods]
+impl Decision {
+    /// Where the request goes now: one of the objects that were given to `decide`.
+    #[getter]
+    fn endpoint(&self, py: Python<'_>) -> PyResult<Py<Endpoint>> {
+        let endpoint = self.look(|decision| Arc::clone(decision.endpoint()))?;
+        Ok(self.members.object(py, &endpoint))
+    }
+
+    /// Its address: `host:port`.
+    #[getter]
+    fn address(&self) -> PyResult<String> {
+        self.look(|decision| decision.endpoint().address().to_owned())
+    }
+
+    /// Headers to add to the response.
+    #[getter]
+    fn headers(&self) -> PyResult<BTreeMap<String, String>> {
+        let headers = self.look(llmd_routing::Decision::headers)?;
+        Ok(headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    /// How many tokens of the prompt the endpoint is expected to take from its cache; 0 when no plugin looks at caches.
+    #[getter]
+    fn predicted_hit_tokens(&self) -> PyResult<usize> {
+        self.look(llmd_routing::Decision::predicted_hit_tokens)
+    }
+
+    /// Every candidate, best first: those that the picker picked, then the others by score. Those that were tried stay.
+    #[getter]
+    fn ranked(&self, py: Python<'_>) -> PyResult<Vec<Py<Endpoint>>> {
+        let ranked: Vec<_> = self.look(|decision| decision.ranked().cloned().collect())?;
+        Ok(ranked.iter().map(|endpoint| self.members.object(py, endpoint)).collect())
+    }
+
+    /// Whether the place was given back.
+    #[getter]
+    fn released(&self) -> PyResult<bool> {
+        let _inside = self.occupancy.enter_or_refuse("scheduler")?;
+        Ok(self.held.lock().released)
+    }
+
+    /// The endpoint failed before its first byte: the place moves to the next ranked one, which is returned. None when all
+    /// were tried; the place then stays where it is.
+    ///
+    /// Raises `StaleError` after the release.
+    fn advance(&self, py: Python<'_>) -> PyResult<Option<Py<Endpoint>>> {
+        let now = clock::now();
+        let next = self.act(|decision| decision.advance(now).cloned())?;
+        Ok(next.map(|endpoint| self.members.object(py, &endpoint)))
+    }
+
+    /// The first token came back: the prompt has been computed, and its tokens are in flight no more. Later ones are not
+    /// heard.
+    ///
+    /// Raises `StaleError` after the release.
+    fn first_token(&self) -> PyResult<()> {
+        let now = clock::now();
+        self.act(|decision| decision.first_token(now))
+    }
+
+    /// The response is complete, and took this many tokens, where the engine says so: of the prompt, of the prompt from the
+    /// cache, of output. Releases the place.
+    ///
+    /// Raises `StaleError` when it was released before, and `InvalidError` for numbers out of range, named.
+    #[pyo3(signature = (*, prompt_tokens=None, cached_tokens=None, output_tokens=None))]
+    fn end(
+        &self,
+        prompt_tokens: Option<Whole>,
+        cached_tokens: Option<Whole>,
+        output_tokens: Option<Whole>,
+    ) -> PyResult<()> {
+        let mut usage = Usage::default();
+        usage.prompt_tokens = named(prompt_tokens, "prompt_tokens")?;
+        usage.cached_tokens = named(cached_tokens, "cached_tokens")?;
+        usage.completion_tokens = named(output_tokens, "output_tokens")?;
+        let now = clock::now();
+        match self.finish(|decision| decision.end(now, &usage))? {
+            true => Ok(()),
+            false => Err(exception(ErrorKind::Stale, "the decision was released before".to_owned())),
+        }
+    }
+
+    /// The request is given up: gives the place back. Does nothing when it was given back before.
+    fn release(&self) -> PyResult<()> {
+        self.finish(llmd_routing::Decision::abort).map(drop)
+    }
+
+    /// Why this endpoint. Can be asked after the release, too.
+    fn explain(&self) -> PyResult<Explanation> {
+        self.look(llmd_routing::Decision::explain).map(Explanation)
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (kind, value, traceback, /))]
+    fn __exit__(
+        &self,
+        kind: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let (_, _, now) = (value, traceback, clock::now());
+        if kind.is_none() {
+            self.finish(|decision| decision.end(now, &Usage::default()))?;
+        } else {
+            self.finish(llmd_routing::Decision::abort)?;
+        }
+        Ok(false)
+    }
+
+    fn __repr__(&self) -> PyResult<String> {
+        let released = if self.released()? { ", released" } else { "" };
+        Ok(format!("Decision({:?}{released})", self.look(|decision| decision.endpoint().name().to_owned())?))
+    }
+}
+
+impl Drop for Decision {
+    fn drop(&mut self) {
+        let decision = self.held.get_mut().decision.take();
+        match self.occupancy.enter() {
+            Some(_inside) => drop(decision),
+            // A forked child, whose parent had a thread inside: giving the place back could wait for that thread for ever.
+            // What is leaked is the child's copy of a count that is the parent's.
+            None => std::mem::forget(decision),
+        }
+    }
+}
