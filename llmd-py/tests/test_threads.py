@@ -11,7 +11,7 @@ from batches import batch, cleared, stored
 from llmd_py import Fed, PrefixIndex
 
 THREADS = 8
-ROUNDS = 200
+ROUNDS = 60
 
 
 def together(work: Callable[[int], None]) -> None:
@@ -61,35 +61,35 @@ def test_one_worker_is_fed_by_all_threads_in_any_order() -> None:
     assert index.query(range(4 * len(batches))) == {"w": len(batches)}
 
 
-def test_long_work_lets_other_threads_run() -> None:
+def test_long_work_is_done_side_by_side() -> None:
     index = PrefixIndex(4)
-    tokens = np.arange(1_000_000, dtype=np.int32)
-    payload = batch(stored(range(50_000), range(200_000)))
+    tokens = np.arange(50_000, dtype=np.int32)
+    payload = batch(stored(range(1_000), range(4_000)))
 
     def work(number: int) -> None:
-        for seq in range(3):
+        for seq in range(2):
             index.apply(f"w{number}", payload, seq=2 * seq)
+            assert index.query(tokens)[f"w{number}"] == 1_000
             index.apply(f"w{number}", batch(cleared()), seq=2 * seq + 1)
-            index.query(tokens)
-            index.explain(tokens)
+            assert f"w{number}" not in index.query(tokens)
 
     together(work)
     assert index.query(tokens) == {}
 
 
 def test_a_buffer_that_is_written_to_meanwhile_gives_an_answer_or_an_error() -> None:
-    index, tokens, over = PrefixIndex(4), np.arange(100_000, dtype=np.uint32), threading.Event()
+    index, tokens, over = PrefixIndex(4), np.arange(20_000, dtype=np.uint32), threading.Event()
     index.apply("w", batch(stored([0], range(4))), seq=0)
 
     def scribble() -> None:
         while not over.is_set():
             tokens[:] = 7
-            tokens[:] = np.arange(100_000, dtype=np.uint32)
+            tokens[:] = np.arange(20_000, dtype=np.uint32)
 
     writer = threading.Thread(target=scribble)
     writer.start()
     try:
-        for _ in range(100):
+        for _ in range(20):
             assert index.query(tokens) in ({}, {"w": 1})
     finally:
         over.set()
