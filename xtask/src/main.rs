@@ -9,6 +9,7 @@ mod demo;
 mod doc;
 mod failure;
 mod install;
+mod install_c;
 mod kept;
 mod machine;
 mod python;
@@ -41,6 +42,7 @@ enum Command {
     Doc(doc::Args),
     Bless(bless::Args),
     Install(install::Args),
+    InstallC(install_c::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Doc(args) => doc::run(args),
         Command::Bless(args) => bless::run(args),
         Command::Install(args) => install::run(args),
+        Command::InstallC(args) => install_c::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
