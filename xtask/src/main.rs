@@ -10,6 +10,7 @@ mod doc;
 mod extension;
 mod failure;
 mod install;
+mod install_c;
 mod kept;
 mod machine;
 mod python;
@@ -45,6 +46,7 @@ enum Command {
     Wheel(wheel::Args),
     Bless(bless::Args),
     Install(install::Args),
+    InstallC(install_c::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Wheel(args) => wheel::run(&args),
         Command::Bless(args) => bless::run(args),
         Command::Install(args) => install::run(args),
+        Command::InstallC(args) => install_c::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
