@@ -15,19 +15,32 @@ pub(crate) const SOURCES: &str = "llmd-py/python/llmd_py";
 /// The extension's name where Python looks for it.
 const EXTENSION: &str = "_native.abi3.so";
 
-/// Stages the package, and gives the folder to put into `PYTHONPATH`. Links lead to the files, so that an edit of one is
-/// seen at once.
+/// Stages the package as the development profile has it, and gives the folder to put into `PYTHONPATH`. Links lead to the
+/// files, so that an edit of one is seen at once.
 ///
 /// # Errors
 ///
-/// When cargo has not built the extension with the development profile, or a folder cannot be written.
+/// When cargo has not built the extension with that profile, or a folder cannot be written.
 pub(crate) fn stage(workspace: &Workspace) -> Result<PathBuf> {
+    stage_of(workspace, "debug", "xtask/python")
+}
+
+/// The same as the release profile has it.
+///
+/// # Errors
+///
+/// Those of [`stage`].
+pub(crate) fn stage_released(workspace: &Workspace) -> Result<PathBuf> {
+    stage_of(workspace, "release", "xtask/python-release")
+}
+
+fn stage_of(workspace: &Workspace, built_in: &str, folder: &str) -> Result<PathBuf> {
     // Among the dependencies, where building the tests leaves it too.
-    let built = workspace.target.join("debug/deps").join(format!("{DLL_PREFIX}_native{DLL_SUFFIX}"));
+    let built = workspace.target.join(built_in).join("deps").join(format!("{DLL_PREFIX}_native{DLL_SUFFIX}"));
     if !built.is_file() {
         return Err(Failure::new(format!("{} is not there: `cargo build -p llmd-py` makes it", built.display())));
     }
-    let folder = workspace.target.join("xtask/python");
+    let folder = workspace.target.join(folder);
     stage_in(&folder, &workspace.root.join(SOURCES), &built)
         .or_fail(|| format!("cannot stage the package in {}", folder.display()))?;
     Ok(folder)
