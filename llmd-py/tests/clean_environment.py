@@ -50,12 +50,13 @@ class Environment:
         self.python = folder / "bin/python"
 
     def pip(self, *args: str | Path) -> None:
-        command = [sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check", *args]
-        must_succeed("pip", subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE), quiet=False)
+        command: list[str | Path] = [sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check"]
+        done = subprocess.run([*command, *args], capture_output=True, text=True, timeout=DEADLINE)
+        must_succeed("pip", done, quiet=False)
 
     def run(self, what: str, *args: str | Path) -> str:
         """Runs the interpreter, which forgives nothing: what it printed, and nothing on stderr."""
-        command = [self.python, "-W", "error", "-X", "dev", *args]
+        command: list[str | Path] = [self.python, "-W", "error", "-X", "dev", *args]
         environment = {"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
         try:
             done = subprocess.run(
