@@ -177,14 +177,14 @@ impl Decision {
         kind: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
         traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<bool> {
+    ) -> PyResult<()> {
         let (_, _, now) = (value, traceback, clock::now());
         if kind.is_none() {
             self.finish(|decision| decision.end(now, &Usage::default()))?;
         } else {
             self.finish(llmd_routing::Decision::abort)?;
         }
-        Ok(false)
+        Ok(())
     }
 
     fn __repr__(&self) -> PyResult<String> {
