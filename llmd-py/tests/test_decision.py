@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
-from typing import Any
 import re
+from typing import Any
 
 import llmd_py as llmd
 import pytest
