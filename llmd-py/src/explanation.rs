@@ -1,6 +1,7 @@
 //! Why a request went where it went.
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 /// Why a request went where it went: what each profile made of each endpoint. As text it is a table per profile.
 #[pyclass(frozen, module = "llmd_py")]
@@ -19,6 +20,20 @@ impl Explanation {
     #[getter]
     fn profile(&self) -> &str {
         &self.0.profile
+    }
+
+    /// The facts of the table as JSON: `endpoint`, `profile`, and of each of `profiles` its `name`, `picker`, `reason`, `scorers`
+    /// with their weights, and `endpoints`, ranked ones first. Of each endpoint that is its name, its `fate` (`"ranked"` or
+    /// `"dropped"`), `by` whom it was dropped, or its `scores`, `total`, whether it was `picked`, and its `turn` (`"chosen"`,
+    /// `"failed"` or `"waiting"`); and of its `prefix`, unless that is null, `hit_tokens`, `state` and counts of blocks.
+    fn to_json(&self) -> String {
+        self.0.to_json()
+    }
+
+    /// What `to_json` says, as dicts and lists.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let facts = py.import("json")?.call_method1("loads", (self.0.to_json(),))?;
+        Ok(facts.cast_into()?)
     }
 
     fn __str__(&self) -> String {

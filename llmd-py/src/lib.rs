@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod explanation;
 mod fork;
+mod gateway;
 mod hash;
 mod index;
 mod occupancy;
@@ -43,6 +44,8 @@ mod _native {
     use super::event::{AllBlocksCleared, BlockRemoved, BlockStored, EventError, KvEventBatch, decode_batch};
     #[pymodule_export]
     use super::explanation::Explanation;
+    #[pymodule_export]
+    use super::gateway::run_gateway;
     #[pymodule_export]
     use super::hash::BlockHasher;
     #[pymodule_export]

@@ -67,32 +67,3 @@ impl Drop for Inside<'_> {
         self.occupancy.0.fetch_sub(1, Ordering::Release);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// As if a process of another number had been forked while `count` threads were inside.
-    fn inherited(count: u64) -> Occupancy {
-        Occupancy(AtomicU64::new(of(std::process::id() ^ 1, count)))
-    }
-
-    #[test]
-    fn a_child_goes_on_with_what_nobody_was_using() {
-        let occupancy = inherited(0);
-        let first = occupancy.enter().expect("nobody was inside");
-        let second = occupancy.enter().expect("whoever is inside came in here");
-
-        assert!(first.first_since_fork && !second.first_since_fork);
-        drop((first, second));
-        assert_eq!(occupancy.0.into_inner(), of(std::process::id(), 0));
-    }
-
-    #[test]
-    fn a_child_refuses_what_somebody_was_using() {
-        let occupancy = inherited(1);
-
-        assert!(occupancy.enter().is_none());
-        assert!(occupancy.enter().is_none(), "it stays so");
-    }
-}

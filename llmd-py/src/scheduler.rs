@@ -87,6 +87,18 @@ impl Scheduler {
         Ok(Decision::new(decision, members, Arc::clone(&self.occupancy)))
     }
 
+    /// Puts another configuration in the place of this one, between two requests.
+    ///
+    /// The index stays, and so do the requests in flight and the decisions already made, which go on as they began. A plugin
+    /// whose name, type and parameters are the same keeps what it remembers. What `needs` says may change.
+    ///
+    /// Raises what `from_yaml` raises; the old configuration then stays.
+    fn reload(&self, text: &str) -> PyResult<()> {
+        let config = read(text, self.index.as_deref())?;
+        let _inside = self.occupancy.enter_or_refuse("scheduler")?;
+        self.inner.reload(config).map_err(raise)
+    }
+
     /// What a request and its endpoints must come with.
     #[getter]
     fn needs(&self) -> Needs {
@@ -102,7 +114,7 @@ impl Scheduler {
     /// How many things each plugin has dropped so far because a limit of its own was reached, by the plugin's name.
     fn dropped(&self) -> PyResult<BTreeMap<String, u64>> {
         let _inside = self.occupancy.enter_or_refuse("scheduler")?;
-        Ok(self.inner.dropped().map(|(name, dropped)| (name.to_owned(), dropped)).collect())
+        Ok(self.inner.dropped().into_iter().collect())
     }
 
     fn __repr__(&self) -> String {

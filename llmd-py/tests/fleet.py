@@ -8,6 +8,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/python"))
 
-from processes import Engine, Process, get, wait_until  # noqa: E402
+from processes import Engine, Gateway, Process, get, wait_until  # noqa: E402
 
-__all__ = ["ROOT", "Engine", "Process", "get", "wait_until"]
+__all__ = ["ROOT", "Engine", "Gateway", "Process", "get", "wait_until"]

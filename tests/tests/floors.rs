@@ -57,6 +57,7 @@ const PLANS: [Plan; 9] = [
             &["proxy"],
             &["serve"],
             &["gateway"],
+            &["program"],
         ],
         thinks: Thinks::In(&[]),
     },

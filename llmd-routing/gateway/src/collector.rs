@@ -116,8 +116,8 @@ fn plugins(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Res
     let rows: Vec<Row> = snapshot
         .served()
         .flat_map(|served| {
-            served.scheduler.dropped().map(|(plugin, dropped)| {
-                (vec![("model_name", served.name().to_owned()), ("plugin_name", plugin.to_owned())], dropped)
+            served.scheduler.dropped().into_iter().map(|(plugin, dropped)| {
+                (vec![("model_name", served.name().to_owned()), ("plugin_name", plugin)], dropped)
             })
         })
         .collect();

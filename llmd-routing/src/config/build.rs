@@ -13,7 +13,8 @@ use super::kv_events::Precise;
 use super::plugin_config::PluginConfig;
 use super::plugins::DEFAULT_PREFIX_PRODUCER;
 use crate::plugin::{Data, Filter, Picker, Producer, ProfileHandler, Scorer};
-use crate::producer::{ApproxPrefixCache, ApproxSettings, InFlightLoad, PrecisePrefixCache};
+use crate::producer::{ApproxPrefixCache, InFlightLoad, PrecisePrefixCache};
+use crate::scheduler::{Instance, Made, Origin};
 use crate::{Profile, Scheduler};
 
 /// A scheduler to be: a configuration, and the components that it needs.
@@ -63,56 +64,69 @@ impl SchedulerBuilder {
     ///
     /// [`ErrorKind::Invalid`] when plugins do not fit together, an experimental one is not allowed, or an index is missing.
     pub fn build(self) -> Result<Scheduler> {
-        let (config, mut added) = self.config.complete();
-        let experimental = config.plugins.iter().find(|plugin| plugin.stability == Stability::Experimental);
-        if let Some(plugin) = experimental.filter(|_| !self.experimental) {
-            let message = format!("plugin `{}` is experimental; allow experimental plugins to use it", plugin.name);
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
-        let mut made = Made::default();
-        for plugin in &config.plugins {
-            made.make(plugin, self.index.as_ref())?;
-        }
-        let profiles = config.profiles.iter().map(|profile| made.profile(profile)).collect::<Result<Vec<_>>>()?;
-        let handler = made.handler(profiles.len())?;
-        made.add_missing(&profiles, &config, &mut added);
-        Ok(Scheduler::new(profiles, handler, made.producers, made.in_flight.unwrap_or_default())?.with_added(added))
+        let (index, experimental) = (self.index, self.experimental);
+        assemble(self.config, &Origin { index, experimental, ..Origin::default() })
     }
+}
+
+/// A scheduler of this configuration, in the place of one that was made with `before`.
+pub(super) fn assemble(config: EndpointPickerConfig, before: &Origin) -> Result<Scheduler> {
+    let (config, mut added) = config.complete();
+    let experimental = config.plugins.iter().find(|plugin| plugin.stability == Stability::Experimental);
+    if let Some(plugin) = experimental.filter(|_| !before.experimental) {
+        let message = format!("plugin `{}` is experimental; allow experimental plugins to use it", plugin.name);
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    let mut plugins = Plugins::default();
+    for plugin in &config.plugins {
+        plugins.make(plugin, before)?;
+    }
+    let profiles = config.profiles.iter().map(|profile| plugins.profile(profile)).collect::<Result<Vec<_>>>()?;
+    let handler = plugins.handler(profiles.len())?;
+    plugins.add_missing(&profiles, &config, before, &mut added)?;
+    let Plugins { producers, in_flight, made, .. } = plugins;
+    let origin = Origin { index: before.index.clone(), experimental: before.experimental, made };
+    Scheduler::configured(profiles, handler, producers, in_flight.unwrap_or_default(), added, origin)
 }
 
 /// The plugins of a configuration, by name.
 #[derive(Debug, Default)]
-struct Made {
+struct Plugins {
     filters: HashMap<String, Arc<dyn Filter>>,
     scorers: HashMap<String, Arc<dyn Scorer>>,
     pickers: HashMap<String, Arc<dyn Picker>>,
     handlers: Vec<(String, Arc<dyn ProfileHandler>)>,
     producers: Vec<(String, Arc<dyn Producer>)>,
     in_flight: Option<InFlightLoad>,
+    made: Vec<Made>,
 }
 
-impl Made {
-    fn make(&mut self, plugin: &PluginConfig, index: Option<&Arc<dyn PrefixIndex>>) -> Result<()> {
-        let name = plugin.name.clone();
-        match &plugin.blueprint {
-            Blueprint::Approx(settings) => {
-                let producer = ApproxPrefixCache::new(name.as_str(), settings.clone());
-                self.producers.push((name, Arc::new(producer)));
-            }
-            Blueprint::Filter(make) => _ = self.filters.insert(name, make()),
-            Blueprint::Scorer(make) => _ = self.scorers.insert(name, make()),
-            Blueprint::Picker(make) => _ = self.pickers.insert(name, make()),
-            Blueprint::Handler(make) => self.handlers.push((name, make())),
-            Blueprint::InFlight(load) if self.in_flight.is_none() => self.in_flight = Some(load.clone()),
-            Blueprint::InFlight(_) => {
-                let message = format!("`{name}` is a second inflight-load-producer, and requests are counted once");
+impl Plugins {
+    /// Makes a plugin, or takes the one that was made from just this before.
+    fn make(&mut self, plugin: &PluginConfig, before: &Origin) -> Result<()> {
+        if let Blueprint::InFlight(load) = &plugin.blueprint {
+            if self.in_flight.is_some() {
+                let message =
+                    format!("`{}` is a second inflight-load-producer, and requests are counted once", plugin.name);
                 return Err(Error::new(ErrorKind::Invalid, message));
             }
-            Blueprint::Precise(precise) => {
-                self.producers.push((name.clone(), precise_producer(&name, precise, index)?));
-            }
-            Blueprint::Nothing | Blueprint::Tokens(_) => {}
+            self.in_flight = Some(load.clone());
         }
+        let kept = before.find(&plugin.name, plugin.type_name, &plugin.parameters).cloned();
+        let Some(instance) = kept.map_or_else(|| instance(plugin, before.index.as_ref()), |kept| Ok(Some(kept)))?
+        else {
+            return Ok(());
+        };
+        let name = plugin.name.clone();
+        match instance.clone() {
+            Instance::Filter(filter) => _ = self.filters.insert(name, filter),
+            Instance::Handler(handler) => self.handlers.push((name, handler)),
+            Instance::Picker(picker) => _ = self.pickers.insert(name, picker),
+            Instance::Producer(producer) => self.producers.push((name, producer)),
+            Instance::Scorer(scorer) => _ = self.scorers.insert(name, scorer),
+        }
+        let (name, parameters) = (plugin.name.clone(), plugin.parameters.clone());
+        self.made.push(Made { name, type_name: plugin.type_name, parameters, instance });
         Ok(())
     }
 
@@ -154,15 +168,20 @@ impl Made {
     }
 
     /// Adds the default producers of what is read and not made.
-    fn add_missing(&mut self, profiles: &[Profile], config: &EndpointPickerConfig, added: &mut Vec<String>) {
+    fn add_missing(
+        &mut self,
+        profiles: &[Profile],
+        config: &EndpointPickerConfig,
+        before: &Origin,
+        added: &mut Vec<String>,
+    ) -> Result<()> {
         let reads = self.reads(profiles);
         let reader =
             |wanted: fn(&Data) -> bool| reads.iter().find(|(_, data)| wanted(data)).map(|(name, _)| name.clone());
         let approx = reader(|data| *data == Data::PrefixMatch(DEFAULT_PREFIX_PRODUCER.to_owned()));
         let missing = !self.producers.iter().any(|(name, _)| name == DEFAULT_PREFIX_PRODUCER);
         if let Some(reader) = approx.filter(|_| missing) {
-            let producer = ApproxPrefixCache::new(DEFAULT_PREFIX_PRODUCER, ApproxSettings::default());
-            self.producers.push((DEFAULT_PREFIX_PRODUCER.to_owned(), Arc::new(producer)));
+            self.make(&PluginConfig::default_of(DEFAULT_PREFIX_PRODUCER), before)?;
             added.push(format!("{DEFAULT_PREFIX_PRODUCER}, since {reader} reads what it makes"));
         }
         let load = reader(|data| matches!(data, Data::InFlightRequests | Data::InFlightTokens));
@@ -174,6 +193,7 @@ impl Made {
         if let Some(reader) = tokens.filter(|_| !named) {
             added.push(format!("token-producer, which estimates, since {reader} reads what it makes"));
         }
+        Ok(())
     }
 
     /// What each plugin reads, those of profiles first.
@@ -186,6 +206,20 @@ impl Made {
         let all = standing.chain(producers).chain(load);
         all.flat_map(|(name, data)| data.into_iter().map(move |data| (name.clone(), data))).collect()
     }
+}
+
+/// A new plugin; none of what says nothing that is not so anyway.
+fn instance(plugin: &PluginConfig, index: Option<&Arc<dyn PrefixIndex>>) -> Result<Option<Instance>> {
+    let name = plugin.name.as_str();
+    Ok(Some(match &plugin.blueprint {
+        Blueprint::Approx(settings) => Instance::Producer(Arc::new(ApproxPrefixCache::new(name, settings.clone()))),
+        Blueprint::Filter(make) => Instance::Filter(make()),
+        Blueprint::Handler(make) => Instance::Handler(make()),
+        Blueprint::Picker(make) => Instance::Picker(make()),
+        Blueprint::Precise(precise) => Instance::Producer(precise_producer(name, precise, index)?),
+        Blueprint::Scorer(make) => Instance::Scorer(make()),
+        Blueprint::InFlight(_) | Blueprint::Nothing | Blueprint::Tokens(_) => return Ok(None),
+    }))
 }
 
 fn precise_producer(name: &str, precise: &Precise, index: Option<&Arc<dyn PrefixIndex>>) -> Result<Arc<dyn Producer>> {

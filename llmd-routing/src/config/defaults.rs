@@ -31,6 +31,7 @@ impl PluginConfig {
             type_name: found.name,
             stability: found.stability,
             blueprint,
+            parameters: Node::default().plain(),
             mark: Mark::default(),
         }
     }

@@ -63,6 +63,27 @@ impl Node {
         }
     }
 
+    /// The value in one way, whatever its places and the order of its fields: two that are alike are written alike. Fields
+    /// that say nothing are left out.
+    pub(super) fn plain(&self) -> String {
+        match &self.value {
+            Value::Null => String::new(),
+            Value::Bool(value) => value.to_string(),
+            Value::Signed(value) => value.to_string(),
+            Value::Unsigned(value) => value.to_string(),
+            Value::Float(value) => value.to_string(),
+            Value::Text(value) => format!("{value:?}"),
+            Value::List(items) => format!("[{}]", items.iter().map(Self::plain).collect::<Vec<_>>().join(",")),
+            Value::Map(fields) => {
+                let fields = fields.iter().map(|(key, node)| (key.name.as_str(), node.plain()));
+                let mut fields: Vec<_> = fields.filter(|(_, value)| !value.is_empty()).collect();
+                fields.sort_unstable();
+                let fields: Vec<_> = fields.into_iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
+                if fields.is_empty() { String::new() } else { format!("{{{}}}", fields.join(",")) }
+            }
+        }
+    }
+
     /// The value of a field, when this is a map that has it.
     pub(super) fn field(&self, name: &str) -> Option<&Self> {
         let Value::Map(fields) = &self.value else { return None };

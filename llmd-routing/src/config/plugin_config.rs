@@ -13,6 +13,8 @@ pub struct PluginConfig {
     pub(super) type_name: &'static str,
     pub(super) stability: Stability,
     pub(super) blueprint: Blueprint,
+    /// Its parameters, written in one way: whoever has the same is the same.
+    pub(super) parameters: String,
     pub(super) mark: Mark,
 }
 
@@ -39,6 +41,7 @@ impl PluginConfig {
             type_name: found.name,
             stability: found.stability,
             blueprint,
+            parameters: parameters.plain(),
             mark: node.mark,
         })
     }

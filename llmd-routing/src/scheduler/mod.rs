@@ -3,11 +3,13 @@
 mod decision;
 mod describe;
 mod explain;
+mod origin;
 mod parts;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use rand::Rng;
@@ -16,6 +18,7 @@ pub use decision::Decision;
 use decision::Stage;
 pub use describe::Description;
 pub use explain::{EndpointExplanation, Explanation, Fate, ProfileExplanation, Turn};
+pub(crate) use origin::{Instance, Made, Origin};
 
 use crate::plugin::{Context, Producer, ProfileHandler};
 use crate::producer::InFlightLoad;
@@ -30,8 +33,10 @@ use parts::Parts;
 /// second sees the first: a burst spreads. Plugins must not call back into their scheduler.
 #[derive(Debug)]
 pub struct Scheduler {
-    parts: Arc<Parts>,
+    parts: ArcSwap<Parts>,
     turn: Mutex<()>,
+    /// Held by whoever puts other parts in the place of these.
+    renewal: Mutex<()>,
 }
 
 impl Scheduler {
@@ -49,29 +54,47 @@ impl Scheduler {
         in_flight: InFlightLoad,
     ) -> Result<Self> {
         let parts = Parts::new(profiles, handler, producers, in_flight)?;
-        Ok(Self { parts: Arc::new(parts), turn: Mutex::new(()) })
+        Ok(Self::of(parts))
     }
 
-    /// The same, telling that these were added to what its configuration says.
-    #[must_use]
-    pub(crate) fn with_added(mut self, added: Vec<String>) -> Self {
-        Arc::get_mut(&mut self.parts).expect("no decision was made yet").added = added;
-        self
+    fn of(parts: Parts) -> Self {
+        Self { parts: ArcSwap::from_pointee(parts), turn: Mutex::new(()), renewal: Mutex::new(()) }
+    }
+
+    /// A scheduler of a configuration: what was added to what it says, and what it was made with.
+    pub(crate) fn configured(
+        profiles: Vec<Profile>,
+        handler: (String, Arc<dyn ProfileHandler>),
+        producers: Vec<(String, Arc<dyn Producer>)>,
+        in_flight: InFlightLoad,
+        added: Vec<String>,
+        origin: Origin,
+    ) -> Result<Self> {
+        let parts = Parts::new(profiles, handler, producers, in_flight)?;
+        Ok(Self::of(Parts { added, origin, ..parts }))
+    }
+
+    /// Puts the parts of another scheduler in the place of its own: `make` gets what these were made with.
+    pub(crate) fn renew(&self, make: impl FnOnce(&Origin) -> Result<Self>) -> Result<()> {
+        let _renewal = self.renewal.lock();
+        let made = make(&self.parts.load().origin)?;
+        self.parts.store(made.parts.into_inner());
+        Ok(())
     }
 
     /// What it must be given.
     pub fn needs(&self) -> Needs {
-        self.parts.needs
+        self.parts.load().needs
     }
 
     /// What it is made of, what was added by default included.
     pub fn describe(&self) -> Description {
-        Description::of(&self.parts)
+        Description::of(&self.parts.load())
     }
 
     /// How many things each plugin has dropped so far because a limit of its own was reached, by the plugin's name.
-    pub fn dropped(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.parts.plugins.iter().map(|(name, plugin)| (name.as_str(), plugin.dropped()))
+    pub fn dropped(&self) -> Vec<(String, u64)> {
+        self.parts.load().plugins.iter().map(|(name, plugin)| (name.clone(), plugin.dropped())).collect()
     }
 
     /// Chooses an endpoint of `pool`, and reserves a place there.
@@ -84,7 +107,7 @@ impl Scheduler {
         if pool.is_empty() {
             return Err(Error::new(ErrorKind::Unavailable, format!("no endpoint serves model {}", request.model)));
         }
-        let parts = &self.parts;
+        let parts = self.parts.load_full();
         let (attributes, mut hooks) = parts.produce(request, pool, now);
         let metrics = parts.metrics(pool);
         let mut cx = Context::new(request, &attributes, now, rng);
@@ -97,7 +120,7 @@ impl Scheduler {
         runs.iter_mut().for_each(|run| run.complete(rng));
         hooks.extend(parts.plugins.iter().filter_map(|(_, plugin)| plugin.follow(request)));
         let mut decision = Decision {
-            parts: Arc::clone(parts),
+            parts,
             pool: pool.clone(),
             attributes,
             runs,

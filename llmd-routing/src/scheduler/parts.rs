@@ -6,6 +6,7 @@ use std::time::Duration;
 use llmd_core::{Error, ErrorKind, Result};
 use smallvec::SmallVec;
 
+use super::origin::Origin;
 use crate::plugin::{Attributes, Candidates, Context, Data, Hooks, Plugin, Producer, ProfileHandler, Ran};
 use crate::producer::{InFlightLoad, Reservation};
 use crate::profile::{Profile, Run};
@@ -27,6 +28,7 @@ pub(super) struct Parts {
     /// Producers that do not run, since nobody reads what they make.
     pub(super) idle: Vec<String>,
     pub(super) added: Vec<String>,
+    pub(super) origin: Origin,
 }
 
 pub(super) type Metrics = SmallVec<[Option<Arc<EngineMetrics>>; 16]>;
@@ -58,7 +60,8 @@ impl Parts {
         let mut needs = Needs::default();
         plugins.iter().flat_map(|(_, plugin)| plugin.reads()).for_each(|data| data.add_to(&mut needs));
         let idle = idle.into_iter().map(|(name, _)| name).collect();
-        Ok(Self { profiles, names, handler, producers, in_flight, plugins, prefix, needs, idle, added: Vec::new() })
+        let (added, origin) = (Vec::new(), Origin::default());
+        Ok(Self { profiles, names, handler, producers, in_flight, plugins, prefix, needs, idle, added, origin })
     }
 
     /// Asks every producer, and says what they want to be told later.
