@@ -4,3 +4,8 @@
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// So does that of "Embed it in Rust".
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embed-rust.md")]
+struct EmbedRust;

@@ -115,6 +115,9 @@ typedef enum {
     LLMD_RECOVERING = 2,
 } llmd_worker_state;
 
+// Bytes that were made for the caller, who frees them.
+typedef struct llmd_bytes llmd_bytes;
+
 // Where a request goes, and its reservation there. Free it when the request is over, whatever became of it. May be used by
 // several threads at once. It may outlive its scheduler, its index and its endpoints.
 typedef struct llmd_decision llmd_decision;
@@ -446,6 +449,15 @@ size_t llmd_string_len(const llmd_string *string);
 // Frees a string. NULL is fine.
 void llmd_string_free(llmd_string *string);
 
+// The bytes. They live as long as the object; NULL for NULL.
+const uint8_t *llmd_bytes_data(const llmd_bytes *bytes);
+
+// How many bytes there are. 0 for NULL.
+size_t llmd_bytes_len(const llmd_bytes *bytes);
+
+// Frees bytes. NULL is fine.
+void llmd_bytes_free(llmd_bytes *bytes);
+
 // The version of the library, such as `0.1.0`. Lives for ever.
 const char *llmd_version(void);
 
@@ -553,6 +565,21 @@ llmd_status llmd_index_explain(const llmd_index *index,
                                llmd_string **explanation,
                                llmd_error **error);
 
+// Everything that an index knows, as bytes for llmd_index_restore. They hold the secret that it names blocks with, so only
+// their owner should be able to read them. Whoever feeds the index waits meanwhile.
+llmd_status llmd_index_snapshot(const llmd_index *index,
+                                llmd_bytes **snapshot,
+                                llmd_error **error);
+
+// The index that was written into a snapshot; NULL when it cannot be restored. Block size and secret are the snapshot's, the
+// limits those of `settings`. Workers keep their names and get new ids; each is recovering until its engine proves that it
+// is the same: llmd_index_missing_from says from where it should replay. LLMD_CORRUPT when the bytes are damaged or no
+// snapshot, LLMD_UNSUPPORTED when a newer version wrote them, LLMD_EXHAUSTED when they hold more than the limits allow.
+llmd_index *llmd_index_restore(const llmd_index_settings *settings,
+                               const uint8_t *snapshot,
+                               size_t snapshot_len,
+                               llmd_error **error);
+
 // How much the index holds, and what it could not take. Set `stats->struct_size` before.
 llmd_status llmd_index_stats(const llmd_index *index, llmd_stats *stats, llmd_error **error);
 
@@ -564,6 +591,13 @@ const char *llmd_index_worker_name(const llmd_index *index, uint32_t worker);
 
 // How far the answers about a worker can be trusted. LLMD_INVALID when nobody has heard of it.
 llmd_status llmd_index_state(const llmd_index *index, const char *worker, llmd_worker_state *state, llmd_error **error);
+
+// From which number on the engine of a worker should replay, inclusive; LLMD_NO_SEQ when nothing is missing. LLMD_INVALID
+// when nobody has heard of it.
+llmd_status llmd_index_missing_from(const llmd_index *index,
+                                    const char *worker,
+                                    uint64_t *seq,
+                                    llmd_error **error);
 
 // Forgets the blocks of a worker whose engine was told to empty its cache. It is exact again when its stream says that all
 // blocks are gone, or begins anew. LLMD_INVALID when nobody has heard of it.

@@ -6,6 +6,7 @@
 #![expect(non_camel_case_types, reason = "names are C's")]
 
 mod boundary;
+pub mod bytes;
 mod clock;
 pub mod decision;
 pub mod endpoint;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use cbindgen::{Builder, Config};
 
 /// The modules, in the order in which the header should be read; each brings those below it.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
     "status",
     "error",
     "string",
+    "bytes",
     "version",
     "namespace",
     "hasher",

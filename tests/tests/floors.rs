@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 9] = [
+const PLANS: [Plan; 10] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -73,6 +73,13 @@ const PLANS: [Plan; 9] = [
         sources: "benches/demo/src",
         knows: &["llmd-core", "llmd-fleet"],
         floors: &[],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
+        package: "llmd-bindings",
+        sources: "benches/bindings/src",
+        knows: &["llmd-core", "llmd-routing"],
+        floors: &[&["job", "scenario", "stopwatch"], &["child", "figures", "rust"]],
         thinks: Thinks::In(&[]),
     },
     Plan {

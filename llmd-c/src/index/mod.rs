@@ -5,6 +5,7 @@
 mod fed;
 mod names;
 mod query;
+mod snapshot;
 mod stats;
 mod workers;
 
@@ -18,9 +19,11 @@ use llmd_core::index::IndexSettings;
 pub use self::fed::{LLMD_NO_SEQ, llmd_fed, llmd_index_apply, llmd_index_give_up, llmd_worker_state};
 use self::names::Names;
 pub use self::query::{LLMD_MEDIA, llmd_index_explain, llmd_index_query, llmd_overlap};
+pub use self::snapshot::{llmd_index_restore, llmd_index_snapshot};
 pub use self::stats::{llmd_index_stats, llmd_stats};
 pub use self::workers::{
-    llmd_index_clear, llmd_index_remove_worker, llmd_index_state, llmd_index_worker, llmd_index_worker_name,
+    llmd_index_clear, llmd_index_missing_from, llmd_index_remove_worker, llmd_index_state, llmd_index_worker,
+    llmd_index_worker_name,
 };
 use crate::boundary::{made, quietly};
 use crate::error::llmd_error;

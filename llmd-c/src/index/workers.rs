@@ -8,7 +8,7 @@ use std::ptr;
 
 use llmd_core::WorkerId;
 
-use super::{llmd_index, llmd_worker_state};
+use super::{LLMD_NO_SEQ, llmd_index, llmd_worker_state};
 use crate::boundary::{boundary, given, quietly};
 use crate::error::llmd_error;
 use crate::given::text;
@@ -48,6 +48,23 @@ pub unsafe extern "C" fn llmd_index_state(
         let (index, state) = (given(index, "index")?, given(state, "state")?);
         // SAFETY: as llmd.h says.
         state.write(index.feed.state(unsafe { text(worker, "worker") }?)?.into());
+        Ok(())
+    })
+}
+
+/// From which number on the engine of a worker should replay, inclusive; LLMD_NO_SEQ when nothing is missing. LLMD_INVALID
+/// when nobody has heard of it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llmd_index_missing_from(
+    index: Option<&llmd_index>,
+    worker: *const c_char,
+    seq: Option<&mut MaybeUninit<u64>>,
+    error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
+) -> llmd_status {
+    boundary(error, || {
+        let (index, seq) = (given(index, "index")?, given(seq, "seq")?);
+        // SAFETY: as llmd.h says.
+        seq.write(index.feed.missing_from(unsafe { text(worker, "worker") }?)?.unwrap_or(LLMD_NO_SEQ));
         Ok(())
     })
 }

@@ -40,6 +40,9 @@ static void null_is_answered(void) {
     REFUSED(llmd_index_query(NULL, &token, 1, NULL, NULL, &len, &error), LLMD_INVALID, "index is NULL");
     REFUSED(llmd_index_explain(NULL, &token, 1, NULL, NULL, &error), LLMD_INVALID, "explanation is NULL");
     REFUSED(llmd_index_state(NULL, "pod", &state, &error), LLMD_INVALID, "index is NULL");
+    REFUSED(llmd_index_missing_from(NULL, "pod", &number, &error), LLMD_INVALID, "index is NULL");
+    REFUSED(llmd_index_snapshot(NULL, NULL, &error), LLMD_INVALID, "snapshot is NULL");
+    NOT_MADE(llmd_index_restore(NULL, &byte, 1, &error), LLMD_INVALID, "llmd_index_settings is NULL");
     REFUSED(llmd_index_clear(NULL, "pod", &error), LLMD_INVALID, "index is NULL");
     REFUSED(llmd_index_remove_worker(NULL, "pod", &error), LLMD_INVALID, "index is NULL");
     REFUSED(llmd_index_worker(NULL, "pod", NULL, &error), LLMD_INVALID, "index is NULL");
@@ -58,6 +61,7 @@ static void null_is_answered(void) {
 
     CHECK(llmd_error_message(NULL) == NULL && llmd_error_status(NULL) == LLMD_OK);
     CHECK(llmd_string_text(NULL) == NULL && llmd_string_len(NULL) == 0);
+    CHECK(llmd_bytes_data(NULL) == NULL && llmd_bytes_len(NULL) == 0);
     CHECK(llmd_events_len(NULL) == 0 && llmd_events_timestamp(NULL) == 0.0 && llmd_events_data_parallel_rank(NULL) == -1);
     CHECK(llmd_events_errors_len(NULL) == 0 && llmd_events_errors_dropped(NULL) == 0);
     CHECK(llmd_hasher_digest_len(NULL) == 0 && llmd_index_worker_name(NULL, 0) == NULL);
@@ -69,6 +73,7 @@ static void null_is_answered(void) {
     CHECK(llmd_index_clear(NULL, "pod", NULL) == LLMD_INVALID);
     llmd_error_free(NULL);
     llmd_string_free(NULL);
+    llmd_bytes_free(NULL);
     llmd_hasher_free(NULL);
     llmd_events_free(NULL);
     llmd_index_free(NULL);

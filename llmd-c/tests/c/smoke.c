@@ -125,6 +125,39 @@ static llmd_index *knows_who_holds_a_prompt(const uint32_t *tokens, const messag
     return index;
 }
 
+static void is_kept_and_restored(const llmd_index *index, const uint32_t *tokens) {
+    llmd_index_settings settings = {0};
+    llmd_bytes *snapshot = NULL;
+    llmd_index *restored;
+    llmd_overlap overlaps[4];
+    llmd_worker_state state;
+    uint64_t missing = 99;
+    uint8_t *damaged;
+    size_t len = 4;
+
+    settings.struct_size = sizeof settings;
+    DONE(llmd_index_snapshot(index, &snapshot, &error));
+    restored = llmd_index_restore(&settings, llmd_bytes_data(snapshot), llmd_bytes_len(snapshot), NULL);
+    CHECK(restored != NULL);
+    DONE(llmd_index_query(restored, tokens, PROMPT, NULL, overlaps, &len, &error));
+    CHECK(len == 1 && strcmp(overlaps[0].name, "pod-1") == 0 && overlaps[0].leading == BLOCKS);
+    DONE(llmd_index_state(restored, "pod-1", &state, &error));
+    DONE(llmd_index_missing_from(restored, "pod-1", &missing, &error));
+    CHECK(state == LLMD_RECOVERING && missing == 0);
+    DONE(llmd_index_missing_from(index, "pod-1", &missing, &error));
+    CHECK(missing == LLMD_NO_SEQ);
+    llmd_index_free(restored);
+
+    len = llmd_bytes_len(snapshot);
+    damaged = (uint8_t *)malloc(len);
+    memcpy(damaged, llmd_bytes_data(snapshot), len);
+    damaged[len / 2] ^= 1;
+    NOT_MADE(llmd_index_restore(&settings, damaged, len, &error), LLMD_CORRUPT, "");
+    NOT_MADE(llmd_index_restore(&settings, damaged, 0, &error), LLMD_CORRUPT, "");
+    free(damaged);
+    llmd_bytes_free(snapshot);
+}
+
 static llmd_endpoint *endpoint(const char *name, const char *address, const llmd_index *index) {
     llmd_pair zone = {"zone", "a"};
     llmd_endpoint_settings settings = {0};
@@ -218,6 +251,7 @@ int main(void) {
     tells_the_events_of_a_batch(tokens, &batch);
     says_which_events_cannot_be_read();
     index = knows_who_holds_a_prompt(tokens, &batch);
+    is_kept_and_restored(index, tokens);
     sends_a_request_to_who_holds_it(index, tokens);
     llmd_index_free(index);
     puts("smoke: done");

@@ -8,9 +8,9 @@ use std::process::Command;
 use crate::toolchain::{is_installed, libraries, root, rpath, said};
 
 /// What cgo asks for flags in the place of pkg-config, which a machine need not have.
-fn flags(script: &Path) {
-    let (include, libraries) = (root().join("llmd-c/include"), libraries());
-    let (include, folder, rpath) = (include.display(), libraries.display(), rpath(&libraries));
+fn flags(script: &Path, libraries: &Path) {
+    let include = root().join("llmd-c/include");
+    let (include, folder, rpath) = (include.display(), libraries.display(), rpath(libraries));
     let text = format!(
         "#!/bin/sh\ncase \"$*\" in *--cflags*) echo '-I{include}' ;; *--libs*) echo '-L{folder} -lllmd {rpath}' ;; esac\n"
     );
@@ -20,13 +20,12 @@ fn flags(script: &Path) {
 
 #[test]
 fn goroutines_feed_ask_and_decide() {
-    // `go version`, and not `--version`, is how Go is asked; that it starts is enough.
     if !is_installed("go") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let (script, program) = (folder.path().join("flags"), folder.path().join("program"));
-    flags(&script);
+    flags(&script, &libraries(folder.path()));
     let mut go = Command::new("go");
     go.current_dir(root().join("examples/go")).args(["build", "-o"]).arg(&program).arg(".");
     go.env("CGO_ENABLED", "1").env("PKG_CONFIG", &script).env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");

@@ -3,5 +3,6 @@
 
 mod c;
 mod go;
+mod installed;
 mod memory;
 mod toolchain;

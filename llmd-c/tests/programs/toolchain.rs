@@ -2,6 +2,8 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -27,6 +29,9 @@ pub(crate) struct Program {
     folder: TempDir,
 }
 
+/// The name that programs are bound to.
+const SONAME: &str = concat!("libllmd.so.", env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
+
 /// What `libllmd.a` needs besides itself.
 const NATIVE: [&str; 4] = ["-lpthread", "-ldl", "-lm", "-lgcc_s"];
 
@@ -36,12 +41,23 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// Where cargo put the library that this test was built with.
-pub(crate) fn libraries() -> PathBuf {
+pub(crate) fn built() -> PathBuf {
     let here = env::current_exe().unwrap().parent().unwrap().to_owned();
     for library in ["libllmd.so", "libllmd.a"] {
         assert!(here.join(library).exists(), "{library} is not beside the test, in {}", here.display());
     }
     here
+}
+
+/// Lays the library out in `folder` as a linker and a loader look for it.
+pub(crate) fn libraries(folder: &Path) -> PathBuf {
+    let folder = folder.join("lib");
+    fs::create_dir(&folder).unwrap();
+    let names = [("libllmd.so", "libllmd.so"), (SONAME, "libllmd.so"), ("libllmd.a", "libllmd.a")];
+    for (name, file) in names {
+        symlink(built().join(file), folder.join(name)).unwrap();
+    }
+    folder
 }
 
 /// Whether `program` can be started; says so when it cannot.
@@ -65,7 +81,7 @@ impl Program {
         compiler.args([standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-D_POSIX_C_SOURCE=200809L"]);
         compiler.arg("-I").arg(root().join("llmd-c/include")).arg(root().join(path));
         compiler.arg("-o").arg(folder.path().join("program"));
-        let libraries = libraries();
+        let libraries = libraries(folder.path());
         match link {
             Link::Shared => compiler.arg("-L").arg(&libraries).args(["-lllmd", "-lpthread"]).arg(rpath(&libraries)),
             Link::Static => compiler.arg(libraries.join("libllmd.a")).args(NATIVE),
