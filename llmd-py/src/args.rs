@@ -3,42 +3,13 @@
 use std::time::Duration;
 
 use llmd_core::hash::{Lora, MultimodalItem, Namespace};
-use pyo3::exceptions::PyOverflowError;
-use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
-use pyo3::type_hint_identifier;
 
 use crate::error::invalid;
-
-/// A number that counts something.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Count(pub(crate) u64);
-
-impl Count {
-    /// The count, where it counts what is in memory.
-    pub(crate) fn in_memory(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
-
-impl FromPyObject<'_, '_> for Count {
-    type Error = PyErr;
-
-    const INPUT_TYPE: PyStaticExpr = type_hint_identifier!("typing", "SupportsIndex");
-
-    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        object.extract().map(Self).map_err(|error: PyErr| {
-            if error.is_instance_of::<PyOverflowError>(object.py()) {
-                invalid(format!("{} is no count, expected 0 to {}", object.as_any(), u64::MAX))
-            } else {
-                error
-            }
-        })
-    }
-}
+use crate::whole::Whole;
 
 /// Items of a prompt that are not text: identifier, first placeholder token, number of placeholder tokens.
-pub(crate) type Items = Vec<(String, Count, Count)>;
+pub(crate) type Items = Vec<(String, Whole, Whole)>;
 
 /// What a prompt is computed under, from the arguments that say it.
 pub(crate) fn namespace(
@@ -59,10 +30,10 @@ pub(crate) fn namespace(
     }
     if let Some(items) = mm {
         let items = items.into_iter().map(|(identifier, offset, len)| {
-            let (offset, len) = (offset.in_memory(), len.in_memory());
-            MultimodalItem { identifier, offset, len }
+            let (offset, len) = (offset.named("mm offset")?, len.named("mm length")?);
+            Ok(MultimodalItem { identifier, offset, len })
         });
-        namespace = namespace.with_multimodal(items.collect::<Vec<_>>());
+        namespace = namespace.with_multimodal(items.collect::<PyResult<Vec<_>>>()?);
     }
     Ok(namespace)
 }

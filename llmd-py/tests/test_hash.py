@@ -96,7 +96,7 @@ def test_what_the_names_depend_on_must_be_said() -> None:
     assert BlockHasher("vllm-sha256", engine_version="0.30").hash(range(16), lora="poet")
     with pytest.raises(InvalidError, match='lora_path is "/poet" without lora'):
         BlockHasher("vllm-sha256").hash(range(16), lora_path="/poet")
-    with pytest.raises(InvalidError, match="-1 is no count, expected 0 to"):
+    with pytest.raises(InvalidError, match="mm offset -1: expected 0 to"):
         BlockHasher("vllm-sha256").hash(range(16), mm=[("image", -1, 3)])
 
 

@@ -34,13 +34,11 @@ impl<'py> Payload<'py> {
             }
             Source::Lent(buffer) => {
                 let bytes = lent::<u8>(&buffer).unwrap_or_default();
-                let answer = if long(bytes) {
-                    let bytes = bytes.to_vec();
-                    py.detach(|| work(&bytes))
-                } else if held(py) {
+                let answer = if !long(bytes) && held(py) {
                     work(bytes)
                 } else {
-                    work(&bytes.to_vec())
+                    let bytes = bytes.to_vec();
+                    py.detach(|| work(&bytes))
                 };
                 buffer.release(py);
                 answer

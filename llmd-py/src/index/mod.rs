@@ -2,6 +2,8 @@
 
 mod explain;
 mod fed;
+mod file;
+mod limits;
 mod overlap;
 mod prefix;
 mod shared;

@@ -1,18 +1,22 @@
 //! The index itself.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use llmd_core::feed::{Feed, FeedSettings};
-use llmd_core::index::{IndexSettings, PrefixIndex as _};
+use llmd_core::feed::Feed;
+use llmd_core::index::PrefixIndex as _;
 use pyo3::prelude::*;
 
 use super::explain::PrefixExplanation;
+use super::file;
+use super::limits::Limits;
 use super::shared::{Shared, word};
 use super::{Fed, IndexStats, Overlap};
-use crate::args::{Count, Items, count, namespace, seconds};
+use crate::args::{Items, count, namespace, seconds};
 use crate::buffer::{Payload, Tokens};
 use crate::clock;
 use crate::error::raise;
+use crate::whole::{Whole, named};
 
 /// Who holds which prefix: an exact index that is fed with the KV events of engines, under names that you choose.
 ///
@@ -52,31 +56,65 @@ impl PrefixIndex {
     #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn new(
         block_size: i64,
-        max_workers: Option<i64>,
-        max_blocks: Option<i64>,
-        max_orphans: Option<i64>,
-        max_remembered: Option<i64>,
-        max_waiting: Option<i64>,
-        max_payload: Option<i64>,
+        max_workers: Option<Whole>,
+        max_blocks: Option<Whole>,
+        max_orphans: Option<Whole>,
+        max_remembered: Option<Whole>,
+        max_waiting: Option<Whole>,
+        max_payload: Option<Whole>,
         recover_within: Option<f64>,
     ) -> PyResult<Self> {
-        let default = IndexSettings::default();
-        let settings = default
-            .with_block_size(count("block_size", block_size)?)
-            .with_max_blocks(limit("max_blocks", max_blocks, default.max_blocks)?)
-            .with_max_orphans(limit("max_orphans", max_orphans, default.max_orphans)?)
-            .with_max_remembered(limit("max_remembered", max_remembered, default.max_remembered)?);
-        let default = FeedSettings::default();
-        let limits = default
-            .with_max_workers(limit("max_workers", max_workers, default.max_workers)?)
-            .with_max_payload(limit("max_payload", max_payload, default.max_payload)?)
-            .with_max_waiting(limit("max_waiting", max_waiting, default.max_waiting)?)
-            .with_recover_within(match recover_within {
-                Some(given) => seconds("recover_within", given)?,
-                None => default.recover_within,
-            });
+        let recover_within = recover_within.map(|given| seconds("recover_within", given)).transpose()?;
+        let limits =
+            Limits { max_workers, max_blocks, max_orphans, max_remembered, max_waiting, max_payload, recover_within };
+        let (settings, limits) = limits.settings()?;
+        let settings = settings.with_block_size(count("block_size", block_size)?);
         let feed = Feed::with_limits(settings, limits).map_err(raise)?;
         Ok(Self { shared: Shared::new(feed) })
+    }
+
+    /// The index that `snapshot` wrote to `path`. The bounds are those of the class, and may differ from before.
+    ///
+    /// Every worker is recovering, and `missing_from` is the last batch that was applied. When the engine's replay from
+    /// there on is fed, or its stream goes on with that very batch, the worker is exact again if it was before.
+    ///
+    /// Raises `CorruptError` when the file is no snapshot or damaged, `UnsupportedError` when a newer version wrote it,
+    /// `ExhaustedError` when it holds more than the bounds allow, and `UnavailableError` when it cannot be read.
+    #[staticmethod]
+    #[pyo3(signature = (
+        path, *, max_workers = None, max_blocks = None, max_orphans = None, max_remembered = None, max_waiting = None,
+        max_payload = None, recover_within = None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
+    fn restore(
+        py: Python<'_>,
+        path: PathBuf,
+        max_workers: Option<Whole>,
+        max_blocks: Option<Whole>,
+        max_orphans: Option<Whole>,
+        max_remembered: Option<Whole>,
+        max_waiting: Option<Whole>,
+        max_payload: Option<Whole>,
+        recover_within: Option<f64>,
+    ) -> PyResult<Self> {
+        let recover_within = recover_within.map(|given| seconds("recover_within", given)).transpose()?;
+        let limits =
+            Limits { max_workers, max_blocks, max_orphans, max_remembered, max_waiting, max_payload, recover_within };
+        let (settings, limits) = limits.settings()?;
+        let restore = || Feed::restore_with_limits(settings, limits, &file::read(&path)?);
+        let feed = py.detach(restore).map_err(raise)?;
+        Ok(Self { shared: Shared::new(feed) })
+    }
+
+    /// Write everything that is known to a file, for `restore`, in place of what was there: whole, or not at all.
+    ///
+    /// Workers that a `KvEventStream` follows are left out, and so are batches that wait for others. The file holds the
+    /// secret that the index names blocks with, and only its owner can read it.
+    ///
+    /// Raises `UnavailableError` when the file cannot be written.
+    fn snapshot(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let feed = self.shared.writing().map_err(raise)?;
+        py.detach(|| file::write(&path, &feed.snapshot())).map_err(raise)
     }
 
     /// Tokens per block.
@@ -97,9 +135,9 @@ impl PrefixIndex {
     /// worker is followed by a `KvEventStream` or when the payload is larger than `max_payload`; `ExhaustedError` beyond
     /// `max_workers`.
     #[pyo3(signature = (worker, payload, *, seq=None))]
-    fn apply(&self, py: Python<'_>, worker: &str, payload: Payload<'_>, seq: Option<Count>) -> PyResult<Fed> {
+    fn apply(&self, py: Python<'_>, worker: &str, payload: Payload<'_>, seq: Option<Whole>) -> PyResult<Fed> {
         let feed = self.shared.writing().map_err(raise)?;
-        let seq = seq.map(|Count(seq)| seq);
+        let seq = named(seq, "seq")?;
         payload.read(py, |payload| feed.apply(clock::now(), worker, seq, payload)).map(Fed::new).map_err(raise)
     }
 
@@ -163,6 +201,13 @@ impl PrefixIndex {
         self.shared.reading().state(worker).map(word).map_err(raise)
     }
 
+    /// From which number on the engine should replay, inclusive; `None` when nothing of the worker is missing.
+    ///
+    /// Raises `InvalidError` when nobody has heard of the worker.
+    fn missing_from(&self, worker: &str) -> PyResult<Option<u64>> {
+        self.shared.writing().and_then(|feed| feed.missing_from(worker)).map_err(raise)
+    }
+
     /// The names of the workers, the one that is known longest first.
     fn workers(&self) -> Vec<String> {
         self.shared.reading().names().into_iter().map(|(_, name)| name.to_string()).collect()
@@ -192,8 +237,4 @@ impl PrefixIndex {
         let feed = self.shared.reading();
         format!("<PrefixIndex: blocks of {} tokens, {} workers>", feed.block_size(), feed.names().len())
     }
-}
-
-fn limit(argument: &str, given: Option<i64>, default: usize) -> PyResult<usize> {
-    given.map_or(Ok(default), |given| count(argument, given))
 }

@@ -1,0 +1,40 @@
+//! What an index is made with, from Python's keyword arguments.
+
+use std::time::Duration;
+
+use llmd_core::feed::FeedSettings;
+use llmd_core::index::IndexSettings;
+use pyo3::prelude::*;
+
+use crate::whole::{Whole, named};
+
+/// The bounds of an index, as they were given.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    pub(super) max_workers: Option<Whole>,
+    pub(super) max_blocks: Option<Whole>,
+    pub(super) max_orphans: Option<Whole>,
+    pub(super) max_remembered: Option<Whole>,
+    pub(super) max_waiting: Option<Whole>,
+    pub(super) max_payload: Option<Whole>,
+    pub(super) recover_within: Option<Duration>,
+}
+
+impl Limits {
+    /// The settings with these bounds, and the defaults of what was not given.
+    pub(super) fn settings(self) -> PyResult<(IndexSettings, FeedSettings)> {
+        let or = |value, name: &str, default: usize| Ok::<_, PyErr>(named(value, name)?.unwrap_or(default));
+        let default = IndexSettings::default();
+        let index = default
+            .with_max_blocks(or(self.max_blocks, "max_blocks", default.max_blocks)?)
+            .with_max_orphans(or(self.max_orphans, "max_orphans", default.max_orphans)?)
+            .with_max_remembered(or(self.max_remembered, "max_remembered", default.max_remembered)?);
+        let default = FeedSettings::default();
+        let feed = default
+            .with_max_workers(or(self.max_workers, "max_workers", default.max_workers)?)
+            .with_max_waiting(or(self.max_waiting, "max_waiting", default.max_waiting)?)
+            .with_max_payload(or(self.max_payload, "max_payload", default.max_payload)?)
+            .with_recover_within(self.recover_within.unwrap_or(default.recover_within));
+        Ok((index, feed))
+    }
+}
