@@ -38,15 +38,18 @@ enum Part {
     Core,
     /// The scheduler
     Routing,
+    /// The C library
+    C,
 }
 
 impl Part {
-    const ALL: [Self; 2] = [Self::Core, Self::Routing];
+    const ALL: [Self; 3] = [Self::Core, Self::Routing, Self::C];
 
     const fn benches(self) -> &'static [&'static str] {
         match self {
             Self::Core => &["hash", "events", "index"],
             Self::Routing => &["decide"],
+            Self::C => &["c"],
         }
     }
 }
@@ -62,12 +65,13 @@ Benches and their cases:
   index.query_64x512              limit_hash_map (the same walk over a HashMap from block to a mask of workers)
   decide.endpoints_8, decide.endpoints_64
                                   part_prefix (hashing the prompt, asking the index), limit_scan (the choice alone: the
-                                  best of an array of weighted sums)";
+                                  best of an array of weighted sums)
+  c.query_64x64                   part_rust (the same prompt of 1,024 tokens, asked for in Rust)";
 
 pub(crate) fn run(args: &Args) -> Result {
     let workspace = Workspace::load()?;
     let parts = args.part.as_ref().map_or(Part::ALL.as_slice(), std::slice::from_ref);
-    let mut command = cargo(&workspace.root, ["bench", "--package", "llmd-benches"]);
+    let mut command = cargo(&workspace.root, ["bench", "--package", "llmd-benches", "--package", "llmd-c"]);
     for bench in parts.iter().flat_map(|part| part.benches()) {
         command.args(["--bench", bench]);
     }
