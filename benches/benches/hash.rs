@@ -1,10 +1,12 @@
-//! The keyed chain of a long prompt, beside reading its tokens once and beside XXH3 of each block by itself.
+//! The keyed chain of a long prompt, beside reading its tokens once and beside XXH3 of each block by itself; and the
+//! engines' own names for it, beside SHA-256 of as many bytes.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use llmd_benches::{BLOCK_SIZE, criterion, tokens};
-use llmd_core::hash::{BlockHasher, HashKey, Namespace};
+use llmd_core::hash::{BlockHasher, EngineHasher, HashKey, Namespace};
+use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
 const TOKENS: usize = 131_072;
@@ -27,5 +29,32 @@ fn chain(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! { name = benches; config = criterion(); targets = chain }
+/// Bytes of a block that `vllm-sha256` hashes, when most tokens take five.
+const PICKLED: usize = 64 + 5 * BLOCK_SIZE;
+
+fn engines(criterion: &mut Criterion) {
+    let prompt = tokens(1, TOKENS);
+    let namespace = Namespace::default();
+    let blocks = vec![7_u8; PICKLED * (TOKENS / BLOCK_SIZE)];
+
+    let mut group = criterion.benchmark_group("hash/engines_131072");
+    group.throughput(Throughput::Elements(TOKENS as u64));
+    for scheme in EngineHasher::SCHEMES {
+        let hasher = EngineHasher::new(scheme, BLOCK_SIZE).expect("a known scheme");
+        let hasher = hasher.clone().with_seed("0").unwrap_or(hasher);
+        let mut names = Vec::new();
+        group.bench_function(scheme, |bench| {
+            bench.iter(|| {
+                names.clear();
+                hasher.hash_into(black_box(&prompt), &namespace, &mut names).expect("nothing is missing")
+            });
+        });
+    }
+    group.bench_function("limit_sha256", |bench| {
+        bench.iter(|| black_box(&blocks).chunks_exact(PICKLED).map(Sha256::digest).collect::<Vec<_>>());
+    });
+    group.finish();
+}
+
+criterion_group! { name = benches; config = criterion(); targets = chain, engines }
 criterion_main!(benches);

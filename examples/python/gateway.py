@@ -70,8 +70,7 @@ config, block_size, port, *engines = sys.argv[1:]
 index = llmd.PrefixIndex(int(block_size))
 pool = llmd.Pool(llmd.Endpoint(address, address, index=index) for address in engines)
 scheduler = llmd.Scheduler.from_yaml(pathlib.Path(config).read_text(), index=index)
-if scheduler.needs.metrics:
-    sys.exit("the configuration looks at engines' metrics, which this example does not read")
+if scheduler.needs.metrics: sys.exit("the configuration looks at engines' metrics, which this example does not read")
 models, explained = get(engines[0], "/v1/models"), collections.deque(maxlen=1000)
 adapters = {model["id"]: model["id"] for model in models["data"] if model.get("parent")}
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Gateway)

@@ -6,6 +6,7 @@ import llmd_py as llmd
 
 payload = (Path(__file__).parents[1] / "data/block_stored.msgpack").read_bytes()
 [stored] = llmd.decode_batch(payload).events
+assert isinstance(stored, llmd.BlockStored)
 prompt = [*stored.token_ids, *[7] * 40]
 
 index = llmd.PrefixIndex(block_size=32)

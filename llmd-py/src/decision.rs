@@ -7,6 +7,7 @@ use llmd_core::ErrorKind;
 use llmd_routing::Usage;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use crate::clock;
 use crate::endpoint::Endpoint;
@@ -50,28 +51,28 @@ impl Decision {
 
     /// Moves the request on.
     fn act<R>(&self, act: impl FnOnce(&mut llmd_routing::Decision) -> R) -> PyResult<R> {
-        self.attempt(act)?.ok_or_else(|| exception(ErrorKind::Stale, "the decision was released before".to_owned()))
+        self.change(false, act)?.ok_or_else(over)
     }
 
-    /// Moves the request on and, unless it was released before, releases it.
+    /// Ends the request, and says whether it had not ended before.
     fn finish(&self, finish: impl FnOnce(&mut llmd_routing::Decision)) -> PyResult<bool> {
-        let finished = self.attempt_and(finish, true)?;
-        Ok(finished.is_some())
+        self.change(true, finish).map(|finished| finished.is_some())
     }
 
-    fn attempt<R>(&self, act: impl FnOnce(&mut llmd_routing::Decision) -> R) -> PyResult<Option<R>> {
-        self.attempt_and(act, false)
-    }
-
-    fn attempt_and<R>(&self, act: impl FnOnce(&mut llmd_routing::Decision) -> R, release: bool) -> PyResult<Option<R>> {
+    /// Changes what has not been released yet, and releases it where that is what the change is about.
+    fn change<R>(&self, releases: bool, change: impl FnOnce(&mut llmd_routing::Decision) -> R) -> PyResult<Option<R>> {
         let _inside = self.occupancy.enter_or_refuse("scheduler")?;
         let mut held = self.held.lock();
         if held.released {
             return Ok(None);
         }
-        held.released = release;
-        Ok(held.decision.as_mut().map(act))
+        held.released = releases;
+        Ok(held.decision.as_mut().map(change))
     }
+}
+
+fn over() -> PyErr {
+    exception(ErrorKind::Stale, "the decision was released before".to_owned())
 }
 
 #[pymethods]
@@ -151,10 +152,7 @@ impl Decision {
         usage.cached_tokens = named(cached_tokens, "cached_tokens")?;
         usage.completion_tokens = named(output_tokens, "output_tokens")?;
         let now = clock::now();
-        match self.finish(|decision| decision.end(now, &usage))? {
-            true => Ok(()),
-            false => Err(exception(ErrorKind::Stale, "the decision was released before".to_owned())),
-        }
+        if self.finish(|decision| decision.end(now, &usage))? { Ok(()) } else { Err(over()) }
     }
 
     /// The request is given up: gives the place back. Does nothing when it was given back before.
@@ -171,20 +169,18 @@ impl Decision {
         slf
     }
 
-    #[pyo3(signature = (kind, value, traceback, /))]
     fn __exit__(
         &self,
-        kind: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
-        traceback: &Bound<'_, PyAny>,
-    ) -> PyResult<bool> {
-        let (_, _, now) = (value, traceback, clock::now());
-        if kind.is_none() {
-            self.finish(|decision| decision.end(now, &Usage::default()))?;
-        } else {
-            self.finish(llmd_routing::Decision::abort)?;
-        }
-        Ok(false)
+        kind: Option<Bound<'_, PyType>>,
+        _value: Option<Bound<'_, PyAny>>,
+        _traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let now = clock::now();
+        let finished = match kind {
+            None => self.finish(|decision| decision.end(now, &Usage::default())),
+            Some(_) => self.finish(llmd_routing::Decision::abort),
+        };
+        finished.map(drop)
     }
 
     fn __repr__(&self) -> PyResult<String> {

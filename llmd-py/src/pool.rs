@@ -1,6 +1,7 @@
 //! The endpoints that a decision can choose from.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyIndexError, PyTypeError};
@@ -78,14 +79,31 @@ impl<'py> FromPyObject<'_, 'py> for Choice {
     }
 }
 
+/// An iterator over endpoints, which says so to type checkers.
+#[derive(Debug)]
+struct Iterated<'py>(Bound<'py, PyIterator>);
+
+impl<'py> IntoPyObject<'py> for Iterated<'py> {
+    type Target = PyIterator;
+    type Output = Bound<'py, PyIterator>;
+    type Error = Infallible;
+
+    const OUTPUT_TYPE: PyStaticExpr =
+        type_hint_subscript!(type_hint_identifier!("collections.abc", "Iterator"), Endpoint::TYPE_HINT);
+
+    fn into_pyobject(self, _: Python<'py>) -> Result<Self::Output, Self::Error> {
+        Ok(self.0)
+    }
+}
+
 #[pymethods]
 impl Pool {
     /// A pool of these endpoints, in this order.
     ///
     /// Raises `InvalidError` when two have one name, and `TypeError` for what is no Endpoint.
     #[new]
-    fn new(endpoints: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Members::new(endpoints).map(|members| Self(Arc::new(members)))
+    fn new(endpoints: Choice) -> Self {
+        Self(endpoints.0)
     }
 
     fn __len__(&self) -> usize {
@@ -100,8 +118,8 @@ impl Pool {
         Ok(found.clone_ref(py))
     }
 
-    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        PyTuple::new(py, &self.0.objects)?.try_iter()
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Iterated<'py>> {
+        PyTuple::new(py, &self.0.objects)?.try_iter().map(Iterated)
     }
 
     fn __contains__(&self, endpoint: &Bound<'_, PyAny>) -> bool {

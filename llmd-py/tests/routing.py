@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import llmd_py as llmd
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
@@ -31,3 +33,15 @@ def said(caught: object) -> str:
     """What an exception says, with the argument that it was about."""
     error = caught.value  # type: ignore[attr-defined]
     return "; ".join([str(error), *getattr(error, "__notes__", [])])
+
+
+PRECISE = config(
+    "{type: precise-prefix-cache-producer, parameters: {tokenProcessorConfig: {blockSizeTokens: 32}}}",
+    "{type: prefix-cache-scorer, parameters: {prefixMatchInfoProducerName: precise-prefix-cache-producer}}",
+    "{type: active-request-scorer}",
+    weights={"prefix-cache-scorer": 3},
+)
+
+# What a vLLM with blocks of 32 tokens published first, after a prompt of 200 tokens.
+STORED = (Path(__file__).resolve().parents[2] / "examples/data/block_stored.msgpack").read_bytes()
+PROMPT = [*llmd.decode_batch(STORED).events[0].token_ids, *[7] * 40]

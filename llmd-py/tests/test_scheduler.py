@@ -11,13 +11,7 @@ import llmd_py as llmd
 import pytest
 from llmd_py.errors import ExhaustedError, InvalidError, StaleError, UnavailableError, UnsupportedError
 
-from routing import BY_LABEL, HEAD, LEAST_BUSY, QUEUE, REMEMBERED_PREFIX, config, endpoints, said
-
-PRECISE = config(
-    "{type: precise-prefix-cache-producer, parameters: {tokenProcessorConfig: {blockSizeTokens: 32}}}",
-    "{type: prefix-cache-scorer, parameters: {prefixMatchInfoProducerName: precise-prefix-cache-producer}}",
-)
-
+from routing import BY_LABEL, HEAD, LEAST_BUSY, PRECISE, QUEUE, REMEMBERED_PREFIX, config, endpoints, said
 
 def test_a_scheduler_says_what_it_needs_and_what_it_is_made_of() -> None:
     scheduler = llmd.Scheduler.from_yaml(REMEMBERED_PREFIX)

@@ -141,3 +141,27 @@ fn a_description_says_what_was_added() {
     "#]]
     .assert_eq(&default.describe().to_string());
 }
+
+#[test]
+fn an_explanation_for_programs_says_the_same() {
+    let scheduler = Scheduler::from_yaml(YAML).unwrap().build().unwrap();
+    let (pool, mut chance) = (pool(), Chance::new(3));
+    drop(scheduler.decide(&request(0..300), &pool, NOW, &mut chance).unwrap());
+    let decision = scheduler.decide(&request(0..400), &pool, NOW, &mut chance).unwrap();
+    let explanation = decision.explain();
+    let json: serde_json::Value = serde_json::from_str(&explanation.to_json()).unwrap();
+
+    assert_eq!((json["endpoint"].as_str(), json["profile"].as_str()), (Some("vllm-1"), Some("decode")));
+    let profile = &json["profiles"][0];
+    assert_eq!(profile["reason"], explanation.profiles[0].reason());
+    assert_eq!(profile["scorers"][1], serde_json::json!({"name": "prefix-cache-scorer", "weight": 3.0}));
+    let best = &profile["endpoints"][0];
+    assert_eq!((best["total"].as_f64(), best["turn"].as_str()), (Some(4.0), Some("chosen")));
+    assert_eq!(
+        (best["prefix"]["hit_tokens"].as_u64(), best["prefix"]["state"].as_str()),
+        (Some(256), Some("approximate"))
+    );
+    let dropped: Vec<_> =
+        profile["endpoints"].as_array().unwrap().iter().filter(|it| it["fate"] == "dropped").collect();
+    assert_eq!((dropped.len(), dropped[0]["by"].as_str()), (1, Some("decode-filter")));
+}

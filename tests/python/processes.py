@@ -33,9 +33,10 @@ class Process:
     """A program that says in one line of JSON that it is ready."""
 
     def __init__(self, name: str, args: list[str], log: Path) -> None:
+        self.program = name
         self.log = log
         with log.open("wb") as stderr:
-            command = [binary(name), *args]
+            command = [str(binary(name)), *args]
             self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
         try:
             self.ready = json.loads(self._first_line())
@@ -49,7 +50,7 @@ class Process:
         readable, _, _ = select.select([stdout], [], [], DEADLINE)
         line = stdout.readline().decode() if readable else ""
         if not line:
-            raise RuntimeError(f"{self._child.args[0]} did not come up: {self.log.read_text()[-2000:]}")
+            raise RuntimeError(f"{self.program} did not come up: {self.log.read_text()[-2000:]}")
         return line
 
     def stop(self) -> int:
@@ -122,7 +123,8 @@ class Gateway(Process):
 
 def get(url: str) -> str:
     with urllib.request.urlopen(url, timeout=DEADLINE) as response:
-        return response.read().decode()
+        page: bytes = response.read()
+        return page.decode()
 
 
 def metrics(address: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from processes import Engine, Gateway, wait_until
 
@@ -11,7 +12,7 @@ BLOCK_SIZE = 16
 MODEL = "tiny"
 
 
-def conversation(subject: str) -> list[dict[str, str]]:
+def conversation(subject: str) -> list[ChatCompletionMessageParam]:
     """A conversation of several blocks that no other test shares."""
     return [
         {"role": "system", "content": f"You know everything about {subject}. " * 40},

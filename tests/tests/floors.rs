@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 9] = [
+const PLANS: [Plan; 11] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -57,6 +57,25 @@ const PLANS: [Plan; 9] = [
             &["proxy"],
             &["serve"],
             &["gateway"],
+            &["program"],
+        ],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
+        package: "llmd-c",
+        sources: "llmd-c/src",
+        knows: &["llmd-core", "llmd-routing"],
+        floors: &[
+            &["clock", "quiet", "status", "version"],
+            &["bytes", "string"],
+            &["error"],
+            &["boundary"],
+            &["filled", "given", "sized"],
+            &["events", "namespace"],
+            &["hasher", "index"],
+            &["endpoint"],
+            &["decision", "request"],
+            &["scheduler"],
         ],
         thinks: Thinks::In(&[]),
     },
@@ -72,6 +91,13 @@ const PLANS: [Plan; 9] = [
         sources: "benches/demo/src",
         knows: &["llmd-core", "llmd-fleet"],
         floors: &[],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
+        package: "llmd-bindings",
+        sources: "benches/bindings/src",
+        knows: &["llmd-core", "llmd-routing"],
+        floors: &[&["job", "scenario", "stopwatch"], &["child", "figures", "rust"]],
         thinks: Thinks::In(&[]),
     },
     Plan {

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: micro-benchmarks, each beside a physical limit or a peer measured in the same run.
 
+mod bindings;
 mod estimates;
 mod table;
 
@@ -17,8 +18,8 @@ use crate::workspace::Workspace;
 
 /// Micro-benchmarks, each beside a physical limit or a peer.
 ///
-/// The limits and peers are measured in the same run. About a minute and a half for all once built, a quarter of that
-/// with `--quick`; the machine should be idle.
+/// The limits and peers are measured in the same run. About two minutes for all once built, a quarter of that with
+/// `--quick`; the machine should be idle.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES)]
 pub(crate) struct Args {
@@ -32,24 +33,25 @@ pub(crate) struct Args {
     json: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Part {
+    /// What the C ABI and Python add to a call
+    Bindings,
     /// Hashing, events, index
     Core,
     /// The scheduler
     Routing,
-    /// The C library
-    C,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Core, Self::Routing, Self::C];
+    const ALL: [Self; 3] = [Self::Bindings, Self::Core, Self::Routing];
 
+    /// The benches that criterion runs.
     const fn benches(self) -> &'static [&'static str] {
         match self {
+            Self::Bindings => &[],
             Self::Core => &["hash", "events", "index"],
             Self::Routing => &["decide"],
-            Self::C => &["c"],
         }
     }
 }
@@ -66,16 +68,43 @@ Benches and their cases:
   decide.endpoints_8, decide.endpoints_64
                                   part_prefix (hashing the prompt, asking the index), limit_scan (the choice alone: the
                                   best of an array of weighted sums)
-  c.query_64x64                   part_rust (the same prompt of 1,024 tokens, asked for in Rust)";
+And of `bindings`, medians over turns that Rust, C and Python take (<who> is rust, c or py):
+  bindings.<who>_query_us         who holds a prompt of 1,024 tokens, of 64 workers; tokens in a buffer
+  bindings.<who>_decide_us        an endpoint of 8 is chosen for it, and given back
+  bindings.<who>_apply_mevents_s  millions of events a second, in batches of 64, one block each
+  bindings.c_query_ratio_to_rust, bindings.c_decide_ratio_to_rust
+  bindings.py_query_overhead_us, bindings.py_decide_overhead_us";
 
 pub(crate) fn run(args: &Args) -> Result {
     let workspace = Workspace::load()?;
     let parts = args.part.as_ref().map_or(Part::ALL.as_slice(), std::slice::from_ref);
-    let mut command = cargo(&workspace.root, ["bench", "--package", "llmd-benches", "--package", "llmd-c"]);
+    let machine = machine::machine();
+    let mut figures = Map::new();
+    if parts.iter().any(|part| !part.benches().is_empty()) {
+        let cases = criterion(&workspace, parts, args.quick)?;
+        println!("\n{}\n\n{}", machine::line(&machine), table::Table(&cases));
+        figures.append(&mut figures_of(&cases));
+    }
+    if parts.contains(&Part::Bindings) {
+        let mut measured = bindings::measure(&workspace, args.quick)?;
+        println!("\n{}\n\n{}", machine::line(&machine), bindings::Table(&measured));
+        figures.append(&mut measured);
+    }
+    if let Some(path) = &args.json {
+        let command = format!("cargo xtask bench{}", if args.quick { " --quick" } else { "" });
+        let report = json!({ "command": command, "machine": machine, "figures": figures });
+        fs::write(path, format!("{report:#}\n")).or_fail(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Runs the benches of these parts that are criterion's.
+fn criterion(workspace: &Workspace, parts: &[Part], quick: bool) -> Result<Vec<estimates::Case>> {
+    let mut command = cargo(&workspace.root, ["bench", "--package", "llmd-benches"]);
     for bench in parts.iter().flat_map(|part| part.benches()) {
         command.args(["--bench", bench]);
     }
-    if args.quick {
+    if quick {
         command.args(["--", "--quick"]);
     }
     let started = time_of_day();
@@ -85,17 +114,10 @@ pub(crate) fn run(args: &Args) -> Result {
     if cases.is_empty() {
         return Err(Failure::new("the benches ran, but criterion left no estimates"));
     }
-    let machine = machine::machine();
-    println!("\n{}\n\n{}", machine::line(&machine), table::Table(&cases));
-    if let Some(path) = &args.json {
-        let command = format!("cargo xtask bench{}", if args.quick { " --quick" } else { "" });
-        let report = json!({ "command": command, "machine": machine, "figures": figures(&cases) });
-        fs::write(path, format!("{report:#}\n")).or_fail(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    Ok(cases)
 }
 
-fn figures(cases: &[estimates::Case]) -> Map<String, Value> {
+fn figures_of(cases: &[estimates::Case]) -> Map<String, Value> {
     let mut figures = Map::new();
     for case in cases {
         for row in &case.rows {
@@ -118,7 +140,7 @@ mod tests {
         let row = |who: &str, nanoseconds| Row { who: who.into(), nanoseconds, elements: None };
         let rows = vec![row("llmd", 30.0), row("limit_read", 10.0)];
 
-        let figures = figures(&[Case { name: "hash.chain".into(), rows }]);
+        let figures = figures_of(&[Case { name: "hash.chain".into(), rows }]);
 
         assert_eq!(
             Value::Object(figures),

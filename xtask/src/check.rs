@@ -6,11 +6,12 @@ use crate::stages::Stages;
 use crate::test::EVERYTHING;
 use crate::tools::DENY;
 use crate::workspace::Workspace;
+use crate::{python, types};
 
 /// What a reviewer should not have to look for.
 ///
-/// Formatting, lints, floors, the manual, each feature by itself, and licences where cargo-deny is installed. About
-/// three minutes on two cores from nothing, half a minute once built. Every stage runs, whatever failed before.
+/// Formatting, lints, floors, Python's types, the manual, each feature by itself, and licences where cargo-deny is
+/// installed. About three minutes on two cores from nothing, half a minute once built. Every stage runs, whatever failed before.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -28,6 +29,7 @@ pub(crate) fn run(Args {}: Args) -> Result {
     stages.run("floors", || {
         run_command(cargo(root, ["test"]).args(EVERYTHING).args(["--quiet", "--test", "floors", "--test", "house"]))
     });
+    stages.run("python types", || types::check(&workspace, &python::environment(&workspace)?));
     stages.run("manual", || crate::doc::build(&workspace, false));
     for package in EMBEDDED {
         stages.run(format!("features of {package}"), || each_feature(&workspace, package));

@@ -7,6 +7,7 @@ mod bless;
 mod check;
 mod demo;
 mod doc;
+mod extension;
 mod failure;
 mod install;
 mod install_c;
@@ -18,7 +19,9 @@ mod stages;
 mod stopwatch;
 mod test;
 mod tools;
+mod types;
 mod vllm;
+mod wheel;
 mod workspace;
 
 use std::process::ExitCode;
@@ -40,6 +43,7 @@ enum Command {
     Check(check::Args),
     Bench(bench::Args),
     Doc(doc::Args),
+    Wheel(wheel::Args),
     Bless(bless::Args),
     Install(install::Args),
     InstallC(install_c::Args),
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Bench(args) => bench::run(&args),
         Command::Doc(args) => doc::run(args),
+        Command::Wheel(args) => wheel::run(&args),
         Command::Bless(args) => bless::run(args),
         Command::Install(args) => install::run(args),
         Command::InstallC(args) => install_c::run(&args),

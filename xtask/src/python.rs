@@ -1,4 +1,5 @@
-//! The Python environment of the tests, made from a pinned list; and what every environment begins with.
+//! The Python environments of the tests and of the wheel's tools, made from pinned lists; and what every environment
+//! begins with.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,19 +12,40 @@ use crate::kept;
 use crate::run::{capture, run};
 use crate::workspace::Workspace;
 
-/// What the environment holds, with versions.
+/// What the tests need, with versions.
 const REQUIREMENTS: &str = "tests/python/requirements.txt";
+
+/// What builds the wheel, with versions.
+const TOOLS: &str = "llmd-py/requirements-dev.txt";
 
 /// Where the Python of an environment is in its folder.
 pub(crate) const PROGRAM: &str = "bin/python";
 
-/// The Python of an environment that holds exactly what [`REQUIREMENTS`] says; it is made when it is not there.
+/// The Python of the tests.
+///
+/// # Errors
+///
+/// Those of [`of_list`].
+pub(crate) fn environment(workspace: &Workspace) -> Result<PathBuf> {
+    of_list(workspace, REQUIREMENTS)
+}
+
+/// The Python that has maturin and zig.
+///
+/// # Errors
+///
+/// Those of [`of_list`].
+pub(crate) fn tools(workspace: &Workspace) -> Result<PathBuf> {
+    of_list(workspace, TOOLS)
+}
+
+/// The Python of an environment that holds exactly what `list` says; it is made when it is not there.
 ///
 /// # Errors
 ///
 /// When there is no Python with its `venv` module, or a package cannot be had.
-pub(crate) fn environment(workspace: &Workspace) -> Result<PathBuf> {
-    let list = workspace.root.join(REQUIREMENTS);
+fn of_list(workspace: &Workspace, list: &str) -> Result<PathBuf> {
+    let list = workspace.root.join(list);
     let pinned = fs::read(&list).or_fail(|| format!("cannot read {}", list.display()))?;
     let base = Base::find()?;
     let folder = kept::folder("python", &[base.version.as_bytes(), &pinned], PROGRAM, |folder| {
@@ -82,12 +104,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_of_the_list_pins_a_version() {
-        let list = Workspace::load().unwrap().root.join(REQUIREMENTS);
-        let text = fs::read_to_string(list).unwrap();
-        let pins = pins(&text);
+    fn every_line_of_a_list_pins_a_version() {
+        for list in [REQUIREMENTS, TOOLS] {
+            let list = Workspace::load().unwrap().root.join(list);
+            let text = fs::read_to_string(list).unwrap();
+            let pins = pins(&text);
 
-        assert!(!pins.is_empty());
-        assert!(pins.iter().all(|line| line.contains("==")), "{pins:?}");
+            assert!(!pins.is_empty());
+            assert!(pins.iter().all(|line| line.contains("==")), "{pins:?}");
+        }
     }
 }

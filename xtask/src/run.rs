@@ -11,8 +11,12 @@ use crate::failure::{Failure, Result};
 /// The cargo that runs this program, in `directory`.
 pub(crate) fn cargo<S: AsRef<OsStr>>(directory: &Path, args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(directory).args(args);
-    // What cargo says about this program to this program would make it compile others anew.
+    forget_package(command.current_dir(directory).args(args));
+    command
+}
+
+/// Keeps from `command` what cargo says about this program to this program: it would make cargo compile others anew.
+pub(crate) fn forget_package(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if let Some(name) = name.to_str()
             && (name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
@@ -20,7 +24,6 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(directory: &Path, args: impl IntoIterator<I
             command.env_remove(name);
         }
     }
-    command
 }
 
 /// Shows and runs `command`; it talks to the terminal itself.

@@ -1,20 +1,22 @@
 //! `cargo xtask test`: everything that must pass.
 
 use std::env;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::failure::{Failure, Result};
-use crate::python;
 use crate::run::{cargo, run as run_command};
 use crate::stages::Stages;
 use crate::tools::NEXTEST;
 use crate::workspace::Workspace;
+use crate::{extension, python, types};
 
 /// Everything that must pass.
 ///
-/// Rust unit, integration and documentation tests with all features, then a real client in Python against real
-/// processes. About five minutes on two cores from nothing, under two once built. The Python environment is made on
-/// first use, from a pinned list, in the user's cache folder. cargo-nextest is used where it is installed.
+/// Rust unit, integration and documentation tests with all features; then the Python package as those have built it, its
+/// type stubs, and a real client in Python against real processes. About five minutes on two cores from nothing, under
+/// two once built. The Python environment is made on first use, from a pinned list, in the user's cache folder.
+/// cargo-nextest is used where it is installed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Leave the Python tests out
@@ -26,6 +28,9 @@ pub(crate) struct Args {
 
 /// One selection for every cargo call here, so that nothing is compiled twice with other features.
 pub(crate) const EVERYTHING: [&str; 2] = ["--workspace", "--all-features"];
+
+/// Each in a run of its own: both have a `conftest.py`.
+const PYTHON_TESTS: [&str; 2] = ["llmd-py/tests", "tests/python"];
 
 pub(crate) fn run(args: Args) -> Result {
     let workspace = Workspace::load()?;
@@ -41,8 +46,15 @@ pub(crate) fn run(args: Args) -> Result {
     });
     if args.no_python {
         stages.skip("python tests", "--no-python");
-    } else if let Some(python) = prepared(&mut stages, &workspace) {
-        stages.run("python tests", || python_tests(&workspace, &python, &args.filter));
+    } else if let Some((python, stage)) = prepared(&mut stages, &workspace) {
+        if args.filter.is_empty() {
+            stages.run("python stubs", || types::compare_stubs(&workspace, &python, &stage));
+        }
+        for folder in PYTHON_TESTS {
+            stages.run(format!("python tests: {folder}"), || {
+                python_tests(&workspace, &python, &stage, folder, &args.filter)
+            });
+        }
     }
     stages.finish()
 }
@@ -64,26 +76,27 @@ pub(crate) fn rust_tests(workspace: &Workspace, filter: &[String]) -> Command {
     command
 }
 
-fn prepared(stages: &mut Stages, workspace: &Workspace) -> Option<std::path::PathBuf> {
-    let mut python = None;
+/// The Python of the tests, and the folder with the package that they test.
+fn prepared(stages: &mut Stages, workspace: &Workspace) -> Option<(PathBuf, PathBuf)> {
+    let mut made = None;
     stages.run("python environment", || {
-        python = Some(python::environment(workspace)?);
+        made = Some((python::environment(workspace)?, extension::stage(workspace)?));
         Ok(())
     });
-    python
+    made
 }
 
-fn python_tests(workspace: &Workspace, python: &std::path::Path, filter: &[String]) -> Result {
+fn python_tests(workspace: &Workspace, python: &Path, stage: &Path, folder: &str, filter: &[String]) -> Result {
     const NOTHING_SELECTED: i32 = 5;
     let mut pytest = Command::new(python);
-    pytest.current_dir(&workspace.root).env("LLMD_BIN_DIR", workspace.target.join("debug"));
-    pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/python"]);
+    pytest.current_dir(&workspace.root).env("LLMD_BIN_DIR", workspace.target.join("debug")).env("PYTHONPATH", stage);
+    pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", folder]);
     if filter.is_empty() {
         return run_command(&mut pytest);
     }
     pytest.args(["-k", &filter.join(" or ")]);
     match pytest.status().map_err(|error| crate::run::not_started(&pytest, &error))?.code() {
         Some(0 | NOTHING_SELECTED) => Ok(()),
-        _ => Err(Failure::new("the Python tests failed")),
+        _ => Err(Failure::new(format!("Python tests in {folder} failed"))),
     }
 }

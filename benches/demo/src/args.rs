@@ -102,11 +102,18 @@ impl Args {
         if !(1.0..=200.0).contains(&self.speed) {
             return Err(invalid(format!("--speed {}: expected a number from 1 to 200", self.speed)));
         }
-        if let Engines::Simulated(engines) = self.engines
-            && !(3..=32).contains(&engines)
-        {
-            let why = "one is killed, one loses events and one is paused";
-            return Err(invalid(format!("--engines {engines}: expected 3 to 32 ({why})")));
+        match self.engines {
+            Engines::Simulated(engines) if !(3..=32).contains(&engines) => {
+                let why = "one is killed, one loses events and one is paused";
+                return Err(invalid(format!("--engines {engines}: expected 3 to 32 ({why})")));
+            }
+            Engines::Simulated(engines) if self.vllm.is_given() => {
+                return Err(invalid(format!("--engines {engines}: expected vllm, since an option for it is given")));
+            }
+            Engines::Vllm if self.trace.is_some() => {
+                return Err(invalid("--engines vllm: expected no --trace, which is for simulated engines".to_owned()));
+            }
+            _ => {}
         }
         if self.cold_build_s.is_some_and(|seconds| !seconds.is_finite() || seconds < 0.0) {
             return Err(invalid("--cold-build-s: expected a number of seconds, 0 or more".to_owned()));
@@ -148,6 +155,16 @@ mod tests {
         ] {
             let error = parse(&line.replacen(' ', "=", 1)).plan().unwrap_err();
             assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Invalid, message));
+        }
+    }
+
+    #[test]
+    fn options_for_other_engines_are_refused() {
+        for (line, message) in [
+            ("--vllm-model m", "--engines 4: expected vllm, since an option for it is given"),
+            ("--engines vllm --trace t", "--engines vllm: expected no --trace, which is for simulated engines"),
+        ] {
+            assert_eq!(parse(line).plan().unwrap_err().to_string(), message);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The demo starts [simulated engines](llmd_fleet) and llmd's gateway as processes of their own, sends them the requests
 //! of a published trace over HTTP, and sees what a client sees. It drives nothing from the inside: whatever it knows, the
-//! processes said over HTTP.
+//! processes said over HTTP. With real engines of vLLM it asks their replay sockets too.
 
 mod args;
 mod client;

@@ -12,13 +12,14 @@ use llmd_core::Result;
 use llmd_routing::{Pool, Scheduler};
 
 pub use self::needs::{llmd_needs, llmd_scheduler_needs};
-use crate::boundary::{boundary, delivered, given, made, null, quietly};
+use crate::boundary::{boundary, delivered, given, made, null};
 use crate::clock::now;
 use crate::decision::llmd_decision;
 use crate::endpoint::llmd_endpoint;
 use crate::error::llmd_error;
 use crate::given::{items, text};
 use crate::index::llmd_index;
+use crate::quiet::quietly;
 use crate::request::{llmd_request, request};
 use crate::status::llmd_status;
 use crate::string::llmd_string;

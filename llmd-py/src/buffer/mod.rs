@@ -10,8 +10,10 @@ mod payload;
 mod tokens;
 
 use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyMemoryView;
 
 pub(crate) use payload::Payload;
 pub(crate) use tokens::Tokens;
@@ -21,6 +23,29 @@ pub(crate) const HELD_TOKENS: usize = 16_384;
 
 /// How long work may be, in bytes of events decoded and taken, for the GIL to be held: some 20 µs.
 const HELD_BYTES: usize = 4_096;
+
+/// The buffer of `object`; `None` when it has none.
+///
+/// # Errors
+///
+/// Whatever it raises that has one and does not lend it.
+fn buffer_of(object: &Bound<'_, PyAny>) -> PyResult<Option<PyUntypedBuffer>> {
+    let py = object.py();
+    match PyUntypedBuffer::get(object) {
+        Ok(buffer) => Ok(Some(buffer)),
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => Ok(None),
+        // Some say nothing of strides where there are none: a view of them does. A scalar has no shape even so.
+        Err(error) if error.is_instance_of::<PyBufferError>(py) => {
+            Ok(PyMemoryView::from(object).and_then(|view| PyUntypedBuffer::get(view.as_any())).ok())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The name of the class of `object`, for messages.
+fn class_of(object: &Bound<'_, PyAny>) -> String {
+    object.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string())
+}
 
 /// The memory that `buffer` lends, as elements of `T`. `None` when they do not lie one after the other, or not on an
 /// address that `T` can have.

@@ -8,7 +8,7 @@ use pyo3::types::PyBytes;
 use pyo3::{type_hint_identifier, type_hint_subscript, type_hint_union};
 
 use super::format::Elements;
-use super::{HELD_BYTES, held, lent};
+use super::{HELD_BYTES, buffer_of, class_of, held, lent};
 use crate::error::invalid;
 
 /// The bytes of a message: those of a `bytes` object, or lent by another buffer.
@@ -65,9 +65,8 @@ impl<'py> FromPyObject<'_, 'py> for Payload<'py> {
         if let Ok(bytes) = object.cast_exact::<PyBytes>() {
             return Ok(Self(Source::Bytes(bytes.to_owned())));
         }
-        let Ok(buffer) = PyUntypedBuffer::get(&object) else {
-            let class = object.get_type();
-            let class = class.name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+        let Some(buffer) = buffer_of(&object)? else {
+            let class = class_of(&object);
             return Err(PyTypeError::new_err(format!("the payload is {class}, expected bytes or a buffer of them")));
         };
         let format = buffer.format();

@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyList, PySequence, PyString, PyTuple};
 use pyo3::{type_hint_identifier, type_hint_subscript, type_hint_union};
 
 use super::format::Elements;
-use super::{HELD_TOKENS, Plain, element, held, lent};
+use super::{HELD_TOKENS, Plain, buffer_of, class_of, element, held, lent};
 use crate::error::invalid;
 
 /// How many tokens one prompt may have.
@@ -90,9 +90,9 @@ impl<'py> FromPyObject<'_, 'py> for Tokens {
         if object.is_instance_of::<PyString>() || object.is_instance_of::<PyBytes>() {
             return Err(mistyped(&object));
         }
-        match PyUntypedBuffer::get(&object) {
-            Ok(buffer) => from_buffer(buffer),
-            Err(_) => {
+        match buffer_of(&object)? {
+            Some(buffer) => from_buffer(buffer),
+            None => {
                 let sequence = object.cast::<PySequence>().map_err(|_| mistyped(&object))?;
                 from_items(sequence.len()?, sequence.try_iter()?)
             }
@@ -101,8 +101,7 @@ impl<'py> FromPyObject<'_, 'py> for Tokens {
 }
 
 fn mistyped(object: &Bound<'_, PyAny>) -> PyErr {
-    let class = object.get_type();
-    let class = class.name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    let class = class_of(object);
     PyTypeError::new_err(format!("tokens are {class}, expected a buffer of integers or a sequence of int"))
 }
 
@@ -132,9 +131,7 @@ fn misfit(item: &Bound<'_, PyAny>, position: usize, error: PyErr) -> PyErr {
         return out_of_range(position, item.to_string());
     }
     if error.is_instance_of::<PyTypeError>(py) {
-        let class = item.get_type();
-        let class = class.name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-        return invalid(format!("token {position} is {class}, expected int"));
+        return invalid(format!("token {position} is {}, expected int", class_of(item)));
     }
     error
 }

@@ -16,6 +16,7 @@
 //! ```
 //!
 //! - [`events`]: KV events of running engines, from their sockets into an index.
+//! - [`program`]: the program, for those who start it from a program of their own.
 //! - [`tokenize`]: prompts and conversations into tokens, as engines do it.
 
 mod answer;
@@ -29,6 +30,7 @@ mod gateway;
 mod health;
 mod model;
 mod plan;
+pub mod program;
 mod proxy;
 mod scrape;
 mod serve;

@@ -16,6 +16,7 @@ mod nearest;
 mod node;
 mod plugin_config;
 mod plugins;
+mod reload;
 mod surroundings;
 mod tokens;
 mod typed;

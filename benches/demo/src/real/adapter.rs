@@ -43,6 +43,11 @@ pub(super) struct Vllm {
 }
 
 impl VllmArgs {
+    /// Whether any of it is given.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.python.is_some() || self.model.is_some() || !self.lora.is_empty()
+    }
+
     /// What an engine is started with, by absolute paths.
     ///
     /// # Errors

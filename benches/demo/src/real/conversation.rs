@@ -18,7 +18,7 @@ pub(super) const SYSTEM_BLOCKS: usize = 47;
 /// Questions of one conversation.
 const TURNS: usize = 4;
 /// Conversations that go on at one time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 24;
 /// Tokens that a question adds to a conversation, with the answer before it.
 const QUESTION: std::ops::Range<usize> = 40..90;
 /// Tokens of an answer.
@@ -28,8 +28,8 @@ const MIN_WORDS: usize = 50;
 /// Texts of questions have ids from here.
 const FIRST_QUESTION: u64 = 1 << 32;
 
-/// Blocks of KV cache of one engine: half of the system prompts fit, and what is asked about them. All do not.
-pub(super) const CACHE_BLOCKS: usize = 352;
+/// Blocks of KV cache of one engine: half of the system prompts fit, and what users ask at one time. All do not.
+pub(super) const CACHE_BLOCKS: usize = 336;
 
 /// Makes texts of as many tokens as are wanted.
 #[derive(Clone, Debug)]
@@ -103,6 +103,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::real::engine::MAX_TOKENS;
+    use crate::real::load::USERS;
 
     /// Texts for the simulated engines' tokenizer.
     pub(in crate::real) fn texts() -> Texts {
@@ -126,13 +127,14 @@ pub(super) mod tests {
     #[test]
     fn half_of_the_system_prompts_fit_an_engine_and_all_do_not() {
         let all = SYSTEMS as usize * SYSTEM_BLOCKS;
-        assert!(all / 2 + AT_ONCE * (TURNS * QUESTION.end).div_ceil(BLOCK_SIZE) / 2 < CACHE_BLOCKS);
+        assert!(all / 2 + USERS * (TURNS * QUESTION.end).div_ceil(BLOCK_SIZE) < CACHE_BLOCKS);
         assert!(CACHE_BLOCKS < all * 2 / 3);
     }
 
     #[test]
     fn the_same_seed_asks_the_same() {
-        let bodies = |seed| jobs(&texts(), 20, seed).iter().map(|job| job.body.clone()).collect::<Vec<_>>();
+        let texts = texts();
+        let bodies = |seed| jobs(&texts, 20, seed).iter().map(|job| job.body.clone()).collect::<Vec<_>>();
         assert_eq!(bodies(7), bodies(7));
         assert_ne!(bodies(7), bodies(8));
     }

@@ -23,7 +23,7 @@ const MAX_SEQS: usize = 8;
 /// Batches of events that an engine remembers for replay: all of them, in a run of this demo.
 const REMEMBERED: usize = 200_000;
 /// How long an engine may take to come up. On a machine with nothing else to do it takes half a minute.
-const START_DEADLINE: Duration = Duration::from_secs(600);
+const START_DEADLINE: Duration = Duration::from_secs(1200);
 /// Between two looks whether it is up.
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of its log that are shown of an engine that does not come up.
@@ -79,7 +79,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] when it ends before, or does not serve in ten minutes, with the end of its log.
+    /// [`ErrorKind::Unavailable`] when it ends before, or does not serve in twenty minutes, with the end of its log.
     pub(super) async fn serves(&mut self, http: &Http) -> Result<()> {
         let health = format!("{}/health", self.url);
         let waiting = async {

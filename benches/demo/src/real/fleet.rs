@@ -16,6 +16,8 @@ use crate::http::Http;
 pub(super) const ENGINES: usize = 2;
 /// How long an engine may take to empty its cache.
 const EMPTY_DEADLINE: Duration = Duration::from_secs(60);
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(200);
 /// The longest path of a Unix socket that every system takes, in bytes.
 const MAX_SOCKET_PATH: usize = 100;
 
@@ -62,18 +64,20 @@ impl Fleet {
     /// [`ErrorKind::Unavailable`] when an engine does not.
     pub(super) async fn forget(&mut self, http: &Http) -> Result<()> {
         for engine in &mut self.engines {
-            let name = engine.name.clone();
+            let (name, mut why) = (engine.name.clone(), "it still holds blocks".to_owned());
             let emptying = async {
-                loop {
-                    engine.forget(http).await?;
-                    engine.replay.last().await?;
-                    if held(&engine.replay.all().await?)?.len() == 0 {
-                        return Ok(());
-                    }
+                // An engine that has just answered may still hold the answer's blocks, and then refuses.
+                while !forgotten(engine, http).await.unwrap_or_else(|error| {
+                    why = crate::http::with_causes(&error);
+                    false
+                }) {
+                    tokio::time::sleep(PAUSE).await;
                 }
             };
-            let late = || Err(Error::new(ErrorKind::Unavailable, format!("{name} does not empty its cache")));
-            tokio::time::timeout(EMPTY_DEADLINE, emptying).await.unwrap_or_else(|_| late())?;
+            if tokio::time::timeout(EMPTY_DEADLINE, emptying).await.is_err() {
+                let message = format!("{name} does not empty its cache: {why}");
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
         }
         Ok(())
     }
@@ -92,6 +96,13 @@ impl Fleet {
         });
         endpoints.fold("endpoints:\n".to_owned(), |file, endpoint| file + &endpoint)
     }
+}
+
+/// Empties a cache, and says whether the engine's events say so too.
+async fn forgotten(engine: &mut Engine, http: &Http) -> Result<bool> {
+    engine.forget(http).await?;
+    engine.replay.last().await?;
+    Ok(held(&engine.replay.all().await?)?.len() == 0)
 }
 
 fn endpoint(name: &str, port: u16, replay: &str, relay: Option<&str>) -> String {

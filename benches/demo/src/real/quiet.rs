@@ -28,7 +28,7 @@ const FAMILIES: u64 = 5;
 const DEEPEST: u64 = 6;
 /// Tokens of a piece: it ends within a block, and two of them at the end of one.
 const PIECE: usize = 80;
-/// Tokens that follow the last piece; several times as many make a prompt end at the end of a block.
+/// Tokens that may follow the last piece; every third prompt is filled up to the end of a block instead.
 const TAILS: [usize; 4] = [0, 7, 16, BLOCK_SIZE + 1];
 
 /// Sends the requests one by one, by a fresh gateway that is left up, to engines that hold whatever was before.
@@ -82,7 +82,10 @@ fn prompts(texts: &Texts, requests: usize, adapters: &[Adapter], seed: u64) -> V
         for level in 0..depth {
             texts.add(&mut prompt, FIRST_ID + family * DEEPEST + level, PIECE);
         }
-        let tail = TAILS[rng.random_range(0..TAILS.len())];
+        let tail = match n % 3 {
+            0 => prompt.tokens.next_multiple_of(BLOCK_SIZE) - prompt.tokens,
+            _ => TAILS[rng.random_range(0..TAILS.len())],
+        };
         texts.add(&mut prompt, FIRST_ID + FAMILIES * DEEPEST + n as u64, tail);
         prompts.push(prompt);
     }
@@ -100,8 +103,9 @@ mod tests {
 
     #[test]
     fn every_kind_of_prompt_comes_often_enough() {
+        let texts = texts();
         for seed in 0..20 {
-            let prompts = prompts(&texts(), REQUESTS, &adapters(), seed);
+            let prompts = prompts(&texts, REQUESTS, &adapters(), seed);
             let count = |which: &dyn Fn(&Prompt) -> bool| prompts.iter().filter(|prompt| which(prompt)).count();
 
             assert!(count(&|prompt| prompt.tokens.is_multiple_of(BLOCK_SIZE)) >= 20);

@@ -42,8 +42,8 @@ impl ExactIndex {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Corrupt`] when the bytes are no snapshot, cut off or damaged. [`ErrorKind::Unsupported`] when a newer
-    /// version wrote them. [`ErrorKind::Exhausted`] when a worker holds more than `limits` allow. And what `enlist` says.
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the bytes are no snapshot, cut off or damaged. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when a newer
+    /// version wrote them. [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) when a worker holds more than `limits` allow. And what `enlist` says.
     pub fn restore(
         limits: IndexSettings,
         snapshot: &[u8],

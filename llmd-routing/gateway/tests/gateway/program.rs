@@ -102,3 +102,14 @@ fn what_is_wrong_in_a_file_is_said_with_its_name() {
     assert_eq!(code, Some(1));
     assert!(said.starts_with(&format!("llmd-gateway: {}: cannot be read", name(&files_.config))), "{said}");
 }
+
+#[test]
+fn called_as_a_function_it_says_how_it_ended_and_does_not_end_the_process() {
+    assert_eq!(llmd_gateway::program::run(["llmd-gateway", "--help"]), 0);
+    assert_eq!(llmd_gateway::program::run(["llmd-gateway", "--version"]), 0);
+    assert_eq!(llmd_gateway::program::run(["llmd-gateway", "--no-such-argument"]), 2);
+    let missing = ["llmd-gateway", "--endpoints", "/no/such/file", "--log", "off"];
+    assert_eq!(llmd_gateway::program::run(missing), 1);
+    assert_eq!(llmd_gateway::program::run(missing), 1, "it can be called again");
+    assert_eq!(llmd_gateway::program::run(["llmd-gateway", "--endpoints", "x", "--log", "=,="]), 2);
+}

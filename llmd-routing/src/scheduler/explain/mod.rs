@@ -1,5 +1,6 @@
 //! Why this endpoint.
 
+mod json;
 mod table;
 
 use std::cmp::Ordering;

@@ -14,29 +14,29 @@ use clap::Parser;
 /// (arguments, YAML).
 #[derive(Debug, Parser)]
 #[command(name = "llmd-gateway", version)]
-pub(crate) struct Args {
+pub(super) struct Args {
     /// An EndpointPickerConfig (YAML): the plugins that choose endpoints. Without it, llm-d's default.
     #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// The endpoints (YAML or JSON, llm-d's file-discovery format). May change while the gateway runs.
     #[arg(long, value_name = "FILE")]
-    pub(crate) endpoints: PathBuf,
+    pub(super) endpoints: PathBuf,
     /// Time-outs, bounds and intervals (YAML), where the defaults do not suit.
     #[arg(long, value_name = "FILE")]
-    pub(crate) settings: Option<PathBuf>,
+    pub(super) settings: Option<PathBuf>,
     /// Where to take requests. Port 0 is any free port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    pub(super) listen: SocketAddr,
     /// Serves /debug/… and adds x-llmd-… headers to responses. They tell what is cached: for trusted clients only.
     #[arg(long)]
-    pub(crate) debug: bool,
+    pub(super) debug: bool,
     /// Takes plugins that llm-d calls Alpha, too.
     #[arg(long)]
-    pub(crate) allow_experimental_plugins: bool,
+    pub(super) allow_experimental_plugins: bool,
     /// Makes every random choice repeatable.
     #[arg(long, value_name = "NUMBER")]
-    pub(crate) seed: Option<u64>,
+    pub(super) seed: Option<u64>,
     /// What to log: a level, or tracing's directives.
     #[arg(long, value_name = "FILTER", default_value = "info")]
-    pub(crate) log: String,
+    pub(super) log: String,
 }

@@ -1,0 +1,987 @@
+"""
+The compiled half of `llmd_py`; its names are re-exported there.
+"""
+
+from _typeshed import SupportsGetItem, SupportsLenAndGetItem
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, SupportsFloat, SupportsIndex, final
+from typing_extensions import Buffer
+
+__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "IndexStats", "KvEventBatch", "KvEventStream", "Needs", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "WorkerExplanation", "WorkerStatus", "_raise", "decode_batch"]
+
+__version__: Final[str]
+
+@final
+class AllBlocksCleared:
+    """
+    Every block in GPU memory is gone.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+
+@final
+class BlockHasher:
+    """
+    Names the blocks of a prompt as an engine does, bit for bit.
+
+    `scheme` is one of `SCHEMES`: vLLM's `--prefix-caching-hash-algo` behind `vllm-`, or `sglang`. `block_size` is in tokens
+    (SGLang: page). vLLM's are taken for those of the newest version, started without `PYTHONHASHSEED`: `seed` says what it
+    was set to, and `engine_version` which version it is, such as `"0.30"`.
+
+    Raises `InvalidError` for a scheme, block size, seed or version that is none, and `UnsupportedError` for `"llmd"`: the
+    names that an index makes for itself do not leave it.
+    """
+    SCHEMES: Final[tuple[str, str, str, str, str]]
+    """
+    The names of every scheme.
+    """
+    def __new__(cls, /, scheme: str, block_size: SupportsIndex = 16, *, seed: str | None = None, engine_version: str | None = None) -> BlockHasher: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def block_size(self, /) -> int:
+        """
+        Tokens per block.
+        """
+    @property
+    def digest_len(self, /) -> int:
+        """
+        Bytes per name: 32 or 16.
+        """
+    def event_int(self, /, name: bytes) -> int:
+        """
+        The integer that events say in place of this name. vLLM's is without a sign, SGLang's with one.
+
+        Raises `InvalidError` when it is no name of `digest_len` bytes.
+        """
+    def hash(self, /, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, lora_path: str | None = None) -> list[bytes]:
+        """
+        The names of all full blocks, first block first. A rest that fills no block has no name.
+
+        `tokens` is a buffer of integers in one dimension or a sequence of `int`. `lora` is the adapter's name and
+        `lora_path` where the engine loaded it from, `salt` the tenant's salt, `mm` the images and other items: for each its
+        identifier, its first placeholder token and how many there are.
+
+        Raises `InvalidError` for a token that is none, by value and position; when the engine draws its seed by chance and
+        none was given; and when vLLM hashes the adapter's path and it is not given. `UnsupportedError` for adapters and
+        items of SGLang.
+        """
+    @property
+    def scheme(self, /) -> str:
+        """
+        The scheme.
+        """
+
+@final
+class BlockRemoved:
+    """
+    One copy of each of these blocks is gone.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def block_hashes(self, /) -> list[int | bytes]:
+        """
+        The engine's names: integers, or bytes.
+        """
+    @property
+    def group_idx(self, /) -> int:
+        """
+        The KV-cache group.
+        """
+    @property
+    def locality(self, /) -> str:
+        """
+        Whether others read the tier too: `"LOCAL"` or `"REMOTE"`.
+        """
+    @property
+    def medium(self, /) -> str:
+        """
+        What they lay on: `"GPU"`, `"CPU"` or `"STORAGE"`.
+        """
+    @property
+    def ownership(self, /) -> str | None:
+        """
+        The tier that held them, where there is more than one.
+        """
+
+@final
+class BlockStored:
+    """
+    One copy of each of these blocks is there now: consecutive blocks, first block first.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def block_hashes(self, /) -> list[int | bytes]:
+        """
+        The engine's names: integers, or bytes. May be fewer than `token_ids` has blocks.
+        """
+    @property
+    def block_size(self, /) -> int:
+        """
+        Tokens per block; 0 in hash-only events.
+        """
+    @property
+    def cache_salt(self, /) -> str | None:
+        """
+        The tenant's salt, from engines that say it here and not among the extra keys.
+        """
+    @property
+    def extra_keys(self, /) -> list[list[str | bytes | tuple[str, int]]]:
+        """
+        What besides tokens entered each block's hash: one list per name in `block_hashes`, or none at all. A multimodal
+        item is a tuple of its identifier and where it begins, counted from the block's first token.
+        """
+    @property
+    def group_idx(self, /) -> int:
+        """
+        The KV-cache group.
+        """
+    @property
+    def locality(self, /) -> str:
+        """
+        Whether others read the tier too: `"LOCAL"` or `"REMOTE"`.
+        """
+    @property
+    def lora_id(self, /) -> int | None:
+        """
+        The number of the adapter, from engines that say no name.
+        """
+    @property
+    def lora_name(self, /) -> str | None:
+        """
+        The name of the adapter.
+        """
+    @property
+    def medium(self, /) -> str:
+        """
+        What the blocks lie on: `"GPU"`, `"CPU"` or `"STORAGE"`.
+        """
+    @property
+    def ownership(self, /) -> str | None:
+        """
+        The tier that holds them, where there is more than one.
+        """
+    @property
+    def parent_block_hash(self, /) -> int | bytes | None:
+        """
+        The name of the block before the first; `None` at the start of a prompt, and in hash-only events.
+        """
+    @property
+    def session_id(self, /) -> str | None:
+        """
+        The session of the request that stored them.
+        """
+    @property
+    def sliding_window(self, /) -> int | None:
+        """
+        How far a sliding window reaches, in tokens.
+        """
+    @property
+    def token_ids(self, /) -> list[int]:
+        """
+        The tokens of the blocks; empty in hash-only events of offload tiers.
+        """
+
+@final
+class Decision:
+    """
+    Where a request goes. The request counts as in flight there until this is released.
+
+    Use it in a `with` statement, for as long as the request runs: leaving it releases the place, as the end of a response or,
+    with an exception, as a request that was given up. So does `end`, which can say what the request took, `release`, and
+    dropping the object.
+    """
+    def __enter__(self, /) -> Decision: ...
+    def __exit__(self, kind: Any, value: Any, traceback: Any, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def address(self, /) -> str:
+        """
+        Its address: `host:port`.
+        """
+    def advance(self, /) -> Endpoint | None:
+        """
+        The endpoint failed before its first byte: the place moves to the next ranked one, which is returned. None when all
+        were tried; the place then stays where it is.
+
+        Raises `StaleError` after the release.
+        """
+    def end(self, /, *, prompt_tokens: SupportsIndex | None = None, cached_tokens: SupportsIndex | None = None, output_tokens: SupportsIndex | None = None) -> None:
+        """
+        The response is complete, and took this many tokens, where the engine says so: of the prompt, of the prompt from the
+        cache, of output. Releases the place.
+
+        Raises `StaleError` when it was released before, and `InvalidError` for numbers out of range, named.
+        """
+    @property
+    def endpoint(self, /) -> Endpoint:
+        """
+        Where the request goes now: one of the objects that were given to `decide`.
+        """
+    def explain(self, /) -> Explanation:
+        """
+        Why this endpoint. Can be asked after the release, too.
+        """
+    def first_token(self, /) -> None:
+        """
+        The first token came back: the prompt has been computed, and its tokens are in flight no more. Later ones are not
+        heard.
+
+        Raises `StaleError` after the release.
+        """
+    @property
+    def headers(self, /) -> dict[str, str]:
+        """
+        Headers to add to the response.
+        """
+    @property
+    def predicted_hit_tokens(self, /) -> int:
+        """
+        How many tokens of the prompt the endpoint is expected to take from its cache; 0 when no plugin looks at caches.
+        """
+    @property
+    def ranked(self, /) -> list[Endpoint]:
+        """
+        Every candidate, best first: those that the picker picked, then the others by score. Those that were tried stay.
+        """
+    def release(self, /) -> None:
+        """
+        The request is given up: gives the place back. Does nothing when it was given back before.
+        """
+    @property
+    def released(self, /) -> bool:
+        """
+        Whether the place was given back.
+        """
+
+@final
+class Endpoint:
+    """
+    An address that requests can go to, with what is known about it now.
+
+    Make each endpoint once and keep it: its requests in flight, its metrics and what a scheduler remembers about it hang on
+    the object, not on the name.
+    """
+    def __new__(cls, /, name: str, address: str, *, index: PrefixIndex | None = None, worker: str | None = None, labels: dict[str, str] | None = None) -> Endpoint:
+        """
+        An endpoint of this name at `address` (`host:port`).
+
+        `index` is the scheduler's, if it has one, and `worker` the name under which its KV events go in there; by default the
+        endpoint's own. A worker that is removed from the index and comes back is another one: make its endpoint anew then.
+        `labels` are what filters look at.
+
+        Raises `InvalidError` for an empty name or address, `ExhaustedError` when the index has no room for the worker.
+        """
+    def __repr__(self, /) -> str: ...
+    @property
+    def address(self, /) -> str:
+        """
+        Where requests go: `host:port`.
+        """
+    @property
+    def in_flight(self, /) -> tuple[int, int]:
+        """
+        What was sent there by this process and has not ended: requests, and tokens of their prompts that were not in its
+        cache.
+        """
+    @property
+    def labels(self, /) -> dict[str, str]:
+        """
+        Its labels, copied.
+        """
+    @property
+    def name(self, /) -> str:
+        """
+        The name that people know it by.
+        """
+    def set_metrics(self, /, *, waiting_requests: SupportsIndex | None = None, running_requests: SupportsIndex | None = None, kv_cache_usage: SupportsFloat | SupportsIndex | None = None, block_size: SupportsIndex | None = None, num_blocks: SupportsIndex | None = None) -> None:
+        """
+        Takes what the engine says about itself now: requests that wait and that run, how much of its KV cache running
+        requests hold (0 to 1), tokens per block, blocks. What is left out counts as not said.
+
+        A scheduler whose `needs.metrics` is true reads it. Raises `InvalidError` for what is out of range.
+        """
+    @property
+    def worker(self, /) -> str:
+        """
+        The name under which its KV events go into an index.
+        """
+
+@final
+class EventError:
+    """
+    One event of a batch that could not be read. `str()` says it in one line.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    def __str__(self, /) -> str: ...
+    @property
+    def byte(self, /) -> int:
+        """
+        The first byte of the payload that could not be read.
+        """
+    @property
+    def event(self, /) -> int:
+        """
+        Which event of the batch it is, counted from 0; how many events there are, when it is something behind them.
+        """
+    @property
+    def field(self, /) -> str:
+        """
+        The field it stands in, as the engine names it; empty when no field had begun.
+        """
+    @property
+    def line(self, /) -> str: ...
+    @property
+    def message(self, /) -> str:
+        """
+        What was found and what was expected.
+        """
+
+@final
+class Explanation:
+    """
+    Why a request went where it went: what each profile made of each endpoint. As text it is a table per profile.
+    """
+    def __repr__(self, /) -> str: ...
+    def __str__(self, /) -> str: ...
+    @property
+    def endpoint(self, /) -> str:
+        """
+        The name of the endpoint that the request goes to.
+        """
+    @property
+    def profile(self, /) -> str:
+        """
+        The name of the profile that decided.
+        """
+
+@final
+class Fed:
+    """
+    What became of a batch that an index was fed.
+    """
+    def __bool__(self, /) -> bool:
+        """
+        True, also when no event was taken.
+        """
+    def __len__(self, /) -> int:
+        """
+        How many events were taken.
+        """
+    def __repr__(self, /) -> str: ...
+    @property
+    def dropped(self, /) -> int:
+        """
+        Blocks that were dropped because a limit was reached.
+        """
+    @property
+    def duplicate(self, /) -> bool:
+        """
+        Whether the batch came before, and was skipped.
+        """
+    @property
+    def errors(self, /) -> list[EventError]:
+        """
+        What of this batch could not be read, each with its place in it: the first 64.
+        """
+    @property
+    def errors_dropped(self, /) -> int:
+        """
+        How many more errors there were.
+        """
+    @property
+    def events(self, /) -> list[BlockStored | BlockRemoved | AllBlocksCleared]:
+        """
+        The events that were taken into the index, in order: none while the batch waits for others, and those of all that
+        waited when it was the one that was missing.
+        """
+    @property
+    def missing_from(self, /) -> int | None:
+        """
+        From which number on the engine should replay, inclusive; `None` when nothing is missing.
+        """
+    @property
+    def orphaned(self, /) -> int:
+        """
+        Blocks that wait for their parent, counted in `stored` too.
+        """
+    @property
+    def removed(self, /) -> int:
+        """
+        Copies of blocks that were taken away.
+        """
+    @property
+    def state(self, /) -> str:
+        """
+        How far the answers about the worker can be trusted now: `"exact"`, `"recovering"` or `"approximate"`.
+        """
+    @property
+    def stored(self, /) -> int:
+        """
+        Copies of blocks that were added.
+        """
+    @property
+    def unknown_removals(self, /) -> int:
+        """
+        Removals of blocks that were not held: a sign that events were lost.
+        """
+
+@final
+class IndexStats:
+    """
+    How much an index holds now, and what it could not take since it was made.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def blocks(self, /) -> int:
+        """
+        Different blocks that somebody holds and whose place is known.
+        """
+    @property
+    def dropped(self, /) -> int:
+        """
+        Blocks dropped because a limit was reached.
+        """
+    @property
+    def orphans(self, /) -> int:
+        """
+        Residents that wait for their parent.
+        """
+    @property
+    def remembered(self, /) -> int:
+        """
+        Blocks of removed copies that are remembered.
+        """
+    @property
+    def residents(self, /) -> int:
+        """
+        What all workers hold, a block once for each worker, cache group and medium.
+        """
+    @property
+    def unknown_removals(self, /) -> int:
+        """
+        Removals of blocks that were not held.
+        """
+    @property
+    def unplaceable(self, /) -> int:
+        """
+        Blocks that came in events which cannot be placed: another block size, or a cache group that is not full attention.
+        """
+    @property
+    def unplaced(self, /) -> int:
+        """
+        Residents of which no event has said the tokens in a way that places them.
+        """
+    @property
+    def workers(self, /) -> int:
+        """
+        Workers that are known.
+        """
+
+@final
+class KvEventBatch:
+    """
+    One message of an engine's event stream.
+    """
+    def __len__(self, /) -> int:
+        """
+        How many events there are.
+        """
+    def __repr__(self, /) -> str: ...
+    @property
+    def data_parallel_rank(self, /) -> int | None:
+        """
+        The data-parallel rank that speaks, where the engine says so.
+        """
+    @property
+    def errors(self, /) -> list[EventError]:
+        """
+        What could not be read, each with its place: the first 64.
+        """
+    @property
+    def errors_dropped(self, /) -> int:
+        """
+        How many more errors there were.
+        """
+    @property
+    def events(self, /) -> list[BlockStored | BlockRemoved | AllBlocksCleared]:
+        """
+        What happened, in order, without what could not be read.
+        """
+    @property
+    def timestamp(self, /) -> float:
+        """
+        When the engine made it, in seconds of the engine's clock.
+        """
+
+@final
+class KvEventStream:
+    """
+    Follows the event streams of running engines and feeds them into an index, asking for replay when something is missing.
+
+    `workers` says for each worker's name where its engine publishes: the PUB socket and the ROUTER socket that answers for
+    what was missed, as `tcp://host:port` or `ipc://path`. Without the second, a gap costs all that is known of the worker.
+    Engines need not be up: they are tried until they are. `topic` is what the topics of all of them begin with.
+
+    While a stream follows a worker, nobody else feeds it. When the stream is closed, by `close`, at the end of `with`, or
+    when it is garbage, the index forgets the blocks of its workers. The work is done by two threads per process, which
+    never need the GIL. A forked child has none of them: there, the stream raises `UnavailableError`, its workers are
+    approximate, and a new stream can be made once this one is closed.
+
+    Raises `InvalidError` for an endpoint that is none and for a worker that is followed already.
+    """
+    def __enter__(self, /) -> KvEventStream: ...
+    def __exit__(self, /, _exc_type: type | None, _exc_value: Any | None, _traceback: Any | None) -> None: ...
+    def __new__(cls, /, index: PrefixIndex, workers: dict[str, tuple[str, str | None] | str] | None = None, *, topic: str = "") -> KvEventStream: ...
+    def __repr__(self, /) -> str: ...
+    def close(self, /) -> None:
+        """
+        Follow nobody any longer. The index forgets the blocks of those that were followed. Closing again does nothing.
+        """
+    @property
+    def index(self, /) -> PrefixIndex:
+        """
+        The index that is fed.
+        """
+    def status(self, /) -> dict[str, WorkerStatus]:
+        """
+        Each worker's stream in numbers, by the worker's name.
+
+        Raises `InvalidError` when the stream is closed.
+        """
+    def unwatch(self, /, worker: str) -> None:
+        """
+        Follow a worker no longer. The index forgets its blocks.
+
+        Raises `InvalidError` when it is not followed, and when the stream is closed.
+        """
+    def wait_exact(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> bool:
+        """
+        Wait until all workers are exact, for at most `timeout` seconds: whether they are. A stream without workers is.
+
+        Raises `InvalidError` when the stream is closed.
+        """
+    def watch(self, /, worker: str, source: tuple[str, str | None] | str) -> None:
+        """
+        Follow one more worker, which publishes at `source`. What the index knew of it is forgotten.
+
+        Raises `InvalidError` for an endpoint that is none, for a worker that is followed already, and when the stream is
+        closed.
+        """
+
+@final
+class Needs:
+    """
+    What the configured plugins read. Give a scheduler this much and no more.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def events(self, /) -> bool:
+        """
+        KV events, in the index.
+        """
+    @property
+    def metrics(self, /) -> bool:
+        """
+        What engines say about themselves: `Endpoint.set_metrics`.
+        """
+    @property
+    def response(self, /) -> bool:
+        """
+        When the first token of a response passed: `Decision.first_token`.
+        """
+    @property
+    def tokens(self, /) -> bool:
+        """
+        The prompt as tokens.
+        """
+
+@final
+class Overlap(Mapping[str, int]):
+    """
+    How many leading blocks of a prompt each worker holds: a read-only mapping from a worker's name to a number of blocks.
+
+    Workers that hold not even the first block are not in it. It is an answer of one moment and does not change.
+    """
+    def __eq__(self, other: object, /) -> bool: ...
+    def __getitem__(self, worker: str, /) -> int: ...
+    def __iter__(self, /) -> Iterator[str]: ...
+    def __len__(self, /) -> int: ...
+    def __repr__(self, /) -> str: ...
+    def best(self, /) -> str | None:
+        """
+        The worker that holds the most leading blocks, the one that is known longest among equals; `None` when nobody
+        holds the first.
+        """
+    @property
+    def block_size(self, /) -> int:
+        """
+        Tokens per block.
+        """
+    @property
+    def blocks(self, /) -> int:
+        """
+        How many full blocks the prompt has.
+        """
+    def by_medium(self, /, worker: str) -> dict[str, int]:
+        """
+        How many leading blocks lie on each medium: `"GPU"`, `"CPU"`, `"STORAGE"`. Of a worker that holds none, 0.
+
+        Raises `InvalidError` when nobody has heard of the worker.
+        """
+    def explain(self, /) -> PrefixExplanation:
+        """
+        Where each worker's prefix ends, and why: as of now, which may be later than this answer.
+        """
+    def hit_tokens(self, /, worker: str) -> int:
+        """
+        How many tokens of the prompt the worker would take from its cache: whole blocks, and never the last token, which
+        is always computed.
+
+        Raises `InvalidError` when nobody has heard of the worker.
+        """
+
+@final
+class Pool:
+    """
+    The endpoints of one model, as they are at one moment: a sequence that `Scheduler.decide` takes as it is.
+
+    Any iterable of endpoints will do there; a pool saves looking at each endpoint for each request.
+    """
+    def __contains__(self, endpoint: Any, /) -> bool: ...
+    def __getitem__(self, place: SupportsIndex, /) -> Endpoint: ...
+    def __iter__(self, /) -> Iterator: ...
+    def __len__(self, /) -> int: ...
+    def __new__(cls, /, endpoints: Any) -> Pool:
+        """
+        A pool of these endpoints, in this order.
+
+        Raises `InvalidError` when two have one name, and `TypeError` for what is no Endpoint.
+        """
+    def __repr__(self, /) -> str: ...
+
+@final
+class PrefixExplanation:
+    """
+    Where each worker's prefix of a prompt ends, and why. `str()` is one line per worker.
+    """
+    def __repr__(self, /) -> str: ...
+    def __str__(self, /) -> str: ...
+    @property
+    def block_size(self, /) -> int:
+        """
+        Tokens per block.
+        """
+    @property
+    def blocks(self, /) -> int:
+        """
+        How many full blocks the prompt has.
+        """
+    @property
+    def workers(self, /) -> list[WorkerExplanation]:
+        """
+        Every worker that the index knows.
+        """
+
+@final
+class PrefixIndex:
+    """
+    Who holds which prefix: an exact index that is fed with the KV events of engines, under names that you choose.
+
+    One worker is one owner of a cache: one data-parallel rank of one engine. Any thread may feed it and any thread may
+    ask; who asks waits for nobody. `block_size` is in tokens and is the engines' own. All limits are bounds on memory;
+    what goes beyond is dropped and counted in `stats()`:
+
+    - `max_workers`: workers, 4,096 by default; beyond, `ExhaustedError`.
+    - `max_blocks`: blocks of one worker, 4,194,304 by default.
+    - `max_orphans`: blocks of one worker that wait for their parent, 16,384 by default.
+    - `max_remembered`: blocks of one worker that are gone and are remembered for `explain`, 16,384 by default.
+    - `max_waiting`: batches of one worker that wait for those before them, 4,096 by default.
+    - `max_payload`: bytes of one batch, 64 MiB by default; beyond, `InvalidError`.
+    - `recover_within`: seconds that missing batches are waited for, 10 by default; 0 when nobody can replay.
+
+    Raises `InvalidError` when `block_size` is 0.
+    """
+    def __new__(cls, /, block_size: SupportsIndex = 16, *, max_workers: SupportsIndex | None = None, max_blocks: SupportsIndex | None = None, max_orphans: SupportsIndex | None = None, max_remembered: SupportsIndex | None = None, max_waiting: SupportsIndex | None = None, max_payload: SupportsIndex | None = None, recover_within: SupportsFloat | SupportsIndex | None = None) -> PrefixIndex: ...
+    def __repr__(self, /) -> str: ...
+    def apply(self, /, worker: str, payload: Buffer | SupportsLenAndGetItem[int], *, seq: SupportsIndex | None = None) -> Fed:
+        """
+        Take one batch as it came from the engine; a worker that is new is made.
+
+        `payload` is the message's bytes: `bytes` or a contiguous buffer of them. With `seq`, the number that the engine
+        gave it, the batch is put in order: one that came before is skipped, and batches after a gap wait while
+        `missing_from` of the answer says from where the engine should replay. Feed what it replays by this call too,
+        beginning with that number; or call `give_up`. Without `seq` nobody can know what is missing: the worker is
+        approximate.
+
+        Raises `CorruptError` when nothing of the payload can be read; `InvalidError`, with nothing changed, when the
+        worker is followed by a `KvEventStream` or when the payload is larger than `max_payload`; `ExhaustedError` beyond
+        `max_workers`.
+        """
+    @property
+    def block_size(self, /) -> int:
+        """
+        Tokens per block.
+        """
+    def clear(self, /, worker: str) -> None:
+        """
+        Forget the blocks of a worker whose engine was told to empty its cache. It is exact again when its stream says
+        that all blocks are gone, as engines do then, or when it begins anew.
+
+        Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
+        """
+    def explain(self, /, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None) -> PrefixExplanation:
+        """
+        Where each worker's prefix of a prompt ends, and why. Arguments and errors are those of `query`.
+        """
+    def give_up(self, /, worker: str) -> Fed:
+        """
+        What is missing of a worker will not come: what waits is applied, and the worker is approximate. Nothing happens
+        when nothing is missing.
+
+        Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
+        """
+    def query(self, /, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None) -> Overlap:
+        """
+        How many leading blocks of a prompt each worker holds.
+
+        `tokens` is a buffer of integers in one dimension (a NumPy array, an `array`, a `memoryview`; 32-bit ones are read
+        where they lie) or a sequence of `int`. What else decides whether two prompts share their KV: the name of the
+        adapter (`lora`), the tenant's salt (`salt`), and the images and other items (`mm`): for each its identifier, its
+        first placeholder token and how many there are.
+
+        Raises `InvalidError` for a token that is none, by value and position.
+        """
+    def remove_worker(self, /, worker: str) -> None:
+        """
+        Forget a worker and its name.
+
+        Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
+        """
+    def state(self, /, worker: str) -> str:
+        """
+        How far the answers about a worker can be trusted: `"exact"`, as of its last batch; `"recovering"`, while something
+        is missing and has been asked for; or `"approximate"`.
+
+        Raises `InvalidError` when nobody has heard of the worker.
+        """
+    def stats(self, /) -> IndexStats:
+        """
+        How much is held, and what was dropped.
+        """
+    def workers(self, /) -> list[str]:
+        """
+        The names of the workers, the one that is known longest first.
+        """
+
+@final
+class Request:
+    """
+    One request, as a scheduler sees it. Fill in what `Scheduler.needs` asks for, and nothing else.
+    """
+    def __new__(cls, /, model: str, *, id: str | None = None, tokens: SupportsLenAndGetItem[int] | Buffer | None = None, headers: Mapping[str | bytes, str | bytes] | Iterable[tuple[str | bytes, str | bytes]] | None = None, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, max_output_tokens: SupportsIndex | None = None) -> Request:
+        """
+        A request for `model`.
+
+        `id` is the name that logs know it by; one is drawn when none is given. `tokens` is the prompt, copied: a buffer of
+        integers (NumPy, array, memoryview) or a sequence of int. `headers` are a mapping or pairs, of str or (as ASGI has
+        them) bytes; upper and lower case are the same. `lora`, `salt` and `mm`, a sequence of (identifier, offset, length)
+        in tokens, are what the prompt is computed under besides its tokens. `max_output_tokens` is what the client asks for
+        at most.
+
+        Raises `InvalidError` for numbers out of range, named.
+        """
+    def __repr__(self, /) -> str: ...
+    @property
+    def headers(self, /) -> dict[str, str]:
+        """
+        Its headers, with names in lower case, copied. Of several by one name, the first, which is the one that counts.
+        """
+    @property
+    def id(self, /) -> str:
+        """
+        The name that logs know it by.
+        """
+    @property
+    def max_output_tokens(self, /) -> int | None:
+        """
+        At most how many tokens the client wants back.
+        """
+    @property
+    def model(self, /) -> str:
+        """
+        The model that the client asks for.
+        """
+    @property
+    def prompt_tokens(self, /) -> int | None:
+        """
+        How many tokens the prompt has; None when it was given none.
+        """
+
+@final
+class Scheduler:
+    """
+    Chooses endpoints for the requests of one pool, by llm-d's `EndpointPickerConfig`.
+
+    May be used from any number of threads: choosing an endpoint reserves a place there in the same step, so that of two
+    requests that arrive at once the second sees the first.
+    """
+    def __repr__(self, /) -> str: ...
+    def decide(self, /, request: Request, endpoints: Iterable[Endpoint]) -> Decision:
+        """
+        Chooses an endpoint, and reserves a place there until the decision is released.
+
+        `endpoints` is a Pool, or any iterable of Endpoint.
+
+        Raises `UnavailableError` when there is no endpoint, `ExhaustedError` when a filter, which is named, left nobody, and
+        `InvalidError` when two endpoints have one name, or one was made with another index than the scheduler.
+        """
+    def describe(self, /) -> str:
+        """
+        What it is made of, what was added by default included, as text for people.
+        """
+    def dropped(self, /) -> dict[str, int]:
+        """
+        How many things each plugin has dropped so far because a limit of its own was reached, by the plugin's name.
+        """
+    @staticmethod
+    def from_yaml(text: str, *, index: PrefixIndex | None = None, seed: SupportsIndex | None = None, allow_experimental: bool = False) -> Scheduler:
+        """
+        A scheduler of the configuration `text`, in llm-d's YAML.
+
+        `index` is what `precise-prefix-cache-producer` asks; its block size must be the configuration's, where that says one.
+        `seed` makes every random choice repeatable; without one they come from the operating system. `allow_experimental`
+        allows plugins that are experimental in llm-d.
+
+        Raises `InvalidError` for what is written wrong, with line, column and what was expected, for plugins that do not fit
+        together, and for an index that is missing or has other blocks; `UnsupportedError` for what llm-d has and llmd has not.
+        """
+    @property
+    def needs(self, /) -> Needs:
+        """
+        What a request and its endpoints must come with.
+        """
+
+@final
+class WorkerExplanation:
+    """
+    Where one worker's prefix of a prompt ends, and why.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def by_medium(self, /) -> dict[str, int]:
+        """
+        How many leading blocks lie on each medium: `"GPU"`, `"CPU"`, `"STORAGE"`.
+        """
+    @property
+    def held_behind(self, /) -> int:
+        """
+        How many blocks behind the end of the prefix are held all the same, and are of no use.
+        """
+    @property
+    def leading(self, /) -> int:
+        """
+        How many leading blocks it holds.
+        """
+    @property
+    def name(self, /) -> str:
+        """
+        The worker's name.
+        """
+    @property
+    def next(self, /) -> str | None:
+        """
+        What became of the first block that is not held, in words; `None` when all are held.
+        """
+    @property
+    def state(self, /) -> str:
+        """
+        How far what follows can be trusted: `"exact"`, `"recovering"` or `"approximate"`.
+        """
+    @property
+    def unplaced(self, /) -> int:
+        """
+        How many blocks the worker holds of which the index does not know where in which prompt they stand.
+        """
+
+@final
+class WorkerStatus:
+    """
+    One worker's event stream, as of when it was asked for.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def applied_batches(self, /) -> int:
+        """
+        Batches that entered the index.
+        """
+    @property
+    def dropped_batches(self, /) -> int:
+        """
+        Batches and messages that could not be read at all, and batches beyond a limit, which are asked for later.
+        """
+    @property
+    def event_errors(self, /) -> int:
+        """
+        Events that could not be read, in batches that could.
+        """
+    @property
+    def gaps(self, /) -> int:
+        """
+        How often batches were found missing.
+        """
+    @property
+    def last_seq(self, /) -> int | None:
+        """
+        The number of the last batch that entered the index.
+        """
+    @property
+    def quiet_for(self, /) -> float | None:
+        """
+        Seconds since the last batch entered the index; `None` when there was none.
+        """
+    @property
+    def replays(self, /) -> int:
+        """
+        How often the engine was asked for replay, probes of a quiet stream included.
+        """
+    @property
+    def restarts(self, /) -> int:
+        """
+        How often the engine was found to have been started anew.
+        """
+    @property
+    def state(self, /) -> str:
+        """
+        How far the index can be trusted about it: `"exact"`, `"recovering"` or `"approximate"`.
+        """
+    @property
+    def timeline(self, /) -> list[tuple[float, str]]:
+        """
+        Changes of state, oldest first, each with how many seconds ago it was: the newest 256.
+        """
+
+def _raise(kind: str, message: str) -> None:
+    """
+    Raises the exception for the kind of error of this name: so that a test can see that every kind has a class.
+    """
+
+def decode_batch(payload: Buffer | SupportsLenAndGetItem[int]) -> KvEventBatch:
+    """
+    Read the payload of one message of an engine's event stream: vLLM's of any version, or SGLang's.
+
+    `payload` is `bytes` or a contiguous buffer of them. An event that cannot be read becomes one of `errors`; nothing
+    else in the batch is lost.
+
+    Raises `CorruptError` when the payload is no batch at all.
+    """

@@ -1,0 +1,38 @@
+"""What the tests of the package share: recorded batches, and processes of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / "tests/fixtures"
+DEADLINE = 60.0
+
+# The engines as processes are those of the other Python tests.
+sys.path.insert(0, str(ROOT / "tests/python"))
+
+Run = Callable[[str], "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def fixture() -> Callable[[str], Any]:
+    """A recorded file, by its path under `tests/fixtures`."""
+    return lambda path: json.loads((FIXTURES / path).read_text())
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """Runs a program in an interpreter of its own that forgives nothing: what it prints, and how it ends."""
+
+    def run(program: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-X", "dev", "-X", "faulthandler", "-W", "error", "-c", program]
+        return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
+
+    return run
