@@ -71,7 +71,7 @@ index = llmd.PrefixIndex(int(block_size))
 pool = llmd.Pool(llmd.Endpoint(address, address, index=index) for address in engines)
 scheduler = llmd.Scheduler.from_yaml(pathlib.Path(config).read_text(), index=index)
 if scheduler.needs.metrics: sys.exit("the configuration looks at engines' metrics, which this example does not read")
-models, explained = get(engines[0], "/v1/models"), collections.deque(maxlen=1000)
+models, explained = get(engines[0], "/v1/models"), collections.deque[tuple[str, list[str]]](maxlen=1000)
 adapters = {model["id"]: model["id"] for model in models["data"] if model.get("parent")}
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Gateway)
 print(json.dumps({"listening": f"127.0.0.1:{server.server_port}"}), flush=True)

@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 11] = [
+const PLANS: [Plan; 12] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -80,6 +80,23 @@ const PLANS: [Plan; 11] = [
         thinks: Thinks::In(&[]),
     },
     Plan {
+        package: "llmd-py",
+        sources: "llmd-py/src",
+        knows: &["llmd-core", "llmd-gateway", "llmd-routing"],
+        floors: &[
+            &["chance", "clock", "error", "explanation", "fork", "gateway", "runtime"],
+            &["buffer", "occupancy", "whole"],
+            &["args", "event"],
+            &["hash", "index", "request"],
+            &["endpoint", "stream"],
+            &["pool"],
+            &["decision"],
+            &["scheduler"],
+            &["_native"],
+        ],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
         package: "llmd-fleet",
         sources: "benches/fleet/src",
         knows: &["llmd-core", "llmd-gateway"],
@@ -129,7 +146,7 @@ const EMBEDDED: [&str; 3] = ["llmd-core", "llmd-routing", "llmd-gateway"];
 
 /// The only files in which `unsafe` may stand. The design names `index::span` and `hash::simd` of llmd-core; a file is
 /// entered here when it is there.
-const UNSAFE: [&str; 25] = [
+const UNSAFE: [&str; 26] = [
     "llmd-c/src/boundary.rs",
     "llmd-c/src/bytes.rs",
     "llmd-c/src/decision/mod.rs",
@@ -155,6 +172,7 @@ const UNSAFE: [&str; 25] = [
     "llmd-c/src/status.rs",
     "llmd-c/src/string.rs",
     "llmd-c/src/version.rs",
+    "llmd-py/src/buffer/mod.rs",
 ];
 
 fn ours() -> Vec<&'static str> {
