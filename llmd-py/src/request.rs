@@ -7,7 +7,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
-use pyo3::{type_hint_identifier, type_hint_subscript, type_hint_union};
+use pyo3::{PyTypeInfo as _, type_hint_identifier, type_hint_subscript, type_hint_union};
 
 use crate::args::{Items, namespace};
 use crate::buffer::Tokens;
@@ -104,12 +104,12 @@ struct RequestHeaders(Headers);
 impl<'py> FromPyObject<'_, 'py> for RequestHeaders {
     type Error = PyErr;
 
+    // Text and bytes each by themselves: a mapping of the one is no mapping of either.
     const INPUT_TYPE: PyStaticExpr = type_hint_union!(
-        type_hint_subscript!(type_hint_identifier!("collections.abc", "Mapping"), TEXT, TEXT),
-        type_hint_subscript!(
-            type_hint_identifier!("collections.abc", "Iterable"),
-            type_hint_subscript!(type_hint_identifier!("builtins", "tuple"), TEXT, TEXT)
-        )
+        type_hint_subscript!(MAPPING, PyString::TYPE_HINT, PyString::TYPE_HINT),
+        type_hint_subscript!(MAPPING, PyBytes::TYPE_HINT, PyBytes::TYPE_HINT),
+        type_hint_subscript!(ITERABLE, type_hint_subscript!(TUPLE, PyString::TYPE_HINT, PyString::TYPE_HINT)),
+        type_hint_subscript!(ITERABLE, type_hint_subscript!(TUPLE, PyBytes::TYPE_HINT, PyBytes::TYPE_HINT))
     );
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
@@ -127,9 +127,10 @@ impl<'py> FromPyObject<'_, 'py> for RequestHeaders {
     }
 }
 
-/// What a name or a value of a header is.
-const TEXT: PyStaticExpr =
-    type_hint_union!(type_hint_identifier!("builtins", "str"), type_hint_identifier!("builtins", "bytes"));
+/// What has keys and gives a value for each, registered as a mapping or not.
+const MAPPING: PyStaticExpr = type_hint_identifier!("_typeshed", "SupportsKeysAndGetItem");
+const ITERABLE: PyStaticExpr = type_hint_identifier!("collections.abc", "Iterable");
+const TUPLE: PyStaticExpr = type_hint_identifier!("builtins", "tuple");
 
 /// Text, or bytes as they lie on the wire, which are Latin-1 in HTTP.
 fn text(object: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -100,7 +100,7 @@ def is_complete(environment: Environment) -> dict[str, float]:
 
 
 def names_no_vendors_library(environment: Environment) -> dict[str, float]:
-    command = ["readelf", "--dynamic", "--wide", environment.package() / "_native.abi3.so"]
+    command = ["readelf", "--dynamic", "--wide", str(environment.package() / "_native.abi3.so")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
     must_succeed("readelf", done)
     needed = re.findall(r"\(NEEDED\).*\[(.+)\]", done.stdout)

@@ -44,4 +44,6 @@ PRECISE = config(
 
 # What a vLLM with blocks of 32 tokens published first, after a prompt of 200 tokens.
 STORED = (Path(__file__).resolve().parents[2] / "examples/data/block_stored.msgpack").read_bytes()
-PROMPT = [*llmd.decode_batch(STORED).events[0].token_ids, *[7] * 40]
+[_stored] = llmd.decode_batch(STORED).events
+assert isinstance(_stored, llmd.BlockStored)
+PROMPT = [*_stored.token_ids, *[7] * 40]

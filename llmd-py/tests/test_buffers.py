@@ -123,7 +123,8 @@ def test_an_error_of_the_sequence_is_the_callers_own(index: PrefixIndex) -> None
             raise LookupError("no number today")
 
     with pytest.raises(LookupError, match="no number today"):
-        index.query([1, Odd()])
+        tokens: list[Any] = [1, Odd()]
+        index.query(tokens)
 
 
 def test_a_list_that_shrinks_while_it_is_read_is_read_as_far_as_it_goes(index: PrefixIndex) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import re
+from typing import Any
 
 import llmd_py as llmd
 import pytest
@@ -25,7 +26,7 @@ def scheduler() -> llmd.Scheduler:
     return llmd.Scheduler.from_yaml(REMEMBERED_PREFIX, seed=7)
 
 
-def decide(scheduler: llmd.Scheduler, pool: list[llmd.Endpoint], **arguments: object) -> llmd.Decision:
+def decide(scheduler: llmd.Scheduler, pool: list[llmd.Endpoint], **arguments: Any) -> llmd.Decision:
     return scheduler.decide(llmd.Request("m", tokens=PROMPT, **arguments), pool)
 
 
@@ -101,7 +102,7 @@ def test_usage_is_refused_by_name_and_releases_nothing(
         with pytest.raises(InvalidError, match=f"{name} -1"):
             decision.end(**{name: -1})
         with pytest.raises(TypeError) as caught:
-            decision.end(**{name: "many"})
+            decision.end(**dict[str, Any]({name: "many"}))
         assert name in said(caught)
         assert in_flight(pool) == 1
 
@@ -167,7 +168,7 @@ def test_an_explanation_says_the_same_as_text_and_as_json(scheduler: llmd.Schedu
 
 def test_decisions_cannot_be_made_or_changed_by_hand(scheduler: llmd.Scheduler, pool: list[llmd.Endpoint]) -> None:
     with pytest.raises(TypeError):
-        llmd.Decision()  # type: ignore[call-arg]
+        llmd.Decision()
     with decide(scheduler, pool) as decision, pytest.raises(AttributeError):
         decision.endpoint = pool[0]  # type: ignore[misc]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import UserDict
 from email import message_from_string
+from typing import Any
 
 import llmd_py as llmd
 import numpy as np
@@ -42,7 +43,8 @@ def test_endpoints_are_themselves_and_nothing_else() -> None:
 @pytest.mark.parametrize("what", ["name", "address", "worker"])
 def test_an_endpoint_without_a_name_is_refused(what: str) -> None:
     with pytest.raises(InvalidError, match=f"the {what} of an endpoint is empty"):
-        llmd.Endpoint(**{"name": "a", "address": "h:1", what: ""})
+        arguments: dict[str, Any] = {"name": "a", "address": "h:1", what: ""}
+        llmd.Endpoint(**arguments)
 
 
 def test_metrics_decide_where_a_queue_is_short() -> None:
@@ -70,7 +72,7 @@ def test_metrics_decide_where_a_queue_is_short() -> None:
         ("num_blocks", -(10**30), "0 to 2**64 - 1"),
     ],
 )
-def test_a_metric_out_of_range_is_refused_by_name(name: str, value: float, expected: str) -> None:
+def test_a_metric_out_of_range_is_refused_by_name(name: str, value: Any, expected: str) -> None:
     with pytest.raises(InvalidError) as caught:
         llmd.Endpoint("a", "h:1").set_metrics(**{name: value})
 
@@ -80,7 +82,8 @@ def test_a_metric_out_of_range_is_refused_by_name(name: str, value: float, expec
 @pytest.mark.parametrize("name", ["waiting_requests", "running_requests", "kv_cache_usage", "block_size", "num_blocks"])
 def test_a_metric_of_another_type_is_refused_by_name(name: str) -> None:
     with pytest.raises(TypeError) as caught:
-        llmd.Endpoint("a", "h:1").set_metrics(**{name: "many"})
+        arguments: dict[str, Any] = {name: "many"}
+        llmd.Endpoint("a", "h:1").set_metrics(**arguments)
 
     assert name in said(caught)
 
@@ -113,7 +116,7 @@ def test_a_request_gets_an_id_that_nobody_has_had() -> None:
 @pytest.mark.parametrize(
     "tokens", [[1, 2, 3], (1, 2, 3), range(1, 4), array("I", [1, 2, 3]), np.arange(1, 4), memoryview(array("i", [1, 2, 3]))]
 )
-def test_a_request_takes_any_integers_for_tokens(tokens: object) -> None:
+def test_a_request_takes_any_integers_for_tokens(tokens: Any) -> None:
     request = llmd.Request("m", tokens=tokens, max_output_tokens=7)
 
     assert (request.prompt_tokens, request.max_output_tokens, request.model) == (3, 7, "m")
@@ -131,7 +134,7 @@ def test_a_request_takes_any_integers_for_tokens(tokens: object) -> None:
         message_from_string("X-Session-Id: 7\n\n"),
     ],
 )
-def test_headers_come_in_every_shape_that_servers_have_them_in(headers: object) -> None:
+def test_headers_come_in_every_shape_that_servers_have_them_in(headers: Any) -> None:
     assert llmd.Request("m", headers=headers).headers == {"x-session-id": "7"}
 
 
@@ -153,7 +156,7 @@ def test_headers_come_in_every_shape_that_servers_have_them_in(headers: object) 
         ({"temperature": 1}, TypeError, "temperature"),
     ],
 )
-def test_what_is_wrong_with_a_request_is_named(arguments: dict[str, object], kind: type[Exception], says: str) -> None:
+def test_what_is_wrong_with_a_request_is_named(arguments: dict[str, Any], kind: type[Exception], says: str) -> None:
     with pytest.raises(kind) as caught:
         llmd.Request(**{"model": "m", **arguments})
 

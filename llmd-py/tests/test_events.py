@@ -101,7 +101,6 @@ def test_events_outlive_their_batch() -> None:
 
 def test_nothing_can_be_written_to() -> None:
     decoded: Any = decode_batch(batch(cleared()))
-    assert isinstance(decoded, KvEventBatch)
     with pytest.raises(AttributeError):
         decoded.timestamp = 3.0
     with pytest.raises(AttributeError):

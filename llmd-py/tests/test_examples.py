@@ -13,6 +13,7 @@ from pathlib import Path
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from fleet import ROOT, Engine, Process, get, wait_until
 
@@ -128,7 +129,7 @@ def client(gateway: ExampleGateway) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def conversation(subject: str) -> list[dict[str, str]]:
+def conversation(subject: str) -> list[ChatCompletionMessageParam]:
     return [{"role": "user", "content": f"Tell me everything about {subject}. " * 40}]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from batches import batch, removed, stored
@@ -32,7 +33,8 @@ def test_it_is_a_mapping(overlap: Overlap) -> None:
     assert dict(mapping) == {**mapping} == {"two": 2, "three": 3}
     assert mapping["two"] == 2 and mapping.get("three") == 3
     assert mapping.get("none") is None and mapping.get("none", 0) == 0
-    assert "two" in mapping and "none" not in mapping and 3 not in mapping
+    number: Any = 3
+    assert "two" in mapping and "none" not in mapping and number not in mapping
     assert list(mapping) == ["two", "three"] and len(mapping) == 2
     assert list(mapping.items()) == [("two", 2), ("three", 3)] and list(mapping.values()) == [2, 3]
     assert mapping.keys() & {"two", "x"} == {"two"} and max(mapping, key=lambda name: mapping[name]) == "three"

@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import threading
+from typing import Any
 
 import llmd_py as llmd
 import pytest
@@ -62,7 +63,7 @@ def test_a_configuration_that_is_wrong_is_refused_with_its_place(text: str, kind
         ("indexes", None, TypeError),
     ],
 )
-def test_an_argument_that_is_wrong_is_named(name: str, value: object, kind: type[Exception]) -> None:
+def test_an_argument_that_is_wrong_is_named(name: str, value: Any, kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught:
         llmd.Scheduler.from_yaml(LEAST_BUSY, **{name: value})
 

@@ -24,7 +24,7 @@ pub(crate) struct Args {
 }
 
 /// What nothing works without.
-const REQUIRED: [(&str, &str); 2] = [("cc", "a C compiler"), ("python3", "Python 3.10 or later")];
+const REQUIRED: [(&str, &str); 2] = [("cc", "a C compiler"), ("python3", "Python 3.11 or later")];
 
 pub(crate) fn run(args: Args) -> Result {
     let workspace = Workspace::load()?;

@@ -92,6 +92,7 @@ pub(crate) struct EventError {
     field: &'static str,
     /// What was found and what was expected.
     message: String,
+    /// All of it in one line.
     line: String,
 }
 
