@@ -630,6 +630,12 @@ llmd_scheduler *llmd_scheduler_from_yaml(const char *yaml,
                                          const llmd_index *index,
                                          llmd_error **error);
 
+// Puts another configuration in the place of the old one, between two requests. Index, counts of what is in flight
+// and sessions stay; decisions that were made go on as they began. What the scheduler needs may change. When it is refused, the old one stays.
+llmd_status llmd_scheduler_reload(const llmd_scheduler *scheduler,
+                                  const char *yaml,
+                                  llmd_error **error);
+
 // Says in words what the scheduler is made of, what was added by default included; a line per part.
 llmd_status llmd_scheduler_describe(const llmd_scheduler *scheduler, llmd_string **description, llmd_error **error);
 

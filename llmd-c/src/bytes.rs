@@ -3,7 +3,7 @@
 
 use std::ptr;
 
-use crate::boundary::quietly;
+use crate::quiet::quietly;
 
 /// Bytes that were made for the caller, who frees them.
 #[derive(Debug)]

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use llmd_core::{Error, ErrorKind, Result, WorkerId};
 use llmd_routing::{Endpoint, EngineMetrics};
 
-use crate::boundary::{boundary, given, made, quietly};
+use crate::boundary::{boundary, given, made};
 use crate::clock::now;
 use crate::error::llmd_error;
 use crate::given::{items, text, text_or_null};
 use crate::index::llmd_index;
+use crate::quiet::quietly;
 use crate::sized::{Settings, Sizes, settings};
 use crate::status::llmd_status;
 

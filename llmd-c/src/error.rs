@@ -7,7 +7,7 @@ use std::ptr;
 
 use llmd_core::Error;
 
-use crate::boundary::quietly;
+use crate::quiet::quietly;
 use crate::status::llmd_status;
 use crate::string::terminated;
 

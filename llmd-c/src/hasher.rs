@@ -8,11 +8,12 @@ use std::mem::MaybeUninit;
 use llmd_core::hash::EngineHasher;
 use llmd_core::{Error, ErrorKind, Result};
 
-use crate::boundary::{boundary, given, made, quietly};
+use crate::boundary::{boundary, given, made};
 use crate::error::llmd_error;
 use crate::filled::fill;
 use crate::given::{items, text, text_or_null};
 use crate::namespace::{llmd_namespace, namespace};
+use crate::quiet::quietly;
 use crate::sized::{Settings, Sizes, settings};
 use crate::status::llmd_status;
 

@@ -17,6 +17,7 @@ mod given;
 pub mod hasher;
 pub mod index;
 pub mod namespace;
+mod quiet;
 pub mod request;
 pub mod scheduler;
 mod sized;

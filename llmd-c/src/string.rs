@@ -4,7 +4,7 @@
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-use crate::boundary::quietly;
+use crate::quiet::quietly;
 
 /// A text that was made for the caller, who frees it.
 #[derive(Debug)]

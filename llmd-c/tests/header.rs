@@ -35,7 +35,8 @@ fn file(module: &str) -> PathBuf {
 
 /// Every source file below `folder`.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries =
+        fs::read_dir(folder).expect("the sources are there").map(|entry| entry.expect("they can be listed").path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 

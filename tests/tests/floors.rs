@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 10] = [
+const PLANS: [Plan; 12] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -58,6 +58,41 @@ const PLANS: [Plan; 10] = [
             &["serve"],
             &["gateway"],
             &["program"],
+        ],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
+        package: "llmd-c",
+        sources: "llmd-c/src",
+        knows: &["llmd-core", "llmd-routing"],
+        floors: &[
+            &["clock", "quiet", "status", "version"],
+            &["bytes", "string"],
+            &["error"],
+            &["boundary"],
+            &["filled", "given", "sized"],
+            &["events", "namespace"],
+            &["hasher", "index"],
+            &["endpoint"],
+            &["decision", "request"],
+            &["scheduler"],
+        ],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
+        package: "llmd-py",
+        sources: "llmd-py/src",
+        knows: &["llmd-core", "llmd-gateway", "llmd-routing"],
+        floors: &[
+            &["chance", "clock", "error", "explanation", "fork", "gateway", "runtime"],
+            &["buffer", "occupancy", "whole"],
+            &["args", "event"],
+            &["hash", "index", "request"],
+            &["endpoint", "stream"],
+            &["pool"],
+            &["decision"],
+            &["scheduler"],
+            &["_native"],
         ],
         thinks: Thinks::In(&[]),
     },
@@ -111,7 +146,34 @@ const EMBEDDED: [&str; 3] = ["llmd-core", "llmd-routing", "llmd-gateway"];
 
 /// The only files in which `unsafe` may stand. The design names `index::span` and `hash::simd` of llmd-core; a file is
 /// entered here when it is there.
-const UNSAFE: [&str; 0] = [];
+const UNSAFE: [&str; 26] = [
+    "llmd-c/src/boundary.rs",
+    "llmd-c/src/bytes.rs",
+    "llmd-c/src/decision/mod.rs",
+    "llmd-c/src/decision/usage.rs",
+    "llmd-c/src/endpoint.rs",
+    "llmd-c/src/error.rs",
+    "llmd-c/src/events/event.rs",
+    "llmd-c/src/events/mod.rs",
+    "llmd-c/src/filled.rs",
+    "llmd-c/src/given.rs",
+    "llmd-c/src/hasher.rs",
+    "llmd-c/src/index/fed.rs",
+    "llmd-c/src/index/mod.rs",
+    "llmd-c/src/index/query.rs",
+    "llmd-c/src/index/snapshot.rs",
+    "llmd-c/src/index/stats.rs",
+    "llmd-c/src/index/workers.rs",
+    "llmd-c/src/namespace.rs",
+    "llmd-c/src/request.rs",
+    "llmd-c/src/scheduler/mod.rs",
+    "llmd-c/src/scheduler/needs.rs",
+    "llmd-c/src/sized.rs",
+    "llmd-c/src/status.rs",
+    "llmd-c/src/string.rs",
+    "llmd-c/src/version.rs",
+    "llmd-py/src/buffer/mod.rs",
+];
 
 fn ours() -> Vec<&'static str> {
     PLANS.iter().map(|plan| plan.package).collect()

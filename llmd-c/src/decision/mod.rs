@@ -16,11 +16,12 @@ use parking_lot::Mutex;
 use self::held::Held;
 pub use self::usage::llmd_usage;
 use self::usage::usage;
-use crate::boundary::{boundary, delivered, given, quietly};
+use crate::boundary::{boundary, delivered, given};
 use crate::clock::now;
 use crate::endpoint::llmd_pair;
 use crate::error::llmd_error;
 use crate::filled::fill;
+use crate::quiet::quietly;
 use crate::status::llmd_status;
 use crate::string::llmd_string;
 

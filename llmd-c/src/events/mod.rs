@@ -13,9 +13,10 @@ use self::event::Event;
 pub use self::event::{llmd_block_name, llmd_event, llmd_event_kind, llmd_locality, llmd_medium};
 use self::fault::Fault;
 pub use self::fault::llmd_event_error;
-use crate::boundary::{boundary, delivered, given, invalid, quietly};
+use crate::boundary::{boundary, delivered, given, invalid};
 use crate::error::llmd_error;
 use crate::given::items;
+use crate::quiet::quietly;
 use crate::sized::answer;
 use crate::status::llmd_status;
 

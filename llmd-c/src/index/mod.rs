@@ -25,8 +25,9 @@ pub use self::workers::{
     llmd_index_clear, llmd_index_missing_from, llmd_index_remove_worker, llmd_index_state, llmd_index_worker,
     llmd_index_worker_name,
 };
-use crate::boundary::{made, quietly};
+use crate::boundary::made;
 use crate::error::llmd_error;
+use crate::quiet::quietly;
 use crate::sized::{Settings, Sizes, settings};
 
 /// An exact index of who holds which block. May be used by several threads at once: those who ask do not wait for those who

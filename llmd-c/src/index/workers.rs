@@ -9,9 +9,10 @@ use std::ptr;
 use llmd_core::WorkerId;
 
 use super::{LLMD_NO_SEQ, llmd_index, llmd_worker_state};
-use crate::boundary::{boundary, given, quietly};
+use crate::boundary::{boundary, given};
 use crate::error::llmd_error;
 use crate::given::text;
+use crate::quiet::quietly;
 use crate::status::llmd_status;
 
 /// The id of the worker of this name; gives it one when it is new. LLMD_EXHAUSTED when there are too many.

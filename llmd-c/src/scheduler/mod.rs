@@ -12,13 +12,14 @@ use llmd_core::Result;
 use llmd_routing::{Pool, Scheduler};
 
 pub use self::needs::{llmd_needs, llmd_scheduler_needs};
-use crate::boundary::{delivered, given, made, null, quietly};
+use crate::boundary::{boundary, delivered, given, made, null};
 use crate::clock::now;
 use crate::decision::llmd_decision;
 use crate::endpoint::llmd_endpoint;
 use crate::error::llmd_error;
 use crate::given::{items, text};
 use crate::index::llmd_index;
+use crate::quiet::quietly;
 use crate::request::{llmd_request, request};
 use crate::status::llmd_status;
 use crate::string::llmd_string;
@@ -44,6 +45,20 @@ pub unsafe extern "C" fn llmd_scheduler_from_yaml(
             None => builder,
         };
         builder.build().map(llmd_scheduler)
+    })
+}
+
+/// Puts another configuration in the place of the old one, between two requests. Index, counts of what is in flight
+/// and sessions stay; decisions that were made go on as they began. What the scheduler needs may change. When it is refused, the old one stays.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llmd_scheduler_reload(
+    scheduler: Option<&llmd_scheduler>,
+    yaml: *const c_char,
+    error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
+) -> llmd_status {
+    boundary(error, || {
+        // SAFETY: as llmd.h says.
+        given(scheduler, "scheduler")?.0.reload_yaml(unsafe { text(yaml, "yaml") }?)
     })
 }
 

@@ -51,6 +51,7 @@ static void null_is_answered(void) {
     REFUSED(llmd_endpoint_set_metrics(NULL, NULL, &error), LLMD_INVALID, "endpoint is NULL");
     NOT_MADE(llmd_scheduler_from_yaml(NULL, NULL, &error), LLMD_INVALID, "yaml is NULL");
     REFUSED(llmd_scheduler_needs(NULL, NULL, &error), LLMD_INVALID, "scheduler is NULL");
+    REFUSED(llmd_scheduler_reload(NULL, YAML_QUEUE, &error), LLMD_INVALID, "scheduler is NULL");
     REFUSED(llmd_scheduler_describe(NULL, NULL, &error), LLMD_INVALID, "description is NULL");
     REFUSED(llmd_scheduler_decide(NULL, NULL, NULL, 0, NULL, &error), LLMD_INVALID, "decision is NULL");
     REFUSED(llmd_decision_headers(NULL, NULL, &len, &error), LLMD_INVALID, "decision is NULL");

@@ -228,11 +228,21 @@ static void sends_a_request_to_who_holds_it(llmd_index *index, const uint32_t *t
     CHECK(llmd_endpoint_in_flight_requests(endpoints[0]) == 0);
     llmd_decision_free(decision);
 
+    /* Another configuration, which looks at queues, and one that is refused. */
+    DONE(llmd_scheduler_reload(scheduler, YAML_QUEUE, &error));
+    REFUSED(llmd_scheduler_reload(scheduler, "plugins: 7", &error), LLMD_INVALID, "apiVersion");
+    DONE(llmd_scheduler_needs(scheduler, &needs, &error));
+    CHECK(needs.metrics == 1 && needs.events == 0);
     metrics.struct_size = sizeof metrics;
     metrics.waiting_requests = 3;
     metrics.running_requests = metrics.block_size = metrics.num_blocks = -1;
     metrics.kv_cache_usage = -1.0;
     DONE(llmd_endpoint_set_metrics(endpoints[1], &metrics, &error));
+    metrics.waiting_requests = 9;
+    DONE(llmd_endpoint_set_metrics(endpoints[0], &metrics, &error));
+    DONE(llmd_scheduler_decide(scheduler, &request, endpoints, 2, &decision, &error));
+    CHECK(llmd_decision_place(decision) == 1 && llmd_decision_predicted_hit_tokens(decision) == 0);
+    llmd_decision_free(decision);
     llmd_endpoint_free(endpoints[0]);
     llmd_endpoint_free(endpoints[1]);
     llmd_scheduler_free(scheduler);

@@ -14,8 +14,8 @@ fn flags(script: &Path, libraries: &Path) {
     let text = format!(
         "#!/bin/sh\ncase \"$*\" in *--cflags*) echo '-I{include}' ;; *--libs*) echo '-L{folder} -lllmd {rpath}' ;; esac\n"
     );
-    fs::write(script, text).unwrap();
-    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(script, text).expect("the folder is there");
+    fs::set_permissions(script, fs::Permissions::from_mode(0o755)).expect("the script is there");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::toolchain::{built, is_installed, root, said};
 
 /// Installs what this test was built with; gives the prefix, which has been moved since.
 fn installed() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("there is room for a folder");
     let (first, then) = (folder.path().join("first"), folder.path().join("then"));
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root()).args(["run", "--quiet", "--package", "xtask", "--", "install-c", "--prefix"]).arg(&first);
@@ -19,7 +19,7 @@ fn installed() -> (TempDir, PathBuf) {
     said(&mut cargo);
     // A second time in the same place, as whoever updates does.
     said(&mut cargo);
-    fs::rename(first, &then).unwrap();
+    fs::rename(first, &then).expect("it was installed");
     (folder, then)
 }
 
@@ -29,7 +29,7 @@ fn asked(prefix: &Path, package: &str, what: &[&str]) -> Vec<String> {
     let answer = if is_installed("pkg-config") {
         said(Command::new("pkg-config").env("PKG_CONFIG_PATH", folder).args(what).arg(package))
     } else {
-        let file = fs::read_to_string(folder.join(package).with_extension("pc")).unwrap();
+        let file = fs::read_to_string(folder.join(package).with_extension("pc")).expect("it was installed");
         let of = |key: &str| file.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned();
         let answer = [of("Cflags:"), of("Libs:")].join(" ");
         let at = |name: &str| prefix.join(name).display().to_string();

@@ -37,12 +37,13 @@ const NATIVE: [&str; 4] = ["-lpthread", "-ldl", "-lm", "-lgcc_s"];
 
 /// This checkout.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace")
 }
 
 /// Where cargo put the library that this test was built with.
 pub(crate) fn built() -> PathBuf {
-    let here = env::current_exe().unwrap().parent().unwrap().to_owned();
+    let here = env::current_exe().expect("the test knows where it is");
+    let here = here.parent().expect("a program lies in a folder").to_owned();
     for library in ["libllmd.so", "libllmd.a"] {
         assert!(here.join(library).exists(), "{library} is not beside the test, in {}", here.display());
     }
@@ -52,10 +53,10 @@ pub(crate) fn built() -> PathBuf {
 /// Lays the library out in `folder` as a linker and a loader look for it.
 pub(crate) fn libraries(folder: &Path) -> PathBuf {
     let folder = folder.join("lib");
-    fs::create_dir(&folder).unwrap();
+    fs::create_dir(&folder).expect("there is room for a folder");
     let names = [("libllmd.so", "libllmd.so"), (SONAME, "libllmd.so"), ("libllmd.a", "libllmd.a")];
     for (name, file) in names {
-        symlink(built().join(file), folder.join(name)).unwrap();
+        symlink(built().join(file), folder.join(name)).expect("the folder is empty");
     }
     folder
 }
@@ -72,7 +73,7 @@ pub(crate) fn is_installed(program: &str) -> bool {
 impl Program {
     /// Compiles the source at `path`, below the checkout.
     pub(crate) fn compile(language: Language, link: Link, path: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("there is room for a folder");
         let (variable, usual, standard) = match language {
             Language::C99 => ("CC", "cc", "-std=c99"),
             Language::Cpp17 => ("CXX", "c++", "-std=c++17"),

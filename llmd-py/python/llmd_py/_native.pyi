@@ -2,12 +2,13 @@
 The compiled half of `llmd_py`; its names are re-exported there.
 """
 
-from _typeshed import SupportsGetItem, SupportsLenAndGetItem
+from _typeshed import SupportsGetItem, SupportsKeysAndGetItem, SupportsLenAndGetItem
 from collections.abc import Iterable, Iterator, Mapping
+from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import Buffer
 
-__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "IndexStats", "KvEventBatch", "KvEventStream", "Needs", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "WorkerExplanation", "WorkerStatus", "_raise", "decode_batch"]
+__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "IndexStats", "KvEventBatch", "KvEventStream", "Needs", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "WorkerExplanation", "WorkerStatus", "_raise", "decode_batch", "run_gateway"]
 
 __version__: Final[str]
 
@@ -196,7 +197,7 @@ class Decision:
     dropping the object.
     """
     def __enter__(self, /) -> Decision: ...
-    def __exit__(self, kind: Any, value: Any, traceback: Any, /) -> bool: ...
+    def __exit__(self, /, kind: type | None, _value: Any | None, _traceback: Any | None) -> None: ...
     def __repr__(self, /) -> str: ...
     @property
     def address(self, /) -> str:
@@ -336,7 +337,10 @@ class EventError:
         The field it stands in, as the engine names it; empty when no field had begun.
         """
     @property
-    def line(self, /) -> str: ...
+    def line(self, /) -> str:
+        """
+        All of it in one line.
+        """
     @property
     def message(self, /) -> str:
         """
@@ -359,6 +363,17 @@ class Explanation:
     def profile(self, /) -> str:
         """
         The name of the profile that decided.
+        """
+    def to_dict(self, /) -> dict:
+        """
+        What `to_json` says, as dicts and lists.
+        """
+    def to_json(self, /) -> str:
+        """
+        The facts of the table as JSON: `endpoint`, `profile`, and of each of `profiles` its `name`, `picker`, `reason`, `scorers`
+        with their weights, and `endpoints`, ranked ones first. Of each endpoint that is its name, its `fate` (`"ranked"` or
+        `"dropped"`), `by` whom it was dropped, or its `scores`, `total`, whether it was `picked`, and its `turn` (`"chosen"`,
+        `"failed"` or `"waiting"`); and of its `prefix`, unless that is null, `hit_tokens`, `state` and counts of blocks.
         """
 
 @final
@@ -660,9 +675,9 @@ class Pool:
     """
     def __contains__(self, endpoint: Any, /) -> bool: ...
     def __getitem__(self, place: SupportsIndex, /) -> Endpoint: ...
-    def __iter__(self, /) -> Iterator: ...
+    def __iter__(self, /) -> Iterator[Endpoint]: ...
     def __len__(self, /) -> int: ...
-    def __new__(cls, /, endpoints: Any) -> Pool:
+    def __new__(cls, /, endpoints: Iterable[Endpoint]) -> Pool:
         """
         A pool of these endpoints, in this order.
 
@@ -751,6 +766,12 @@ class PrefixIndex:
 
         Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
         """
+    def missing_from(self, /, worker: str) -> int | None:
+        """
+        From which number on the engine should replay, inclusive; `None` when nothing of the worker is missing.
+
+        Raises `InvalidError` when nobody has heard of the worker.
+        """
     def query(self, /, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None) -> Overlap:
         """
         How many leading blocks of a prompt each worker holds.
@@ -767,6 +788,26 @@ class PrefixIndex:
         Forget a worker and its name.
 
         Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
+        """
+    @staticmethod
+    def restore(path: str | PathLike[str], *, max_workers: SupportsIndex | None = None, max_blocks: SupportsIndex | None = None, max_orphans: SupportsIndex | None = None, max_remembered: SupportsIndex | None = None, max_waiting: SupportsIndex | None = None, max_payload: SupportsIndex | None = None, recover_within: SupportsFloat | SupportsIndex | None = None) -> PrefixIndex:
+        """
+        The index that `snapshot` wrote to `path`. The bounds are those of the class, and may differ from before.
+
+        Every worker is recovering, and `missing_from` is the last batch that was applied. When the engine's replay from
+        there on is fed, or its stream goes on with that very batch, the worker is exact again if it was before.
+
+        Raises `CorruptError` when the file is no snapshot or damaged, `UnsupportedError` when a newer version wrote it,
+        `ExhaustedError` when it holds more than the bounds allow, and `UnavailableError` when it cannot be read.
+        """
+    def snapshot(self, /, path: str | PathLike[str]) -> None:
+        """
+        Write everything that is known to a file, for `restore`, in place of what was there: whole, or not at all.
+
+        Workers that a `KvEventStream` follows are left out, and so are batches that wait for others. The file holds the
+        secret that the index names blocks with, and only its owner can read it.
+
+        Raises `UnavailableError` when the file cannot be written.
         """
     def state(self, /, worker: str) -> str:
         """
@@ -789,7 +830,7 @@ class Request:
     """
     One request, as a scheduler sees it. Fill in what `Scheduler.needs` asks for, and nothing else.
     """
-    def __new__(cls, /, model: str, *, id: str | None = None, tokens: SupportsLenAndGetItem[int] | Buffer | None = None, headers: Mapping[str | bytes, str | bytes] | Iterable[tuple[str | bytes, str | bytes]] | None = None, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, max_output_tokens: SupportsIndex | None = None) -> Request:
+    def __new__(cls, /, model: str, *, id: str | None = None, tokens: SupportsLenAndGetItem[int] | Buffer | None = None, headers: SupportsKeysAndGetItem[str, str] | SupportsKeysAndGetItem[bytes, bytes] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]] | None = None, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, max_output_tokens: SupportsIndex | None = None) -> Request:
         """
         A request for `model`.
 
@@ -870,6 +911,15 @@ class Scheduler:
     def needs(self, /) -> Needs:
         """
         What a request and its endpoints must come with.
+        """
+    def reload(self, /, text: str) -> None:
+        """
+        Puts another configuration in the place of this one, between two requests.
+
+        The index stays, and so do the requests in flight and the decisions already made, which go on as they began. A plugin
+        whose name, type and parameters are the same keeps what it remembers. What `needs` says may change.
+
+        Raises what `from_yaml` raises; the old configuration then stays.
         """
 
 @final
@@ -984,4 +1034,12 @@ def decode_batch(payload: Buffer | SupportsLenAndGetItem[int]) -> KvEventBatch:
     else in the batch is lost.
 
     Raises `CorruptError` when the payload is no batch at all.
+    """
+
+def run_gateway(argv: SupportsGetItem[int, str]) -> int:
+    """
+    Runs the program `llmd-gateway` until it is told to stop, and returns its exit code. `argv` begins with the program's
+    name.
+
+    What `llmd_py.gateway` calls. Never needs the GIL while it runs.
     """

@@ -29,9 +29,9 @@ const LOSING: usize = 1;
 /// How long the index may take to know everything again.
 const RECOVERY_DEADLINE: Duration = Duration::from_secs(60);
 /// Requests that each engine must have answered after the faults, one at a time.
-pub(super) const AFTER: usize = 16;
+pub(super) const AFTER: usize = 12;
 /// Requests after the faults that are tried for that.
-const MAX_AFTER: usize = 160;
+const MAX_AFTER: usize = 120;
 
 /// What came of it.
 #[derive(Clone, Debug)]

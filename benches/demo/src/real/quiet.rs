@@ -19,7 +19,7 @@ use crate::quiet::QuietResult;
 use crate::workload::{Draw, Job, Prompt};
 
 /// How many requests there are.
-pub(super) const REQUESTS: usize = 120;
+pub(super) const REQUESTS: usize = 100;
 /// Texts of this test have ids from here, far from any conversation's.
 const FIRST_ID: u64 = 1 << 40;
 /// Prompts begin like one of this many.
