@@ -62,6 +62,7 @@ pub(crate) fn libraries(folder: &Path) -> PathBuf {
 }
 
 /// Whether `program` can be started; says so when it cannot.
+#[expect(clippy::print_stderr, reason = "whoever reads the test's output learns what was left out")]
 pub(crate) fn is_installed(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
