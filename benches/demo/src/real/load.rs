@@ -95,3 +95,40 @@ impl<'a> Load<'a> {
         self.client.send(job, format!("{}-{n}", self.prefix), Duration::ZERO).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::http::Http;
+    use crate::real::conversation::{jobs, tests::texts};
+
+    /// A client of a gateway that is not there: every question fails at once.
+    fn client() -> Client {
+        Client { http: Http::new(), clock: Clock::start(), speed: 1.0, gateway: "http://127.0.0.1:1".to_owned() }
+    }
+
+    #[tokio::test]
+    async fn every_question_is_asked_once() {
+        let (client, jobs) = (client(), jobs(&texts(), 30, 7));
+        let samples = Load::new(&client, &jobs, "once").once(|_| ()).await;
+
+        let numbers: Vec<_> = samples.iter().map(Sample::number).collect();
+        assert_eq!(numbers, (0..30).map(Some).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn questions_come_again_until_it_is_over() {
+        let (client, jobs) = (client(), jobs(&texts(), 3, 7));
+        let load = Load::new(&client, &jobs, "again");
+        let (pace, paced) = watch::channel(Pace::Brisk);
+        let end = async {
+            crate::wait::until(Duration::from_secs(60), || async { Ok(load.asked() > 20) }).await.unwrap();
+            pace.send_replace(Pace::Over);
+        };
+        let (samples, ()) = tokio::join!(load.until_over(&paced), end);
+
+        assert_eq!(samples.len(), load.asked());
+        assert!(samples.len() > 20);
+    }
+}

@@ -100,3 +100,55 @@ pub(super) fn numbered(message: ZmqMessage) -> Result<(u64, Bytes)> {
         .map_err(|_| Error::new(ErrorKind::Corrupt, format!("a number of {} bytes: expected 8", number.len())))?;
     Ok((u64::from_be_bytes(bytes), payload.clone()))
 }
+
+#[cfg(test)]
+mod tests {
+    use zeromq::RouterSocket;
+
+    use super::*;
+
+    fn number(n: u64) -> Bytes {
+        Bytes::copy_from_slice(&n.to_be_bytes())
+    }
+
+    /// An engine that has published one batch more at each of the first questions, three in all.
+    async fn engine() -> (String, tokio::task::JoinHandle<()>) {
+        let mut router = RouterSocket::new();
+        let endpoint = router.bind("tcp://127.0.0.1:0").await.unwrap().to_string();
+        let answering = async move {
+            for published in (1..=3).chain(std::iter::repeat(3)) {
+                let Ok(question) = router.recv().await else { return };
+                let frames = question.into_vec();
+                let from = u64::from_be_bytes(frames.last().unwrap()[..].try_into().unwrap());
+                let batches = (from..published).map(|n| (number(n), Bytes::from(format!("batch {n}"))));
+                for (number, payload) in batches.chain([(number(END), Bytes::new())]) {
+                    let answer = vec![frames[0].clone(), Bytes::new(), Bytes::from("topic"), number, payload];
+                    router.send(ZmqMessage::try_from(answer).unwrap()).await.unwrap();
+                }
+            }
+        };
+        (endpoint, tokio::spawn(answering))
+    }
+
+    #[tokio::test]
+    async fn the_last_number_is_known_when_an_answer_brings_nothing_new() {
+        let (endpoint, engine) = engine().await;
+        let mut replay = Replay::of(endpoint);
+
+        assert_eq!(replay.last().await.unwrap(), Some(2));
+        assert_eq!(replay.last().await.unwrap(), Some(2), "what is known is not asked for again");
+        let all = replay.all().await.unwrap();
+        assert_eq!(all.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(all[1].1, "batch 1");
+        engine.abort();
+    }
+
+    #[test]
+    fn what_has_no_number_is_corrupt() {
+        let error = numbered(ZmqMessage::from(Bytes::from_static(b"alone"))).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (ErrorKind::Corrupt, "1 frames: expected a number and a payload".to_owned())
+        );
+    }
+}
