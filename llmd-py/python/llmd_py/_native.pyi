@@ -267,7 +267,7 @@ class Endpoint:
     Make each endpoint once and keep it: its requests in flight, its metrics and what a scheduler remembers about it hang on
     the object, not on the name.
     """
-    def __new__(cls, /, name: str, address: str, *, index: PrefixIndex | None = None, worker: str | None = None, labels: dict[str, str] | None = None) -> Endpoint:
+    def __new__(cls, /, name: str, address: str, *, index: PrefixIndex | None = None, worker: str | None = None, labels: Mapping[str, str] | None = None) -> Endpoint:
         """
         An endpoint of this name at `address` (`host:port`).
 
@@ -364,7 +364,7 @@ class Explanation:
         """
         The name of the profile that decided.
         """
-    def to_dict(self, /) -> dict:
+    def to_dict(self, /) -> dict[str, Any]:
         """
         What `to_json` says, as dicts and lists.
         """
@@ -555,7 +555,7 @@ class KvEventStream:
     """
     def __enter__(self, /) -> KvEventStream: ...
     def __exit__(self, /, _exc_type: type | None, _exc_value: Any | None, _traceback: Any | None) -> None: ...
-    def __new__(cls, /, index: PrefixIndex, workers: dict[str, tuple[str, str | None] | str] | None = None, *, topic: str = "") -> KvEventStream: ...
+    def __new__(cls, /, index: PrefixIndex, workers: Mapping[str, tuple[str, str | None] | str] | None = None, *, topic: str = "") -> KvEventStream: ...
     def __repr__(self, /) -> str: ...
     def close(self, /) -> None:
         """
