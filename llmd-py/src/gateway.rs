@@ -10,6 +10,6 @@ use pyo3::prelude::*;
 ///
 /// What `llmd_py.gateway` calls. Never needs the GIL while it runs.
 #[pyfunction]
-pub(crate) fn run_gateway(py: Python<'_>, argv: Vec<OsString>) -> u8 {
+pub(crate) fn _run_gateway(py: Python<'_>, argv: Vec<OsString>) -> u8 {
     py.detach(|| program::run(argv))
 }

@@ -45,7 +45,7 @@ mod _native {
     #[pymodule_export]
     use super::explanation::Explanation;
     #[pymodule_export]
-    use super::gateway::run_gateway;
+    use super::gateway::_run_gateway;
     #[pymodule_export]
     use super::hash::BlockHasher;
     #[pymodule_export]

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import Buffer
 
-__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "IndexStats", "KvEventBatch", "KvEventStream", "Needs", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "WorkerExplanation", "WorkerStatus", "_raise", "decode_batch", "run_gateway"]
+__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "IndexStats", "KvEventBatch", "KvEventStream", "Needs", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "decode_batch"]
 
 __version__: Final[str]
 
@@ -1036,7 +1036,7 @@ def decode_batch(payload: Buffer | SupportsLenAndGetItem[int]) -> KvEventBatch:
     Raises `CorruptError` when the payload is no batch at all.
     """
 
-def run_gateway(argv: SupportsGetItem[int, str]) -> int:
+def _run_gateway(argv: SupportsGetItem[int, str]) -> int:
     """
     Runs the program `llmd-gateway` until it is told to stop, and returns its exit code. `argv` begins with the program's
     name.

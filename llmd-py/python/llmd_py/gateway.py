@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from llmd_py._native import run_gateway
+from llmd_py._native import _run_gateway
 
 __all__ = ["main"]
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The gateway hears SIGINT itself. Python's own handler, left in place, would be called too and raise KeyboardInterrupt
     # once the gateway has ended in good order.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return run_gateway(["llmd-gateway", *(sys.argv[1:] if arguments is None else arguments)])
+    return _run_gateway(["llmd-gateway", *(sys.argv[1:] if arguments is None else arguments)])
 
 
 if __name__ == "__main__":
