@@ -1,12 +1,37 @@
 //! Arguments that more than one class takes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use llmd_core::hash::{Lora, MultimodalItem, Namespace};
+use pyo3::conversion::FromPyObjectOwned;
+use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
+use pyo3::types::{PyMapping, PyString};
+use pyo3::{PyTypeInfo as _, type_hint_subscript};
 
 use crate::error::invalid;
 use crate::whole::Whole;
+
+/// What a mapping of any class says for each name. A `BTreeMap` by itself takes dicts only, and to a type checker only
+/// those whose values are all that is allowed.
+#[derive(Debug)]
+pub(crate) struct ByName<T>(pub(crate) BTreeMap<String, T>);
+
+impl<'py, T: FromPyObjectOwned<'py>> FromPyObject<'_, 'py> for ByName<T> {
+    type Error = PyErr;
+
+    const INPUT_TYPE: PyStaticExpr = type_hint_subscript!(PyMapping::TYPE_HINT, PyString::TYPE_HINT, T::INPUT_TYPE);
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let mut named = BTreeMap::new();
+        for item in object.cast::<PyMapping>()?.items()? {
+            let (name, value): (String, Bound<'py, PyAny>) = item.extract()?;
+            named.insert(name, value.extract().map_err(Into::into)?);
+        }
+        Ok(Self(named))
+    }
+}
 
 /// Items of a prompt that are not text: identifier, first placeholder token, number of placeholder tokens.
 pub(crate) type Items = Vec<(String, Whole, Whole)>;

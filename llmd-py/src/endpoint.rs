@@ -8,6 +8,7 @@ use llmd_core::WorkerId;
 use llmd_routing::EngineMetrics;
 use pyo3::prelude::*;
 
+use crate::args::ByName;
 use crate::clock;
 use crate::error::{invalid, raise};
 use crate::index::{PrefixIndex, Shared};
@@ -52,7 +53,7 @@ impl Endpoint {
         address: String,
         index: Option<&Bound<'_, PrefixIndex>>,
         worker: Option<String>,
-        labels: Option<BTreeMap<String, String>>,
+        labels: Option<ByName<String>>,
     ) -> PyResult<Self> {
         for (what, text) in [("name", Some(&name)), ("address", Some(&address)), ("worker", worker.as_ref())] {
             if text.is_some_and(String::is_empty) {
@@ -66,7 +67,8 @@ impl Endpoint {
             // Relaxed: only uniqueness matters.
             None => WorkerId(NEXT_UNINDEXED.fetch_add(1, Ordering::Relaxed)),
         };
-        let inner = llmd_routing::Endpoint::new(name, address, id).with_labels(labels.unwrap_or_default());
+        let inner = llmd_routing::Endpoint::new(name, address, id)
+            .with_labels(labels.map(|labels| labels.0).unwrap_or_default());
         Ok(Self { inner: Arc::new(inner), worker, index })
     }
 

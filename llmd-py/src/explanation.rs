@@ -1,7 +1,11 @@
 //! Why a request went where it went.
 
+use std::convert::Infallible;
+
+use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
+use pyo3::{PyTypeInfo as _, type_hint_identifier, type_hint_subscript};
 
 /// Why a request went where it went: what each profile made of each endpoint. As text it is a table per profile.
 #[pyclass(frozen, module = "llmd_py")]
@@ -31,9 +35,9 @@ impl Explanation {
     }
 
     /// What `to_json` says, as dicts and lists.
-    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Facts<'py>> {
         let facts = py.import("json")?.call_method1("loads", (self.0.to_json(),))?;
-        Ok(facts.cast_into()?)
+        Ok(Facts(facts.cast_into()?))
     }
 
     fn __str__(&self) -> String {
@@ -42,5 +46,21 @@ impl Explanation {
 
     fn __repr__(&self) -> String {
         format!("Explanation(endpoint={:?}, profile={:?})", self.0.endpoint, self.0.profile)
+    }
+}
+
+/// Facts by name, as JSON has them.
+struct Facts<'py>(Bound<'py, PyDict>);
+
+impl<'py> IntoPyObject<'py> for Facts<'py> {
+    type Target = PyDict;
+    type Output = Bound<'py, PyDict>;
+    type Error = Infallible;
+
+    const OUTPUT_TYPE: PyStaticExpr =
+        type_hint_subscript!(PyDict::TYPE_HINT, PyString::TYPE_HINT, type_hint_identifier!("typing", "Any"));
+
+    fn into_pyobject(self, _: Python<'py>) -> Result<Self::Output, Infallible> {
+        Ok(self.0)
     }
 }

@@ -101,7 +101,8 @@ def test_a_pool_is_a_sequence_of_the_same_objects() -> None:
 
 def test_a_pool_of_something_else_is_refused_by_place() -> None:
     with pytest.raises(TypeError, match=r"endpoints\[1\] is str, expected Endpoint"):
-        llmd.Pool([*endpoints(1), "engine-1"])  # type: ignore[list-item]
+        others: list[Any] = [*endpoints(1), "engine-1"]
+        llmd.Pool(others)  # type: ignore[list-item]
     with pytest.raises(InvalidError, match='two endpoints are called "engine-0"'):
         llmd.Pool(endpoints(1) + endpoints(1))
 

@@ -71,8 +71,7 @@ fn write_new(path: &Path, snapshot: &[u8]) -> io::Result<()> {
 
 /// Makes the file's name as lasting as its content.
 fn sync(path: &Path) -> io::Result<()> {
-    let here = Path::new(".");
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(here);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(folder)?.sync_all()
 }
 

@@ -11,7 +11,7 @@ use pyo3::types::PyType;
 
 use super::followed::Following;
 use super::status::WorkerStatus;
-use crate::args::seconds;
+use crate::args::{ByName, seconds};
 use crate::clock;
 use crate::error::raise;
 use crate::index::PrefixIndex;
@@ -50,15 +50,10 @@ enum Source {
 impl KvEventStream {
     #[new]
     #[pyo3(signature = (index, workers=None, *, topic=""))]
-    fn new(
-        py: Python<'_>,
-        index: Py<PrefixIndex>,
-        workers: Option<BTreeMap<String, Source>>,
-        topic: &str,
-    ) -> PyResult<Self> {
+    fn new(py: Python<'_>, index: Py<PrefixIndex>, workers: Option<ByName<Source>>, topic: &str) -> PyResult<Self> {
         let following = Following::start(Arc::clone(index.get().shared())).map_err(raise)?;
         let stream = Self { index, following, topic: topic.to_owned() };
-        for (worker, source) in workers.unwrap_or_default() {
+        for (worker, source) in workers.map(|workers| workers.0).unwrap_or_default() {
             if let Err(error) = stream.watch(&worker, source) {
                 stream.close(py);
                 return Err(error);
