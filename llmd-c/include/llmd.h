@@ -23,7 +23,7 @@
  *
  * A struct that begins with `struct_size` may grow in later versions: set it to `sizeof` the struct, also before a function
  * writes to it. What a caller that was compiled against an older header does not know has its default. In a struct that is
- * read, a field that is 0 or NULL has its default.
+ * read, a field that is 0 or NULL has its default, unless its description says otherwise.
  *
  * ERRORS
  *
@@ -691,6 +691,9 @@ llmd_status llmd_decision_end(const llmd_decision *decision,
 
 // Says in words why this endpoint: a table per profile.
 llmd_status llmd_decision_explain(const llmd_decision *decision, llmd_string **explanation, llmd_error **error);
+
+// The same as a JSON object, with the numbers as they are.
+llmd_status llmd_decision_explain_json(const llmd_decision *decision, llmd_string **explanation, llmd_error **error);
 
 // Frees a decision, and releases its reservation. NULL is fine.
 void llmd_decision_free(llmd_decision *decision);

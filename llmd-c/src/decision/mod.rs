@@ -140,6 +140,19 @@ pub extern "C" fn llmd_decision_explain(
     })
 }
 
+/// The same as a JSON object, with the numbers as they are.
+#[unsafe(no_mangle)]
+pub extern "C" fn llmd_decision_explain_json(
+    decision: Option<&llmd_decision>,
+    explanation: Option<&mut MaybeUninit<Option<Box<llmd_string>>>>,
+    error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
+) -> llmd_status {
+    delivered(explanation, "explanation", error, || {
+        let explanation = given(decision, "decision")?.0.lock().decision.explain();
+        Ok(llmd_string::new(explanation.to_json()))
+    })
+}
+
 /// Frees a decision, and releases its reservation. NULL is fine.
 #[unsafe(no_mangle)]
 pub extern "C" fn llmd_decision_free(decision: Option<Box<llmd_decision>>) {

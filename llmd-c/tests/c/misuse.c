@@ -59,6 +59,7 @@ static void null_is_answered(void) {
     REFUSED(llmd_decision_first_token(NULL, &error), LLMD_INVALID, "decision is NULL");
     REFUSED(llmd_decision_end(NULL, NULL, &error), LLMD_INVALID, "decision is NULL");
     REFUSED(llmd_decision_explain(NULL, NULL, &error), LLMD_INVALID, "explanation is NULL");
+    REFUSED(llmd_decision_explain_json(NULL, NULL, &error), LLMD_INVALID, "explanation is NULL");
 
     CHECK(llmd_error_message(NULL) == NULL && llmd_error_status(NULL) == LLMD_OK);
     CHECK(llmd_string_text(NULL) == NULL && llmd_string_len(NULL) == 0);

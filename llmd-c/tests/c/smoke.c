@@ -212,6 +212,9 @@ static void sends_a_request_to_who_holds_it(llmd_index *index, const uint32_t *t
     DONE(llmd_decision_explain(decision, &text, &error));
     CHECK(strstr(llmd_string_text(text), "pod-1 of 2 candidates") != NULL);
     llmd_string_free(text);
+    DONE(llmd_decision_explain_json(decision, &text, &error));
+    CHECK(llmd_string_text(text)[0] == '{' && strstr(llmd_string_text(text), "\"endpoint\":\"pod-1\"") != NULL);
+    llmd_string_free(text);
     DONE(llmd_decision_headers(decision, headers, &len, &error));
     CHECK(len == 0);
 

@@ -63,8 +63,9 @@ fn lent<T: Plain>(buffer: &PyUntypedBuffer) -> Option<&[T]> {
     // SAFETY: the exporter keeps `item_count` elements of `item_size` bytes at `buf_ptr` alive and in place until
     // `buffer` is released, which the borrow forbids; they are contiguous and aligned, and any bits are a `T` (`Plain`).
     // That nobody writes meanwhile: callers hold the GIL while they read (`held` says whether there is one) and copy
-    // before they give it up, so no Python code runs. Code that has given up the GIL and fills a buffer that is being
-    // read here is wrong towards every reader of that object; it can tear numbers, which are checked after being read.
+    // before they give it up, so no Python code runs. Code that fills a buffer without the GIL while it is being read
+    // here does so to every reader of that object, NumPy included; since any bits are a `T`, and nothing is concluded
+    // from finding a number twice, what comes of it is an answer to other numbers.
     Some(unsafe { std::slice::from_raw_parts(start, len) })
 }
 

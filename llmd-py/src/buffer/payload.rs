@@ -1,6 +1,5 @@
 //! The bytes of a message.
 
-use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
@@ -8,42 +7,27 @@ use pyo3::types::PyBytes;
 use pyo3::{type_hint_identifier, type_hint_subscript, type_hint_union};
 
 use super::format::Elements;
-use super::{HELD_BYTES, buffer_of, class_of, held, lent};
+use super::{HELD_BYTES, buffer_of, class_of, lent};
 use crate::error::invalid;
 
-/// The bytes of a message: those of a `bytes` object, or lent by another buffer.
+/// The bytes of a message: those of a `bytes` object, where they lie, or a copy of what another buffer lends.
+///
+/// What decodes them relies on finding the same bytes twice. Nobody ever writes to those of a `bytes` object; to those of
+/// other buffers somebody may, even while the GIL is held, and to copy them costs little beside decoding.
 #[derive(Debug)]
-pub(crate) struct Payload<'py>(Source<'py>);
-
-#[derive(Debug)]
-enum Source<'py> {
-    /// Nobody ever writes to these.
+pub(crate) enum Payload<'py> {
     Bytes(Bound<'py, PyBytes>),
-    /// Bytes, contiguous.
-    Lent(PyUntypedBuffer),
+    Own(Vec<u8>),
 }
 
-impl<'py> Payload<'py> {
+impl Payload<'_> {
     /// Does `work`, which takes time in proportion to the bytes: short work with the GIL held, long work without.
-    pub(crate) fn read<R: Send>(self, py: Python<'py>, work: impl FnOnce(&[u8]) -> R + Send) -> R {
-        let long = |bytes: &[u8]| bytes.len() > HELD_BYTES;
-        match self.0 {
-            Source::Bytes(object) => {
-                let bytes = object.as_bytes();
-                if long(bytes) { py.detach(|| work(bytes)) } else { work(bytes) }
-            }
-            Source::Lent(buffer) => {
-                let bytes = lent::<u8>(&buffer).unwrap_or_default();
-                let answer = if !long(bytes) && held(py) {
-                    work(bytes)
-                } else {
-                    let bytes = bytes.to_vec();
-                    py.detach(|| work(&bytes))
-                };
-                buffer.release(py);
-                answer
-            }
-        }
+    pub(crate) fn read<R: Send>(self, py: Python<'_>, work: impl FnOnce(&[u8]) -> R + Send) -> R {
+        let bytes = match &self {
+            Self::Bytes(object) => object.as_bytes(),
+            Self::Own(bytes) => bytes,
+        };
+        if bytes.len() > HELD_BYTES { py.detach(|| work(bytes)) } else { work(bytes) }
     }
 }
 
@@ -61,7 +45,7 @@ impl<'py> FromPyObject<'_, 'py> for Payload<'py> {
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         if let Ok(bytes) = object.cast_exact::<PyBytes>() {
-            return Ok(Self(Source::Bytes(bytes.to_owned())));
+            return Ok(Self::Bytes(bytes.to_owned()));
         }
         let Some(buffer) = buffer_of(&object)? else {
             let class = class_of(&object);
@@ -72,9 +56,9 @@ impl<'py> FromPyObject<'_, 'py> for Payload<'py> {
             let format = format.to_string_lossy();
             return Err(invalid(format!("the payload has the format '{format}', expected bytes ('B')")));
         }
-        if lent::<u8>(&buffer).is_none() {
+        let Some(bytes) = lent::<u8>(&buffer) else {
             return Err(invalid("the payload does not lie in one piece, expected a contiguous buffer"));
-        }
-        Ok(Self(Source::Lent(buffer)))
+        };
+        Ok(Self::Own(bytes.to_vec()))
     }
 }
