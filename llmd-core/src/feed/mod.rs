@@ -133,6 +133,11 @@ impl Feed {
         }
     }
 
+    /// The worker of this name; `None` when there is none. Waits for nobody.
+    pub fn id(&self, name: &str) -> Option<WorkerId> {
+        self.0.names.id(name)
+    }
+
     /// The name of a worker; `None` when there is no such worker. Waits for nobody.
     pub fn name(&self, worker: WorkerId) -> Option<Arc<str>> {
         self.0.names.name(worker)

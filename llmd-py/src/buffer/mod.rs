@@ -19,10 +19,10 @@ pub(crate) use payload::Payload;
 pub(crate) use tokens::Tokens;
 
 /// How long work may be, in tokens hashed and looked up, for the GIL to be held: some 20 µs.
-pub(crate) const HELD_TOKENS: usize = 16_384;
+pub(crate) const HELD_TOKENS: usize = 8_192;
 
 /// How long work may be, in bytes of events decoded and taken, for the GIL to be held: some 20 µs.
-const HELD_BYTES: usize = 4_096;
+const HELD_BYTES: usize = 8_192;
 
 /// The buffer of `object`; `None` when it has none.
 ///

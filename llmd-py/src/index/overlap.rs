@@ -42,8 +42,12 @@ impl Overlap {
         })
     }
 
+    /// As of when names were first asked for, if they were: whoever walks over the names finds each of them.
     fn find(&self, worker: &str) -> Option<&WorkerOverlap> {
-        self.named().iter().find(|(name, _)| **name == *worker).map(|(_, found)| found)
+        match self.named.get() {
+            Some(named) => named.iter().find(|(name, _)| **name == *worker).map(|(_, found)| found),
+            None => self.found.get(self.index.reading().id(worker)?),
+        }
     }
 
     /// The same for a worker that may hold nothing.
