@@ -6,19 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-FIXTURES = ROOT / "tests/fixtures"
-DEADLINE = 60.0
+from programs import DEADLINE, FIXTURES, ROOT, Run
 
 # The engines as processes are those of the other Python tests.
 sys.path.insert(0, str(ROOT / "tests/python"))
-
-Run = Callable[[str], "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Run
+from programs import Run
 
 PROGRAMS = {
     "nothing": "import llmd_py",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Run
+from programs import ROOT, Run
 
 BEGIN = """
 import os, sys, threading, traceback
@@ -28,8 +28,6 @@ def child(work):
 
 
 def program(text: str) -> str:
-    from conftest import ROOT
-
     return BEGIN.format(tests=str(ROOT / "llmd-py/tests")) + text
 
 

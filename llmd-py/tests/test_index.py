@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from batches import batch, cleared, removed, stored
-from conftest import FIXTURES
+from programs import FIXTURES
 from llmd_py import BlockRemoved, BlockStored, Fed, PrefixIndex
 from llmd_py.errors import CorruptError, ExhaustedError, InvalidError
 

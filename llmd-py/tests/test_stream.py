@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from batches import batch
-from conftest import Run
+from programs import Run
 from llmd_py import KvEventStream, PrefixIndex
 from llmd_py.errors import InvalidError
 from processes import Engine, Process, get, wait_until

@@ -1026,6 +1026,14 @@ def _raise(kind: str, message: str) -> None:
     Raises the exception for the kind of error of this name: so that a test can see that every kind has a class.
     """
 
+def _run_gateway(argv: SupportsGetItem[int, str]) -> int:
+    """
+    Runs the program `llmd-gateway` until it is told to stop, and returns its exit code. `argv` begins with the program's
+    name.
+
+    What `llmd_py.gateway` calls. Never needs the GIL while it runs.
+    """
+
 def decode_batch(payload: Buffer | SupportsLenAndGetItem[int]) -> KvEventBatch:
     """
     Read the payload of one message of an engine's event stream: vLLM's of any version, or SGLang's.
@@ -1034,12 +1042,4 @@ def decode_batch(payload: Buffer | SupportsLenAndGetItem[int]) -> KvEventBatch:
     else in the batch is lost.
 
     Raises `CorruptError` when the payload is no batch at all.
-    """
-
-def _run_gateway(argv: SupportsGetItem[int, str]) -> int:
-    """
-    Runs the program `llmd-gateway` until it is told to stop, and returns its exit code. `argv` begins with the program's
-    name.
-
-    What `llmd_py.gateway` calls. Never needs the GIL while it runs.
     """

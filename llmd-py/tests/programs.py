@@ -1,0 +1,13 @@
+"""Where things lie, and programs in interpreters of their own."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / "tests/fixtures"
+DEADLINE = 60.0
+
+Run = Callable[[str], "subprocess.CompletedProcess[str]"]
