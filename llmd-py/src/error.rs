@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 
 use llmd_core::{Error, ErrorKind};
+use pyo3::PyTypeInfo as _;
 use pyo3::prelude::*;
 
 /// The classes, which are written in Python.
@@ -16,6 +17,18 @@ mod classes {
     pyo3::import_exception!(llmd_py.errors, StaleError);
     pyo3::import_exception!(llmd_py.errors, UnavailableError);
     pyo3::import_exception!(llmd_py.errors, UnsupportedError);
+}
+
+/// Finds every class now, and not when it is first raised.
+pub(crate) fn prepare(py: Python<'_>) {
+    classes::CorruptError::type_object(py);
+    classes::DeniedError::type_object(py);
+    classes::ExhaustedError::type_object(py);
+    classes::InternalError::type_object(py);
+    classes::InvalidError::type_object(py);
+    classes::StaleError::type_object(py);
+    classes::UnavailableError::type_object(py);
+    classes::UnsupportedError::type_object(py);
 }
 
 /// The exception that says what `error` says, with what caused it behind a colon.

@@ -64,7 +64,7 @@ mod _native {
         clock::now();
         Python::attach(|py| {
             PyMapping::register::<Overlap>(py)?;
-            fork::watch(py)
+            fork::prepare(py)
         })
     }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from typing import Any
 
 import pytest
 from programs import DEADLINE, FIXTURES, ROOT, Run
+
+# Whoever starts the tests in the background has interrupts ignored, and every process below would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The engines as processes are those of the other Python tests.
 sys.path.insert(0, str(ROOT / "tests/python"))

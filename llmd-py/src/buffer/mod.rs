@@ -92,6 +92,11 @@ impl Plain for u16 {}
 impl Plain for u32 {}
 impl Plain for u64 {}
 
+/// Asks now what else would be asked when the first buffer comes.
+pub(crate) fn prepare(py: Python<'_>) {
+    held(py);
+}
+
 /// Whether holding the GIL keeps other Python code from running. In a free-threaded interpreter nothing does, and what
 /// somebody could write to is always copied.
 fn held(py: Python<'_>) -> bool {
