@@ -3,11 +3,8 @@
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use pyo3::PyTypeInfo as _;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping, PySequence};
-
-use crate::{buffer, error};
+use pyo3::types::PyDict;
 
 /// Something that must know when it finds itself in a forked child.
 pub(crate) trait Forked: Send + Sync {
@@ -27,13 +24,8 @@ pub(crate) fn tell(object: Weak<dyn Forked>) {
     live.push(object);
 }
 
-/// Asks Python to call us in every child, and makes now what would else be made once, on first use, by whichever thread:
-/// a child of a process that is forked meanwhile would wait for that thread for ever.
-pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
-    PyMapping::type_object(py);
-    PySequence::type_object(py);
-    error::prepare(py);
-    buffer::prepare(py);
+/// Asks Python to call us in every child.
+pub(crate) fn watch(py: Python<'_>) -> PyResult<()> {
     let hook = wrap_pyfunction!(_in_child, py)?;
     let hooks = PyDict::new(py);
     hooks.set_item("after_in_child", hook)?;

@@ -26,7 +26,8 @@ use pyo3::prelude::*;
 /// The compiled half of `llmd_py`; its names are re-exported there.
 #[pymodule(gil_used = false)]
 mod _native {
-    use pyo3::types::PyMapping;
+    use pyo3::PyTypeInfo as _;
+    use pyo3::types::{PyMapping, PySequence};
 
     use super::*;
 
@@ -64,7 +65,11 @@ mod _native {
         clock::now();
         Python::attach(|py| {
             PyMapping::register::<Overlap>(py)?;
-            fork::prepare(py)
+            // Else made once, on first use, by whichever thread: a child that is forked meanwhile would wait for it for ever.
+            PySequence::type_object(py);
+            error::prepare(py);
+            buffer::prepare(py);
+            fork::watch(py)
         })
     }
 }
