@@ -34,6 +34,8 @@ pub(super) struct Holdings {
     held: Held,
     unplaceable: u64,
     incomplete: bool,
+    /// Whether names were forgotten, of which one may be the parent that an orphan waits for.
+    forgot: bool,
 }
 
 impl Holdings {
@@ -47,6 +49,7 @@ impl Holdings {
             held: Held::default(),
             unplaceable: 0,
             incomplete: false,
+            forgot: false,
         }
     }
 
@@ -67,7 +70,8 @@ impl Holdings {
 
     /// Whether readers see everything that is held and can be reached from the start of a prompt.
     pub(super) const fn is_complete(&self) -> bool {
-        !self.incomplete && self.held.unplaced == 0
+        let lost = self.forgot && self.held.orphans > 0;
+        !self.incomplete && !lost && self.held.unplaced == 0
     }
 
     pub(super) fn residents(&self) -> Vec<Resident> {
@@ -97,6 +101,7 @@ impl Holdings {
         self.full_groups.clear();
         self.orphans.clear();
         self.incomplete = false;
+        self.forgot = false;
     }
 
     /// Forgets what was held and what is remembered.
@@ -239,6 +244,7 @@ impl Holdings {
             let Some((name, removal)) = self.memory.forget_oldest(self.worker, cx.shared) else { break };
             if self.names.get(&name).is_some_and(|named| !named.is_held() && named.removal == removal) {
                 self.names.remove(&name);
+                self.forgot = true;
             }
         }
     }

@@ -143,6 +143,20 @@ fn of_too_many_orphans_the_oldest_go() {
 }
 
 #[test]
+fn an_orphan_whose_parent_may_have_been_forgotten_is_nothing_exact() {
+    let (mut writer, reader) = ExactIndex::new(settings().with_max_remembered(0));
+    writer.set_state(W, WorkerState::Exact);
+    let (chain, event) = prompt(&reader, 1);
+    let child = KvEvent::BlockStored(stored(Some(0), [1], &[1, 1]));
+
+    writer.apply(W, 0.0, &[event, KvEvent::AllBlocksCleared, child]);
+    assert_eq!((reader.query(&chain).leading(W), reader.state(W)), (0, WorkerState::Approximate));
+
+    writer.apply(W, 0.0, &[prompt(&reader, 1).1]);
+    assert_eq!((reader.query(&chain).leading(W), reader.state(W)), (1, WorkerState::Exact), "its parent came again");
+}
+
+#[test]
 fn a_name_is_remembered_for_those_who_say_no_more() {
     let (mut writer, reader) = ExactIndex::new(settings().with_max_remembered(2));
     let (chain, event) = prompt(&reader, 3);

@@ -52,6 +52,8 @@ impl Holdings {
                 named.removal = removal;
             }
         }
+        // Whether more was remembered once is not written down.
+        holdings.forgot = holdings.memory.len() >= cx.settings.max_remembered;
         if let Some((name, _)) = holdings.names.iter().find(|(_, named)| !named.is_held() && named.removal == 0) {
             return Err(from.corrupt(format_args!("block {name} is not held, and not remembered either")));
         }
