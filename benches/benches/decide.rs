@@ -14,19 +14,7 @@ use rand::rngs::StdRng;
 
 const PROMPT: usize = 4096;
 
-const POLICY: &str = "
-apiVersion: llm-d.ai/v1alpha1
-kind: EndpointPickerConfig
-plugins:
-- {type: precise-prefix-cache-producer, parameters: {tokenProcessorConfig: {blockSizeTokens: 16}}}
-- {type: prefix-cache-scorer, parameters: {prefixMatchInfoProducerName: precise-prefix-cache-producer}}
-- {type: active-request-scorer}
-schedulingProfiles:
-- name: default
-  plugins:
-  - {pluginRef: prefix-cache-scorer, weight: 3}
-  - {pluginRef: active-request-scorer, weight: 2}
-";
+const POLICY: &str = include_str!("../exact_prefix.yaml");
 
 fn decide(criterion: &mut Criterion) {
     for endpoints in [8, 64] {

@@ -24,19 +24,7 @@ pub(crate) const ENDPOINTS: usize = 8;
 const OTHER_BLOCKS: usize = 1024;
 
 /// Exact prefix scores and load.
-const CONFIG: &str = "\
-apiVersion: llm-d.ai/v1alpha1
-kind: EndpointPickerConfig
-plugins:
-- {type: precise-prefix-cache-producer, parameters: {tokenProcessorConfig: {blockSizeTokens: 16}}}
-- {type: prefix-cache-scorer, parameters: {prefixMatchInfoProducerName: precise-prefix-cache-producer}}
-- {type: active-request-scorer}
-schedulingProfiles:
-- name: default
-  plugins:
-  - {pluginRef: prefix-cache-scorer, weight: 3}
-  - {pluginRef: active-request-scorer, weight: 2}
-";
+const CONFIG: &str = include_str!("../../exact_prefix.yaml");
 
 /// The scenario, and the folder with its files, which goes away with it:
 ///
