@@ -35,7 +35,7 @@ struct Release<'a> {
 }
 
 /// What the static library needs of the system, as `rustc --print native-static-libs` says it on Linux.
-const NATIVE: [&str; 7] = ["gcc_s", "util", "rt", "pthread", "m", "dl", "c"];
+pub(crate) const NATIVE: [&str; 7] = ["gcc_s", "util", "rt", "pthread", "m", "dl", "c"];
 
 pub(crate) fn run(args: &Args) -> Result {
     if !cfg!(target_os = "linux") {

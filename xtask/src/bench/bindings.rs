@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Map, Value};
 
 use crate::failure::{Failure, OrFail as _, Result};
+use crate::install_c::NATIVE;
 use crate::run::{cargo, not_started, run as run_command, shown};
 use crate::workspace::Workspace;
 use crate::{extension, python};
@@ -15,9 +16,6 @@ use crate::{extension, python};
 /// What cargo builds for it.
 const BUILD: [&str; 8] =
     ["build", "--release", "--package", "llmd-bindings", "--package", "llmd-c", "--package", "llmd-py"];
-
-/// What `libllmd.a` needs besides itself.
-const NATIVE: [&str; 4] = ["-lpthread", "-ldl", "-lm", "-lgcc_s"];
 
 /// Turns of a quick run, and how often C and Python are started anew in it.
 const QUICK: [&str; 4] = ["--turns", "6", "--lives", "2"];
@@ -54,7 +52,8 @@ fn compiled(released: &Path, sources: &Path, include: &Path) -> Result<PathBuf> 
     let program = released.join("llmd-bindings-c");
     let mut compiler = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
     compiler.args(["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-I"]).arg(include);
-    compiler.arg(sources.join("bench.c")).arg(released.join("libllmd.a")).args(NATIVE).arg("-o").arg(&program);
+    compiler.arg(sources.join("bench.c")).arg(released.join("libllmd.a"));
+    compiler.args(NATIVE.map(|library| format!("-l{library}"))).arg("-o").arg(&program);
     run_command(&mut compiler)?;
     Ok(program)
 }
