@@ -1,11 +1,10 @@
 //! What an index is made with, from Python's keyword arguments.
 
-use std::time::Duration;
-
 use llmd_core::feed::FeedSettings;
 use llmd_core::index::IndexSettings;
 use pyo3::prelude::*;
 
+use crate::args::seconds;
 use crate::whole::{Whole, named};
 
 /// The bounds of an index, as they were given.
@@ -17,12 +16,14 @@ pub(super) struct Limits {
     pub(super) max_remembered: Option<Whole>,
     pub(super) max_waiting: Option<Whole>,
     pub(super) max_payload: Option<Whole>,
-    pub(super) recover_within: Option<Duration>,
+    /// In seconds.
+    pub(super) recover_within: Option<f64>,
 }
 
 impl Limits {
     /// The settings with these bounds, and the defaults of what was not given.
     pub(super) fn settings(self) -> PyResult<(IndexSettings, FeedSettings)> {
+        let recover_within = self.recover_within.map(|given| seconds("recover_within", given)).transpose()?;
         let or = |value, name: &str, default: usize| Ok::<_, PyErr>(named(value, name)?.unwrap_or(default));
         let default = IndexSettings::default();
         let index = default
@@ -34,7 +35,7 @@ impl Limits {
             .with_max_workers(or(self.max_workers, "max_workers", default.max_workers)?)
             .with_max_waiting(or(self.max_waiting, "max_waiting", default.max_waiting)?)
             .with_max_payload(or(self.max_payload, "max_payload", default.max_payload)?)
-            .with_recover_within(self.recover_within.unwrap_or(default.recover_within));
+            .with_recover_within(recover_within.unwrap_or(default.recover_within));
         Ok((index, feed))
     }
 }

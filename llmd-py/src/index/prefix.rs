@@ -12,7 +12,7 @@ use super::file;
 use super::limits::Limits;
 use super::shared::{Shared, word};
 use super::{Fed, IndexStats, Overlap};
-use crate::args::{Items, count, namespace, seconds};
+use crate::args::{Items, count, namespace};
 use crate::buffer::{Payload, Tokens};
 use crate::clock;
 use crate::error::raise;
@@ -64,7 +64,6 @@ impl PrefixIndex {
         max_payload: Option<Whole>,
         recover_within: Option<f64>,
     ) -> PyResult<Self> {
-        let recover_within = recover_within.map(|given| seconds("recover_within", given)).transpose()?;
         let limits =
             Limits { max_workers, max_blocks, max_orphans, max_remembered, max_waiting, max_payload, recover_within };
         let (settings, limits) = limits.settings()?;
@@ -97,7 +96,6 @@ impl PrefixIndex {
         max_payload: Option<Whole>,
         recover_within: Option<f64>,
     ) -> PyResult<Self> {
-        let recover_within = recover_within.map(|given| seconds("recover_within", given)).transpose()?;
         let limits =
             Limits { max_workers, max_blocks, max_orphans, max_remembered, max_waiting, max_payload, recover_within };
         let (settings, limits) = limits.settings()?;
