@@ -1,0 +1,279 @@
+//! The span index: prefixes as runs of blocks, and for each run who holds which part of it.
+//!
+//! Blocks that follow each other lie in a run, whose last digest stands for all of it: a reader that finds its own digest
+//! there has matched the whole run by one comparison. Runs form a tree whose branches are found by the digest of their first
+//! block in one table for all, so that a root may have a million branches and none of them is ever divided. Of a run, whole
+//! holders stand in its header, and those that hold parts in groups that hold the same part. A *column* is what is held
+//! of a kind: one worker's blocks of one cache group on one medium.
+//!
+//! One writer; readers never wait for more than the moment in which a header changes. What is said here about digests
+//! holds for prefixes: a digest covers all blocks before it. `docs/adr/0010` has the reasons.
+
+mod arena;
+mod cover;
+mod gather;
+mod memory;
+mod name;
+mod remove;
+mod run;
+mod set;
+mod settle;
+mod store;
+mod sweep;
+mod table;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use smallvec::SmallVec;
+
+use self::arena::Arena;
+pub(super) use self::cover::Parts;
+pub(super) use self::gather::{Stretch, Stretches};
+use self::memory::Stable;
+use self::name::Aliases;
+pub(super) use self::name::{Domain, Known, Namer, SHARED};
+pub(super) use self::remove::Removed;
+use self::run::Run;
+pub(super) use self::store::{At, Batch, Stored};
+pub(super) use self::sweep::Swept;
+use self::table::{Table, TableView};
+pub(super) use self::walk::{Levels, Walk};
+
+/// What is held of a kind, as a number.
+pub(super) type Column = u16;
+
+/// How many columns there can be.
+pub(super) const MAX_COLUMNS: usize = 1 << 16;
+
+/// The longest run: longer chains are several.
+const MAX_RUN: usize = 1 << 16;
+
+/// The root of all prompts, which is no run.
+const ROOT: u32 = 0;
+/// The parent of a run whose place in the tree is not known.
+const FLOATING: u32 = u32::MAX;
+
+/// A block: its run, and how many blocks of the run come before it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Place {
+    pub(super) run: u32,
+    pub(super) off: u32,
+}
+
+impl Place {
+    /// As a number whose last 8 bits are 0.
+    const fn pack(self) -> u64 {
+        (self.run as u64) << 32 | (self.off as u64) << 8
+    }
+
+    const fn unpack(packed: u64) -> Option<Self> {
+        let (run, off) = ((packed >> 32) as u32, (packed >> 8) as u32 & 0xff_ffff);
+        if run == ROOT { None } else { Some(Self { run, off }) }
+    }
+}
+
+/// What readers see.
+pub(super) struct View {
+    runs: Arc<Stable<Run>>,
+    words: Arc<Stable<AtomicU64>>,
+    heads: Arc<TableView>,
+}
+
+/// The writing end.
+pub(super) struct Span {
+    view: Arc<View>,
+    arena: Arena,
+    heads: Table,
+    names: Table,
+    /// What only the writer knows of each run.
+    meta: Vec<Meta>,
+    free_runs: Vec<u32>,
+    /// Whose each column is.
+    owners: Vec<u32>,
+    free_columns: Vec<Column>,
+    /// Copies of a block in a column that are not one copy under the name that goes without saying.
+    copies: HashMap<(Place, Column), Copies, BuildHasherDefault<Mixed>>,
+    /// Names beside the shared ones, for runs that have such.
+    aliases: HashMap<u32, Aliases, BuildHasherDefault<Mixed>>,
+    retired: Vec<sweep::Retired>,
+    sweeping_at: u32,
+    evicting_at: u32,
+    floating: usize,
+    blocks: usize,
+    bytes: usize,
+    /// Names whose block is gone, when somebody wants to know.
+    gone: Vec<u64>,
+    tells_gone: bool,
+    secret: u64,
+}
+
+/// Under which names how many copies there are.
+type Copies = SmallVec<[(Domain, u32); 1]>;
+
+/// What only the writer knows of a run.
+#[derive(Clone, Copy, Debug, Default)]
+struct Meta {
+    parent: u32,
+    /// How many runs hang on it.
+    children: u32,
+    /// Behind how many of its blocks the last of them hangs, at most.
+    reaches: u32,
+    /// How many blocks there is room for.
+    room: u32,
+    /// How many words its groups have.
+    list_room: u32,
+    /// How many of its groups do not begin with the run.
+    islands: u32,
+    /// Whether [`Span::copies`] knows of it.
+    has_copies: bool,
+    /// Whether it has names beside the shared ones.
+    has_aliases: bool,
+    /// Whether something was stored in it since it was last considered for eviction.
+    is_fresh: bool,
+}
+
+impl Span {
+    pub(super) fn new(secret: u64) -> Self {
+        let (runs, words) = (Arc::new(Stable::new()), Arc::new(Stable::new()));
+        let heads = Table::new();
+        let view = View { runs, words: Arc::clone(&words), heads: heads.view() };
+        Self {
+            view: Arc::new(view),
+            arena: Arena::new(words),
+            heads,
+            names: Table::new(),
+            meta: vec![Meta::default()],
+            free_runs: Vec::new(),
+            owners: Vec::new(),
+            free_columns: Vec::new(),
+            copies: HashMap::default(),
+            aliases: HashMap::default(),
+            retired: Vec::new(),
+            sweeping_at: 1,
+            evicting_at: 1,
+            floating: 0,
+            blocks: 0,
+            bytes: 0,
+            gone: Vec::new(),
+            tells_gone: false,
+            secret,
+        }
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view)
+    }
+
+    /// Different blocks that somebody holds, or that lie before such.
+    pub(super) const fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// Runs in use.
+    pub(super) fn runs(&self) -> usize {
+        self.meta.len() - 1 - self.free_runs.len()
+    }
+
+    /// Bytes that were asked of the system, at least.
+    pub(super) fn bytes(&self) -> usize {
+        let meta = self.meta.capacity() * size_of::<Meta>();
+        self.bytes + self.arena.bytes() + self.heads.bytes() + self.names.bytes() + meta
+    }
+
+    /// A new column of the worker with this number; `None` when there are [`MAX_COLUMNS`] already.
+    pub(super) fn column(&mut self, owner: u32) -> Option<Column> {
+        if let Some(column) = self.free_columns.pop() {
+            self.owners[usize::from(column)] = owner;
+            return Some(column);
+        }
+        let column = Column::try_from(self.owners.len()).ok()?;
+        self.owners.push(owner);
+        Some(column)
+    }
+
+    /// Columns that were ever given out.
+    pub(super) fn columns(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// The digest of a block, how many blocks its prefix has, and the digest before it.
+    pub(super) fn prefix(&self, place: Place) -> (u64, u32, u64) {
+        let header = self.run(place.run).peek();
+        let before = match place.off {
+            0 => header.before,
+            off => self.view.word(header.digests + off - 1),
+        };
+        (self.view.word(header.digests + place.off), header.start + place.off + 1, before)
+    }
+
+    /// Names whose blocks are gone since the last call; keeps a list of them from the first call on.
+    pub(super) fn take_gone(&mut self) -> Vec<u64> {
+        self.tells_gone = true;
+        std::mem::take(&mut self.gone)
+    }
+
+    #[inline]
+    fn run(&self, run: u32) -> &Run {
+        self.view.runs.at(run as usize)
+    }
+
+    fn meta(&self, run: u32) -> &Meta {
+        &self.meta[run as usize]
+    }
+
+    fn meta_mut(&mut self, run: u32) -> &mut Meta {
+        &mut self.meta[run as usize]
+    }
+
+    /// Where the shared name of a block is.
+    fn name_at(&self, place: Place) -> u32 {
+        self.run(place.run).peek().digests + self.meta(place.run).room + place.off
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (blocks, runs) = (self.blocks, self.runs());
+        f.debug_struct("Span").field("blocks", &blocks).field("runs", &runs).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").finish_non_exhaustive()
+    }
+}
+
+/// Mixes numbers that nobody chooses to be alike: places, runs and columns.
+#[derive(Default)]
+struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let mixed = (self.0.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}

@@ -1,0 +1,163 @@
+//! Blocks go: copy by copy, under the names that they came by.
+
+use super::cover::{Parts, without};
+use super::name::{Known, Namer, SHARED};
+use super::{Column, Place, Span};
+
+/// How many names ahead their lines are asked for.
+const AHEAD: usize = 12;
+
+/// A name under which a worker holds nothing any longer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in super::super) struct Removed {
+    pub(in super::super) name: u64,
+    pub(in super::super) domain: u32,
+    /// The digest of its block, the one before it, and how many blocks the prefix has.
+    pub(in super::super) digest: u64,
+    pub(in super::super) before: u64,
+    pub(in super::super) depth: u32,
+}
+
+/// Blocks of a run that are about to go together.
+struct Pending {
+    run: u32,
+    from: u32,
+    to: u32,
+    parts: Parts,
+}
+
+impl Pending {
+    fn holds(&self, off: u32) -> bool {
+        self.parts.iter().any(|&(from, to)| from <= off && off < to)
+    }
+}
+
+impl Span {
+    /// One copy of each block less in a column. `unknown` is told of names that it has no copy under; `removed` of those of
+    /// which the worker has no copy left in any column. Gives how many copies went, and how many of them were the last
+    /// in this column under their name.
+    pub(in super::super) fn remove(
+        &mut self,
+        column: Column,
+        namer: &Namer,
+        span: u32,
+        names: &[u64],
+        mut unknown: impl FnMut(usize),
+        mut removed: impl FnMut(Removed),
+    ) -> (usize, usize) {
+        let (mut copies, mut last) = (0, 0);
+        let mut pending: Option<Pending> = None;
+        if names.len() > 1 {
+            names.iter().take(AHEAD).for_each(|&name| self.look_ahead(namer, name));
+        }
+        for (nth, &name) in names.iter().enumerate() {
+            if let Some(&later) = names.get(nth + AHEAD) {
+                self.look_ahead(namer, later);
+            }
+            let Some(known) = self.find(namer, name) else {
+                unknown(nth);
+                continue;
+            };
+            let Place { run, off } = known.place;
+            let is_simple = span == 1
+                && known.domain == SHARED
+                && !self.meta(run).has_copies
+                && !self.meta(run).has_aliases
+                && namer.columns.len() == 1;
+            if is_simple {
+                match &mut pending {
+                    Some(group) if group.run == run && off + 1 == group.from && group.holds(off) => group.from = off,
+                    Some(group) if group.run == run && off == group.to && group.holds(off) => group.to += 1,
+                    _ => {
+                        self.let_go(column, pending.take());
+                        let parts = self.parts(run, column);
+                        let group = Pending { run, from: off, to: off + 1, parts };
+                        if self.run(run).peek().len == 0 || !group.holds(off) {
+                            unknown(nth);
+                            continue;
+                        }
+                        pending = Some(group);
+                    }
+                }
+                let (digest, depth, before) = self.prefix(known.place);
+                removed(Removed { name, domain: SHARED, digest, before, depth });
+                copies += 1;
+                last += 1;
+                continue;
+            }
+            self.let_go(column, pending.take());
+            // What went may have been the block that the name was found at.
+            let Some(known) = self.find(namer, name) else {
+                unknown(nth);
+                continue;
+            };
+            match self.remove_copy(column, namer, span, known) {
+                None => unknown(nth),
+                Some((is_last, gone)) => {
+                    copies += 1;
+                    last += usize::from(is_last);
+                    if let Some((digest, depth, before)) = gone {
+                        removed(Removed { name, domain: known.domain, digest, before, depth });
+                    }
+                }
+            }
+            self.settle(known.place.run);
+        }
+        self.let_go(column, pending);
+        (copies, last)
+    }
+
+    /// Blocks that were found to be held are not any more.
+    fn let_go(&mut self, column: Column, pending: Option<Pending>) {
+        let Some(Pending { run, from, to, parts }) = pending else { return };
+        self.cover(run, column, &parts, &without(&parts, (from, to)));
+        self.settle(run);
+    }
+
+    /// Takes one copy away. `None` when there is none; whether it was the last in the column under this name; and where the
+    /// block stood, when the worker has no other under it.
+    #[expect(clippy::type_complexity, reason = "three things that the caller takes apart at once")]
+    fn remove_copy(
+        &mut self,
+        column: Column,
+        namer: &Namer,
+        span: u32,
+        known: Known,
+    ) -> Option<(bool, Option<(u64, u32, u64)>)> {
+        let count = self.copies_under(namer, column, known);
+        if count == 0 {
+            return None;
+        }
+        let key = (known.place, column);
+        let mut is_held = false;
+        if let Some(copies) = self.copies.get_mut(&key) {
+            copies.retain(|(domain, count)| {
+                *count -= u32::from(*domain == known.domain);
+                *count > 0
+            });
+            is_held = !copies.is_empty();
+            if !is_held {
+                self.copies.remove(&key);
+            }
+        }
+        if !is_held {
+            self.uncover(column, span, known.place);
+        }
+        if count > 1 {
+            return Some((false, None));
+        }
+        let gone = (!self.has(namer, known)).then(|| self.prefix(known.place));
+        Some((true, gone))
+    }
+
+    /// The column does not hold a block any more, nor those before it that its name covers.
+    fn uncover(&mut self, column: Column, span: u32, place: Place) {
+        let mut next = Some(place);
+        for _ in 0..span {
+            let Some(place) = next else { return };
+            let parts = self.parts(place.run, column);
+            self.cover(place.run, column, &parts, &without(&parts, (place.off, place.off + 1)));
+            next = self.back(place);
+        }
+    }
+}

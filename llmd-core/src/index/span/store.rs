@@ -1,0 +1,437 @@
+//! Blocks come: those that are there get one holder more, the others become runs.
+
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use super::cover::with;
+use super::memory::prefetch;
+use super::name::{Namer, SHARED};
+use super::run::Header;
+use super::set::Set;
+use super::{Column, Domain, FLOATING, MAX_RUN, Meta, Place, ROOT, Span};
+
+/// How many names ahead their lines are asked for.
+const AHEAD: usize = 12;
+
+/// Where blocks go on.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct At {
+    /// The block before them; `None` at the start of a prompt, and when it is not in the index.
+    pub(in super::super) place: Option<Place>,
+    /// The digest before them.
+    pub(in super::super) before: u64,
+    /// How many blocks come before them.
+    pub(in super::super) depth: u32,
+}
+
+/// Blocks that follow each other.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Batch<'a> {
+    pub(in super::super) digests: &'a [u64],
+    /// The engine's names, of every `span`-th block; none is 0.
+    pub(in super::super) names: &'a [u64],
+    pub(in super::super) span: u32,
+}
+
+/// What became of names that were stored.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(in super::super) struct Stored {
+    /// Those that the column did not have.
+    pub(in super::super) fresh: usize,
+    /// Those of which it has one copy more.
+    pub(in super::super) again: usize,
+    /// Those for which there is no room.
+    pub(in super::super) lost: usize,
+}
+
+impl Batch<'_> {
+    /// The name of a block; `None` when it has none.
+    #[inline]
+    fn name(&self, block: usize) -> Option<u64> {
+        let after = block + 1;
+        (after % self.span as usize == 0).then(|| self.names[after / self.span as usize - 1])
+    }
+}
+
+impl Span {
+    /// One copy of each block more in a column.
+    pub(in super::super) fn store(&mut self, column: Column, namer: &mut Namer, at: At, batch: Batch<'_>) -> Stored {
+        let digests = batch.digests;
+        let mut stored = Stored::default();
+        if !self.arena.has_room(4 * digests.len() + 8 * 1024) {
+            stored.lost = batch.names.len();
+            return stored;
+        }
+        let (mut run, mut off) = at.place.map_or((ROOT, 0), |place| (place.run, place.off + 1));
+        let mut done = 0;
+        while done < digests.len() {
+            let header = if run == ROOT { Header::default() } else { self.run(run).peek() };
+            if off < header.len {
+                let matched = self.matched(&header, off, &digests[done..]);
+                if matched > 0 {
+                    self.hold(column, namer, Place { run, off }, matched, batch, done, &mut stored);
+                    self.meta_mut(run).is_fresh = true;
+                    done += matched;
+                    off += matched as u32;
+                    continue;
+                }
+            }
+            let before = if done == 0 { at.before } else { digests[done - 1] };
+            let depth = at.depth + done as u32;
+            let has_branches = run == ROOT || self.meta(run).children > 0 || self.floating > 0;
+            if has_branches && let Some(branch) = self.branch(digests[done], before, depth) {
+                self.adopt(run, off, branch, depth);
+                (run, off) = (branch, 0);
+                continue;
+            }
+            let new = self.unknown(&digests[done..], depth);
+            if self.can_extend(run, &header, off, column) {
+                let new = new.min(MAX_RUN - header.len as usize);
+                self.extend(column, run, &digests[done..done + new]);
+                off = header.len;
+                self.name_new(column, namer, Place { run, off }, new, batch, done, &mut stored);
+                (done, off) = (done + new, off + new as u32);
+                continue;
+            }
+            let new = new.min(MAX_RUN);
+            let parent = if run == ROOT && depth > 0 { FLOATING } else { run };
+            let made = self.make_run(column, (parent, off), (before, depth), &digests[done..done + new]);
+            if self.heads.insert(digests[done], Place { run: made, off: 0 }).is_err() {
+                // Two prefixes with one digest: nothing can be said of the second.
+                self.unmake(made);
+                stored.lost += batch.names.len() - done / batch.span as usize;
+                return stored;
+            }
+            self.name_new(column, namer, Place { run: made, off: 0 }, new, batch, done, &mut stored);
+            (run, off) = (made, new as u32);
+            done += new;
+        }
+        stored
+    }
+
+    /// How many of `digests` a run has from `off` on.
+    #[inline]
+    fn matched(&self, header: &Header, off: u32, digests: &[u64]) -> usize {
+        let most = digests.len().min((header.len - off) as usize);
+        let same = |nth: usize| self.view.word(header.digests + off + nth as u32) == digests[nth];
+        if same(most - 1) {
+            return most;
+        }
+        let (mut low, mut high) = (0, most - 1);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if same(middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// The run that begins with a block.
+    fn branch(&self, digest: u64, before: u64, depth: u32) -> Option<u32> {
+        let run = self.heads.get(digest)?.run;
+        let header = self.run(run).peek();
+        (header.before == before && header.start == depth && header.head == digest).then_some(run)
+    }
+
+    /// A run whose place was not known hangs behind this block.
+    fn adopt(&mut self, parent: u32, off: u32, branch: u32, depth: u32) {
+        if self.meta(branch).parent != FLOATING || (parent == ROOT && depth > 0) {
+            return;
+        }
+        self.floating -= 1;
+        self.meta_mut(branch).parent = parent;
+        self.add_child(parent, off);
+    }
+
+    fn add_child(&mut self, parent: u32, off: u32) {
+        let meta = self.meta_mut(parent);
+        meta.children += 1;
+        meta.reaches = meta.reaches.max(off);
+    }
+
+    /// How many of `digests`, of which the first is in no run, come before one that is.
+    fn unknown(&self, digests: &[u64], depth: u32) -> usize {
+        if self.floating == 0 {
+            return digests.len();
+        }
+        let known = |nth: &usize| self.branch(digests[*nth], digests[nth - 1], depth + *nth as u32).is_some();
+        (1..digests.len()).find(known).unwrap_or(digests.len())
+    }
+
+    /// Whether a run may become longer: nothing branches off, and nobody but this worker holds it.
+    fn can_extend(&self, run: u32, header: &Header, off: u32, column: Column) -> bool {
+        if run == ROOT || off != header.len || self.meta(run).children > 0 || header.len as usize >= MAX_RUN {
+            return false;
+        }
+        if header.whole.is_only(column) && header.groups == 0 {
+            return true;
+        }
+        let owner = self.owners[usize::from(column)];
+        let few = header.whole.address().is_none() && header.groups <= 4;
+        let mut is_own = few;
+        if few {
+            self.columns_of(header, |other| is_own &= self.owners[usize::from(other)] == owner);
+        }
+        is_own
+    }
+
+    /// Makes a run longer, by blocks that the column holds.
+    fn extend(&mut self, column: Column, run: u32, digests: &[u64]) {
+        let new = digests.len() as u32;
+        let old = self.run(run).peek();
+        if old.len + new > self.meta(run).room {
+            self.make_room(run, old.len + new + (old.len + new) / 4);
+        }
+        let at = self.run(run).peek().digests;
+        for (nth, &digest) in digests.iter().enumerate() {
+            self.view.set_word(at + old.len + nth as u32, digest);
+        }
+        let parts = self.parts(run, column);
+        let is_sole = old.whole.is_only(column) && old.groups == 0;
+        self.run(run).begin();
+        let mut header = self.run(run).peek();
+        if !is_sole {
+            self.part_whole(run, &mut header);
+        }
+        header.len += new;
+        header.end = digests[digests.len() - 1];
+        if !is_sole {
+            let more = with(&parts, (old.len, header.len));
+            self.change(run, &mut header, column, &parts, &more);
+        }
+        self.run(run).finish(&header);
+        self.blocks += digests.len();
+        self.meta_mut(run).is_fresh = true;
+    }
+
+    /// Gives a run room for more blocks.
+    fn make_room(&mut self, run: u32, blocks: u32) {
+        let old = self.run(run).peek();
+        let old_room = self.meta(run).room;
+        let (digests, words) = self.arena.take(2 * blocks as usize);
+        let room = words / 2;
+        for nth in 0..old.len {
+            self.view.set_word(digests + nth, self.view.word(old.digests + nth));
+            self.view.set_word(digests + room + nth, self.view.word(old.digests + old_room + nth));
+        }
+        self.run(run).begin();
+        self.run(run).finish(&Header { digests, ..old });
+        self.arena.give_back(old.digests, 2 * old_room);
+        self.meta_mut(run).room = room;
+        let Some(aliases) = self.aliases.get_mut(&run) else { return };
+        for (_, at) in aliases {
+            let (names, _) = self.arena.take(room as usize);
+            for nth in 0..room {
+                self.view.set_word(names + nth, if nth < old.len { self.view.word(*at + nth) } else { 0 });
+            }
+            self.arena.give_back(*at, old_room);
+            *at = names;
+        }
+    }
+
+    /// A new run of blocks that the column holds, without names, and which no reader finds yet.
+    fn make_run(&mut self, column: Column, parent: (u32, u32), (before, start): (u64, u32), digests: &[u64]) -> u32 {
+        let run = self.free_runs.pop().unwrap_or_else(|| {
+            self.meta.push(Meta::default());
+            let run = self.meta.len() - 1;
+            self.bytes += self.view.runs.reserve(run, 1);
+            run as u32
+        });
+        let (at, words) = self.arena.take(2 * digests.len());
+        for (nth, &digest) in digests.iter().enumerate() {
+            self.view.set_word(at + nth as u32, digest);
+        }
+        self.run(run).begin();
+        let header = Header {
+            start,
+            len: digests.len() as u32,
+            before,
+            head: digests[0],
+            end: digests[digests.len() - 1],
+            whole: Set::of(column),
+            digests: at,
+            groups: 0,
+            list: 0,
+        };
+        self.run(run).finish(&header);
+        *self.meta_mut(run) = Meta { parent: parent.0, room: words / 2, is_fresh: true, ..Meta::default() };
+        match parent.0 {
+            FLOATING => self.floating += 1,
+            _ => self.add_child(parent.0, parent.1),
+        }
+        self.blocks += digests.len();
+        run
+    }
+
+    /// Gives names to the blocks that a run has got, and which the column holds since.
+    #[expect(clippy::too_many_arguments, reason = "a stretch of a batch at a place, and whose it is")]
+    fn name_new(
+        &mut self,
+        column: Column,
+        namer: &mut Namer,
+        place: Place,
+        blocks: usize,
+        batch: Batch<'_>,
+        done: usize,
+        stored: &mut Stored,
+    ) {
+        let at = self.name_at(place);
+        for block in done..done + blocks.min(AHEAD) {
+            self.ask_for_name(batch, block);
+        }
+        let mut otherwise = SmallVec::<[usize; 4]>::new();
+        for block in done..done + blocks {
+            if block + AHEAD < done + blocks {
+                self.ask_for_name(batch, block + AHEAD);
+            }
+            let nth = block - done;
+            let own = Place { run: place.run, off: place.off + nth as u32 };
+            let name = batch.name(block);
+            let shared = name.filter(|&name| self.names.insert(name, own).is_ok());
+            self.view.set_word(at + nth as u32, shared.unwrap_or(0));
+            match (name, shared) {
+                (Some(_), None) => otherwise.push(block),
+                (Some(_), Some(_)) => stored.fresh += 1,
+                (None, _) => {}
+            }
+        }
+        for block in otherwise {
+            let own = Place { run: place.run, off: place.off + (block - done) as u32 };
+            let name = batch.name(block).expect("only names are kept for later");
+            match self.register(namer, own, name) {
+                Some(_) => stored.fresh += 1,
+                None => {
+                    // A block that has no name can never be removed: it must not be held.
+                    let parts = self.parts(own.run, column);
+                    let left = super::cover::without(&parts, (own.off, own.off + 1));
+                    self.cover(own.run, column, &parts, &left);
+                    stored.lost += 1;
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn ask_for_name(&self, batch: Batch<'_>, block: usize) {
+        if let Some(name) = batch.name(block) {
+            self.names.prefetch(name);
+        }
+    }
+
+    /// The column holds blocks that are there.
+    #[expect(clippy::too_many_arguments, reason = "a stretch of a batch at a place, and whose it is")]
+    fn hold(
+        &mut self,
+        column: Column,
+        namer: &mut Namer,
+        place: Place,
+        blocks: usize,
+        batch: Batch<'_>,
+        done: usize,
+        stored: &mut Stored,
+    ) {
+        let range = (place.off, place.off + blocks as u32);
+        let old = self.parts(place.run, column);
+        let is_new = !old.iter().any(|&(from, to)| from < range.1 && range.0 < to);
+        if is_new && batch.span == 1 && !self.meta(place.run).has_aliases {
+            let at = self.name_at(place);
+            let names = &batch.names[done..done + blocks];
+            if names.iter().enumerate().all(|(nth, &name)| self.view.word(at + nth as u32) == name) {
+                self.cover(place.run, column, &old, &with(&old, range));
+                stored.fresh += blocks;
+                return;
+            }
+        }
+        let mut new = with(&old, range);
+        for block in done..done + blocks {
+            let Some(name) = batch.name(block) else { continue };
+            let own = Place { run: place.run, off: place.off + (block - done) as u32 };
+            let was_held = old.iter().any(|&(from, to)| from <= own.off && own.off < to);
+            let before = self.implied(namer, own);
+            let Some(domain) = self.register(namer, own, name) else {
+                stored.lost += 1;
+                if !was_held {
+                    new = super::cover::without(&new, (own.off, own.off + 1));
+                }
+                continue;
+            };
+            if self.count(column, namer, own, domain, was_held.then_some(before)) {
+                stored.fresh += 1;
+            } else {
+                stored.again += 1;
+            }
+        }
+        self.cover(place.run, column, &old, &new);
+    }
+
+    /// Counts one copy more under a name; says whether it is the first. `before` is the space of the copy that went without
+    /// saying, when the block was held.
+    fn count(
+        &mut self,
+        column: Column,
+        namer: &Namer,
+        place: Place,
+        domain: Domain,
+        before: Option<Domain>,
+    ) -> bool {
+        let implied = self.implied(namer, place);
+        let Some(before) = before else {
+            if implied != domain {
+                self.copies.insert((place, column), SmallVec::from_slice(&[(domain, 1)]));
+                self.meta_mut(place.run).has_copies = true;
+            }
+            return true;
+        };
+        self.meta_mut(place.run).has_copies = true;
+        let copies = self.copies.entry((place, column)).or_insert_with(|| SmallVec::from_slice(&[(before, 1)]));
+        match copies.iter_mut().find(|(other, _)| *other == domain) {
+            Some((_, count)) => {
+                *count = count.saturating_add(1);
+                false
+            }
+            None => {
+                copies.push((domain, 1));
+                true
+            }
+        }
+    }
+
+    /// Asks for what an event that comes later will look at: the lines of its first names.
+    #[inline]
+    pub(in super::super) fn look_ahead_names(&self, names: impl Iterator<Item = u64>) {
+        names.for_each(|name| self.names.prefetch(name));
+    }
+
+    /// The same, a little later: the run that a shared name leads to.
+    #[inline]
+    pub(in super::super) fn look_ahead_run(&self, name: u64) {
+        if let Some(place) = self.names.get(name) {
+            prefetch(self.run(place.run));
+            prefetch(&self.meta[place.run as usize]);
+        }
+    }
+
+    /// The same, once more: the digest and the name of the block.
+    #[inline]
+    pub(in super::super) fn look_ahead_block(&self, name: u64) {
+        if let Some(place) = self.names.get(name) {
+            let header = self.run(place.run).peek();
+            prefetch(self.view.words.at((header.digests + place.off) as usize));
+            prefetch(self.view.words.at((header.digests + self.meta(place.run).room + place.off) as usize));
+        }
+    }
+}
+
+const _: () = assert!(SHARED == 0, "a block that nobody named otherwise has its shared name");
+
+impl Span {
+    /// Whether a run is one that readers find: for tests.
+    #[cfg(test)]
+    pub(super) fn is_used(&self, run: u32) -> bool {
+        self.view.words.at(0).load(Ordering::Relaxed) == 0 && self.run(run).peek().len > 0
+    }
+}

@@ -1,0 +1,461 @@
+//! From a number to a place: a hash table that readers search while the writer changes it, and that grows by small steps.
+//!
+//! A bucket is one cache line of four slots. It counts the keys that passed it by on their way to a later bucket, so a
+//! search ends at a bucket that nobody passed, and nothing ever moves when a key is taken out. The buckets lie in segments,
+//! which a directory finds by the first bits of the key's hash; a segment that is full is made anew, half as large again or in
+//! two, while readers go on in the old one. One that found nothing there looks whether the directory changed meanwhile.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use super::Place;
+use super::memory::{Stable, prefetch};
+
+const SLOTS: usize = 4;
+/// Buckets of a segment that is divided when it is full.
+const MAX_BUCKETS: u32 = 1536;
+const FIRST_BUCKETS: u32 = 4;
+/// Of a hundred slots, how many are used before a segment grows.
+const FULL: usize = 85;
+/// The most that a bucket counts; it then stays "passed by" until its segment is made anew.
+const OFTEN: u64 = 0xff;
+
+/// Four keys with their places: one cache line, since a [`Stable`] list begins at one.
+type Line = [[AtomicU64; 2]; SLOTS];
+
+/// What readers see of a table.
+pub(super) struct TableView {
+    lines: Stable<Line>,
+    /// For each beginning of a hash its segment: the first bucket, and how many there are.
+    directory: Stable<AtomicU64>,
+    /// Where the directory begins, and how many bits of a hash it tells apart.
+    root: AtomicU64,
+    /// Counts how often segments were made anew.
+    changes: AtomicU32,
+    /// Not known to those who can choose keys.
+    secret: u64,
+}
+
+/// The one that changes a table.
+#[derive(Debug)]
+pub(super) struct Table {
+    view: Arc<TableView>,
+    segments: Vec<Segment>,
+    /// For each beginning of a hash the number of its segment.
+    owners: Vec<u32>,
+    bits: u32,
+    next_line: usize,
+    next_entry: usize,
+    free: Vec<(u32, u32)>,
+    len: usize,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    first: u32,
+    buckets: u32,
+    /// How many bits of their hashes all its keys have in common, and which.
+    depth: u32,
+    prefix: u32,
+    len: u32,
+}
+
+impl TableView {
+    fn new() -> Self {
+        let secret = RandomState::new().hash_one(0_u8) | 1;
+        Self { lines: Stable::new(), directory: Stable::new(), root: AtomicU64::new(0), changes: AtomicU32::new(0), secret }
+    }
+
+    /// The place of `key`, for a reader.
+    #[inline]
+    pub(super) fn get(&self, key: u64) -> Option<Place> {
+        loop {
+            let changes = self.changes.load(Ordering::Acquire);
+            if let Some((line, slot)) = self.find(key) {
+                return Place::unpack(self.slot(line, slot)[1].load(Ordering::Acquire));
+            }
+            fence(Ordering::Acquire);
+            if self.changes.load(Ordering::Relaxed) == changes {
+                return None;
+            }
+        }
+    }
+
+    /// Asks for the line in which `key` would be.
+    #[inline]
+    pub(super) fn prefetch(&self, key: u64) {
+        let hash = self.hash(key);
+        let (first, buckets) = self.segment(hash);
+        prefetch(self.lines.at((first + home(hash, buckets)) as usize));
+    }
+
+    /// The first bits choose a segment, the last ones a bucket in it.
+    #[inline]
+    const fn hash(&self, key: u64) -> u64 {
+        let mixed = (key ^ self.secret).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed ^ (mixed >> 32)).wrapping_mul(self.secret)
+    }
+
+    /// First bucket and number of buckets of a segment.
+    #[inline]
+    fn segment(&self, hash: u64) -> (u32, u32) {
+        let root = self.root.load(Ordering::Acquire);
+        let (first_entry, bits) = (root >> 8, root & 0xff);
+        let entry = if bits == 0 { 0 } else { hash >> (64 - bits) };
+        let segment = self.directory.at((first_entry + entry) as usize).load(Ordering::Acquire);
+        ((segment >> 32) as u32, (segment as u32).max(1))
+    }
+
+    #[inline]
+    fn slot(&self, line: u32, slot: usize) -> &[AtomicU64; 2] {
+        &self.lines.at(line as usize)[slot]
+    }
+
+    #[inline]
+    fn find(&self, key: u64) -> Option<(u32, usize)> {
+        let hash = self.hash(key);
+        let (first, buckets) = self.segment(hash);
+        let mut bucket = home(hash, buckets);
+        for _ in 0..buckets {
+            let line = self.lines.at((first + bucket) as usize);
+            for (slot, [held, place]) in line.iter().enumerate() {
+                if held.load(Ordering::Relaxed) == key && place.load(Ordering::Acquire) >> 8 != 0 {
+                    return Some((first + bucket, slot));
+                }
+            }
+            if line[0][1].load(Ordering::Relaxed) & OFTEN == 0 {
+                return None;
+            }
+            bucket = if bucket + 1 == buckets { 0 } else { bucket + 1 };
+        }
+        None
+    }
+}
+
+impl fmt::Debug for TableView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableView").finish_non_exhaustive()
+    }
+}
+
+#[inline]
+fn home(hash: u64, buckets: u32) -> u32 {
+    ((u64::from(hash as u32) * u64::from(buckets)) >> 32) as u32
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        let mut table = Self {
+            view: Arc::new(TableView::new()),
+            segments: Vec::new(),
+            owners: vec![0],
+            bits: 0,
+            next_line: 0,
+            next_entry: 0,
+            free: Vec::new(),
+            len: 0,
+            bytes: 0,
+        };
+        let first = table.lines(FIRST_BUCKETS);
+        table.segments.push(Segment { first, buckets: FIRST_BUCKETS, depth: 0, prefix: 0, len: 0 });
+        table.make_directory();
+        table
+    }
+
+    pub(super) fn view(&self) -> Arc<TableView> {
+        Arc::clone(&self.view)
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes that were asked of the system.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[inline]
+    pub(super) fn prefetch(&self, key: u64) {
+        self.view.prefetch(key);
+    }
+
+    #[inline]
+    pub(super) fn get(&self, key: u64) -> Option<Place> {
+        let (line, slot) = self.view.find(key)?;
+        Place::unpack(self.view.slot(line, slot)[1].load(Ordering::Relaxed))
+    }
+
+    /// Keeps a key that is not there yet; gives back the place of one that is.
+    #[inline]
+    pub(super) fn insert(&mut self, key: u64, place: Place) -> Result<(), Place> {
+        if let Some(there) = self.get(key) {
+            return Err(there);
+        }
+        let hash = self.view.hash(key);
+        let mut owner = self.owner(hash);
+        let Segment { len, buckets, .. } = self.segments[owner];
+        if (len as usize + 1) * 100 > buckets as usize * SLOTS * FULL {
+            self.grow(owner);
+            owner = self.owner(hash);
+        }
+        let Segment { first, buckets, .. } = self.segments[owner];
+        self.put(first, buckets, key, place.pack());
+        self.segments[owner].len += 1;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Lets a key that is there lead elsewhere.
+    pub(super) fn replace(&mut self, key: u64, place: Place) {
+        if let Some((line, slot)) = self.view.find(key) {
+            let held = &self.view.slot(line, slot)[1];
+            held.store(place.pack() | held.load(Ordering::Relaxed) & OFTEN, Ordering::Release);
+        }
+    }
+
+    /// Takes a key out; says whether it was there.
+    #[inline]
+    pub(super) fn remove(&mut self, key: u64) -> bool {
+        let Some((line, slot)) = self.view.find(key) else { return false };
+        let held = &self.view.slot(line, slot)[1];
+        held.store(held.load(Ordering::Relaxed) & OFTEN, Ordering::Release);
+        let hash = self.view.hash(key);
+        let owner = self.owner(hash);
+        let Segment { first, buckets, .. } = self.segments[owner];
+        let mut bucket = home(hash, buckets);
+        while first + bucket != line {
+            self.pass(first + bucket, false);
+            bucket = if bucket + 1 == buckets { 0 } else { bucket + 1 };
+        }
+        self.segments[owner].len -= 1;
+        self.len -= 1;
+        true
+    }
+
+    fn owner(&self, hash: u64) -> usize {
+        let entry = if self.bits == 0 { 0 } else { hash >> (64 - self.bits) };
+        self.owners[entry as usize] as usize
+    }
+
+    /// Puts a key that is not there into a segment in which there is room.
+    #[inline]
+    fn put(&self, first: u32, buckets: u32, key: u64, packed: u64) {
+        let mut bucket = home(self.view.hash(key), buckets);
+        loop {
+            let line = self.view.lines.at((first + bucket) as usize);
+            for [held, place] in line {
+                let old = place.load(Ordering::Relaxed);
+                if old >> 8 == 0 {
+                    held.store(key, Ordering::Relaxed);
+                    place.store(packed | old & OFTEN, Ordering::Release);
+                    return;
+                }
+            }
+            self.pass(first + bucket, true);
+            bucket = if bucket + 1 == buckets { 0 } else { bucket + 1 };
+        }
+    }
+
+    /// One key more, or less, passes a bucket by.
+    fn pass(&self, line: u32, more: bool) {
+        let count = &self.view.slot(line, 0)[1];
+        let old = count.load(Ordering::Relaxed);
+        match (old & OFTEN, more) {
+            (OFTEN, _) | (0, false) => {}
+            (_, true) => count.store(old + 1, Ordering::Release),
+            (_, false) => count.store(old - 1, Ordering::Release),
+        }
+    }
+
+    /// Makes a segment that is full anew.
+    #[cold]
+    fn grow(&mut self, owner: usize) {
+        let old = self.segments[owner];
+        if old.buckets < MAX_BUCKETS {
+            // 4, 6, 8, 12, 16, 24, …
+            let buckets = if old.buckets.is_power_of_two() { old.buckets / 2 * 3 } else { old.buckets / 3 * 4 };
+            let first = self.lines(buckets);
+            self.segments[owner] = Segment { first, buckets, ..old };
+            self.pour(old, [first; 2], buckets);
+            self.publish(owner);
+        } else {
+            if old.depth == self.bits {
+                self.double();
+            }
+            let buckets = MAX_BUCKETS / 3 * 2;
+            let halves = [self.lines(buckets), self.lines(buckets)];
+            let len = self.pour(old, halves, buckets);
+            let other = self.segments.len();
+            let half = |half: usize| Segment {
+                first: halves[half],
+                buckets,
+                depth: old.depth + 1,
+                prefix: old.prefix << 1 | half as u32,
+                len: len[half],
+            };
+            self.segments[owner] = half(0);
+            self.segments.push(half(1));
+            let theirs = self.entries(other);
+            self.owners[theirs].fill(other as u32);
+            self.publish(owner);
+            self.publish(other);
+        }
+        self.view.changes.fetch_add(1, Ordering::Release);
+        self.free.push((old.first, old.buckets));
+    }
+
+    /// Puts the keys of a segment that is full into new ones of so many buckets, by the bit of their hashes behind those
+    /// that they have in common; says how many went where.
+    fn pour(&self, old: Segment, into: [u32; 2], buckets: u32) -> [u32; 2] {
+        let mut len = [0; 2];
+        for line in old.first..old.first + old.buckets {
+            for slot in 0..SLOTS {
+                let [key, place] = self.view.slot(line, slot);
+                let packed = place.load(Ordering::Relaxed) & !OFTEN;
+                if packed == 0 {
+                    continue;
+                }
+                let key = key.load(Ordering::Relaxed);
+                let half = (self.view.hash(key) >> (63 - old.depth) & 1) as usize;
+                self.put(into[half], buckets, key, packed);
+                len[half] += 1;
+            }
+        }
+        len
+    }
+
+    /// The entries of the directory that lead to a segment.
+    fn entries(&self, owner: usize) -> Range<usize> {
+        let Segment { depth, prefix, .. } = self.segments[owner];
+        let shared = self.bits - depth;
+        (prefix as usize) << shared..(prefix as usize + 1) << shared
+    }
+
+    /// Twice as long a directory: one bit more of a hash is told apart.
+    fn double(&mut self) {
+        self.owners = self.owners.iter().flat_map(|&owner| [owner; 2]).collect();
+        self.bits += 1;
+        self.make_directory();
+    }
+
+    fn make_directory(&mut self) {
+        let at = Stable::<AtomicU64>::fit(self.next_entry, self.owners.len());
+        self.bytes += self.view.directory.reserve(at, self.owners.len());
+        self.next_entry = at + self.owners.len();
+        for (entry, &owner) in self.owners.iter().enumerate() {
+            let Segment { first, buckets, .. } = self.segments[owner as usize];
+            self.view.directory.at(at + entry).store(u64::from(first) << 32 | u64::from(buckets), Ordering::Relaxed);
+        }
+        self.view.root.store((at as u64) << 8 | u64::from(self.bits), Ordering::Release);
+    }
+
+    fn publish(&self, owner: usize) {
+        let Segment { first, buckets, .. } = self.segments[owner];
+        let at = (self.view.root.load(Ordering::Relaxed) >> 8) as usize;
+        for entry in self.entries(owner) {
+            self.view.directory.at(at + entry).store(u64::from(first) << 32 | u64::from(buckets), Ordering::Release);
+        }
+    }
+
+    /// Empty buckets that follow each other.
+    fn lines(&mut self, buckets: u32) -> u32 {
+        if let Some(place) = self.free.iter().position(|&(_, len)| len == buckets) {
+            let (first, _) = self.free.swap_remove(place);
+            for line in first..first + buckets {
+                for slot in 0..SLOTS {
+                    self.view.slot(line, slot)[1].store(0, Ordering::Release);
+                }
+            }
+            return first;
+        }
+        let first = Stable::<Line>::fit(self.next_line, buckets as usize);
+        self.bytes += self.view.lines.reserve(first, buckets as usize);
+        self.next_line = first + buckets as usize;
+        u32::try_from(first).expect("2^32 lines are 256 GiB")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place(n: u64) -> Place {
+        Place { run: (n % 1000) as u32 + 1, off: (n % 77) as u32 }
+    }
+
+    #[test]
+    fn every_key_is_found_while_the_table_grows_and_none_when_it_is_empty() {
+        const KEYS: u64 = 50_000;
+        let mut table = Table::new();
+        let view = table.view();
+        for key in 1..=KEYS {
+            assert_eq!(table.insert(key, place(key)), Ok(()));
+            assert_eq!(table.insert(key, place(0)), Err(place(key)), "it is there already");
+        }
+        assert_eq!(table.len(), KEYS as usize);
+        assert!((1..=KEYS).all(|key| view.get(key) == Some(place(key))));
+        assert!((KEYS + 1..2 * KEYS).all(|key| view.get(key).is_none()));
+        assert!((1..=KEYS).all(|key| table.remove(key)));
+        assert!((1..=KEYS).all(|key| !table.remove(key) && view.get(key).is_none()));
+        assert_eq!(table.len(), 0);
+        let passed = table.segments.iter().flat_map(|segment| segment.first..segment.first + segment.buckets);
+        assert!(passed.into_iter().all(|line| view.slot(line, 0)[1].load(Ordering::Relaxed) == 0), "nobody passes");
+    }
+
+    #[test]
+    fn a_reader_finds_what_is_there_while_others_come_and_go() {
+        const KEYS: u64 = 30_000;
+        let mut table = Table::new();
+        for key in 1..=100 {
+            table.insert(key, place(key)).unwrap();
+        }
+        let view = table.view();
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(move || {
+                let mut rounds = 0_u64;
+                while view.get(KEYS).is_none() {
+                    assert!((1..=100).all(|key| view.get(key) == Some(place(key))));
+                    rounds += 1;
+                }
+                rounds
+            });
+            for key in 101..=KEYS {
+                table.insert(key, place(key)).unwrap();
+                if key % 3 == 0 && key != KEYS {
+                    table.remove(key);
+                }
+            }
+            reading.join().unwrap();
+        });
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_is_a_map(steps in proptest::collection::vec((0..300_u64, any::<bool>()), 0..2000)) {
+            let (mut table, mut model) = (Table::new(), HashMap::new());
+            for (at, (key, is_new)) in steps.into_iter().enumerate() {
+                let at = place(at as u64);
+                if is_new {
+                    let there = model.get(&key).copied();
+                    prop_assert_eq!(table.insert(key, at), there.map_or(Ok(()), Err));
+                    model.entry(key).or_insert(at);
+                } else {
+                    prop_assert_eq!(table.remove(key), model.remove(&key).is_some());
+                }
+            }
+            prop_assert_eq!(table.len(), model.len());
+            for key in 0..300 {
+                prop_assert_eq!(table.view.get(key), model.get(&key).copied());
+            }
+        }
+    }
+}
