@@ -1,7 +1,7 @@
 //! What names the blocks of prompts for one index.
 
-use super::{AdditiveDigest, Chain, HashKey, HashScheme as _, Namespace};
-use crate::{BlockHash, TokenId};
+use super::{AdditiveDigest, Chain, Form, HashKey, HashScheme as _, Namespace};
+use crate::{BlockHash, Result, TokenId};
 
 /// Hashes prompts the way one index does: same key, same block size. Clones share the keys.
 ///
@@ -30,6 +30,19 @@ impl BlockHasher {
     /// When `block_size` is 0.
     pub fn new(key: HashKey, block_size: usize) -> Self {
         Self { scheme: AdditiveDigest::new(key, block_size) }
+    }
+
+    /// The same, computed in this form, for those who compare forms.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when this machine does not have it.
+    ///
+    /// # Panics
+    ///
+    /// When `block_size` is 0.
+    pub fn with_form(key: HashKey, block_size: usize, form: Form) -> Result<Self> {
+        Ok(Self { scheme: AdditiveDigest::with_form(key, block_size, form)? })
     }
 
     /// The scheme, for those who hash block by block.

@@ -40,6 +40,7 @@ pub use hasher::BlockHasher;
 pub use key::HashKey;
 pub use namespace::{ExtraKey, Lora, MultimodalItem, Namespace};
 pub use sglang::Sglang;
+pub use simd::Form;
 pub use vllm::{ExtraKeyForm, Sha256Cbor, VllmAlgorithm, VllmDigest, VllmHash};
 
 use crate::TokenId;

@@ -177,8 +177,7 @@ mod tests {
         #[test]
         fn items_enter_together_as_they_do_one_by_one(items in items(), size in 1..7_usize, from in 1..12_usize) {
             let extra = Extra::new(&HashKey::from_bytes([7; 32]), size);
-            let mut namespace = Namespace::default();
-            namespace.multimodal = items;
+            let namespace = Namespace { multimodal: items, ..Namespace::default() };
             let mut names = [BlockHash(5); 40];
             extra.add_items(&namespace.multimodal, from, &mut names);
             let mut sum = 5;

@@ -6,9 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::extra::Extra;
-use super::simd::Kernel;
+use super::simd::{Form, Kernel};
 use super::{ExtraKey, HashKey, HashScheme, Namespace};
-use crate::{BlockHash, TokenId};
+use crate::{BlockHash, Error, ErrorKind, Result, TokenId};
 
 /// llmd's own names for blocks of one size.
 ///
@@ -34,16 +34,41 @@ impl AdditiveDigest {
     ///
     /// When `block_size` is 0.
     pub fn new(key: HashKey, block_size: usize) -> Self {
+        Self::of_form(key, block_size, Form::best()).expect("the machine has it")
+    }
+
+    /// The same names, computed in this form, for those who compare forms.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] when this machine does not have it.
+    ///
+    /// # Panics
+    ///
+    /// When `block_size` is 0.
+    pub fn with_form(key: HashKey, block_size: usize, form: Form) -> Result<Self> {
+        Self::of_form(key, block_size, form).ok_or_else(|| {
+            let message = format!("form {form} is not one of this machine: expected {} or slower", Form::best());
+            Error::new(ErrorKind::Unsupported, message)
+        })
+    }
+
+    fn of_form(key: HashKey, block_size: usize, form: Form) -> Option<Self> {
         assert!(block_size > 0, "a block holds at least one token");
         let [master, root] = [key.derive(b"llmd sum", block_size), key.derive(b"llmdroot", block_size)];
         let (master, _) = master.split_first_chunk().expect("32 bytes begin with 16");
         let (root, _) = root.split_first_chunk().expect("32 bytes begin with 8");
         let keys = Keys {
             root: BlockHash(u64::from_le_bytes(*root)),
-            kernel: Kernel::new(*master, block_size),
+            kernel: Kernel::new(*master, block_size, form)?,
             extra: Extra::new(&key, block_size),
         };
-        Self { keys: Arc::new(keys) }
+        Some(Self { keys: Arc::new(keys) })
+    }
+
+    /// How names are computed.
+    pub fn form(&self) -> Form {
+        self.keys.kernel.form()
     }
 
     /// Tokens per block.

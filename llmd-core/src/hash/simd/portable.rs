@@ -1,34 +1,31 @@
 //! The form that every machine has: carry-less products made of integer ones, in constant time.
 
-use super::Kernel;
+use std::mem::MaybeUninit;
+
 use super::positions::PositionKey;
+use super::{Line, PAIR, words_of};
 use crate::{BlockHash, TokenId};
 
-/// Appends the sums of as many blocks as there are `keys`; gives the last.
+/// Writes the sums of the blocks of `size` tokens, as many as `out` has room for; gives the last.
 pub(super) fn run(
-    kernel: &Kernel,
+    (words, size): (&[Line], usize),
     keys: &[PositionKey],
     parent: u64,
     tokens: &[TokenId],
-    out: &mut Vec<BlockHash>,
+    out: &mut [MaybeUninit<BlockHash>],
 ) -> u64 {
     let mut sum = parent;
-    out.extend(keys.iter().zip(tokens.chunks_exact(kernel.block_size)).map(|(key, block)| {
-        sum ^= term(kernel, key, block);
-        BlockHash(sum)
-    }));
-    sum
-}
-
-pub(super) fn term(kernel: &Kernel, key: &PositionKey, block: &[TokenId]) -> u64 {
-    let mut product = 0;
-    for (pair, tokens) in block.chunks(4).enumerate() {
-        let token = |place: usize| u64::from(tokens.get(place).copied().unwrap_or(0));
-        let [left, right] = [token(0) | token(1) << 32, token(2) | token(3) << 32];
-        let keys = &kernel.words[pair / 4].0[pair % 4 * 2..][..2];
-        product ^= multiply(left ^ keys[0], right ^ keys[1]);
+    for ((out, PositionKey(key)), block) in out.iter_mut().zip(keys).zip(tokens.chunks_exact(size)) {
+        let mut product = 0;
+        let pairs = words.iter().flat_map(|line| line.0.as_chunks::<2>().0);
+        for (tokens, keys) in block.chunks(PAIR).zip(pairs) {
+            let [left, right] = words_of(tokens);
+            product ^= multiply(left ^ keys[0], right ^ keys[1]);
+        }
+        sum ^= reduce(multiply(product as u64 ^ key[0], (product >> 64) as u64 ^ key[1]));
+        out.write(BlockHash(sum));
     }
-    reduce(multiply(product as u64 ^ key.0[0], (product >> 64) as u64 ^ key.0[1]))
+    sum
 }
 
 /// How far apart the bits stand of which integer products are made: of 64 bits that is 13 a class, so that a sum of
@@ -55,7 +52,7 @@ fn multiply(left: u64, right: u64) -> u128 {
 }
 
 /// The remainder of `product` modulo x^64 + x^4 + x^3 + x + 1.
-const fn reduce(product: u128) -> u64 {
+pub(super) const fn reduce(product: u128) -> u64 {
     let (low, high) = (product as u64, (product >> 64) as u64);
     let over = high ^ (high >> 63) ^ (high >> 61) ^ (high >> 60);
     low ^ over ^ (over << 1) ^ (over << 3) ^ (over << 4)
