@@ -13,6 +13,7 @@ pub type TokenId = u32;
 /// known; it never names bytes of KV cache, and it is never shown to a client.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[expect(clippy::exhaustive_structs, reason = "a block hash is a number and stays one")]
+#[repr(transparent)]
 pub struct BlockHash(pub u64);
 
 /// The engine's name for a block, opaque: an integer or bytes, as the engine publishes it.

@@ -17,25 +17,33 @@
 //! assert_ne!(plain.blocks()[0], adapted.blocks()[0]);
 //! ```
 
+mod additive;
+mod chain;
 mod engine;
 mod event_keys;
-mod keyed;
+mod hasher;
+mod key;
 mod namespace;
 mod sglang;
+mod simd;
 #[cfg(test)]
 mod tests;
 mod vllm;
 
 use std::fmt::Debug;
 
+pub use additive::AdditiveDigest;
+pub use chain::Chain;
 pub use engine::EngineHasher;
 pub use event_keys::event_extra_keys;
-pub use keyed::{HashKey, KeyedXxh3};
+pub use hasher::BlockHasher;
+pub use key::HashKey;
 pub use namespace::{ExtraKey, Lora, MultimodalItem, Namespace};
 pub use sglang::Sglang;
+pub use simd::Form;
 pub use vllm::{ExtraKeyForm, Sha256Cbor, VllmAlgorithm, VllmDigest, VllmHash};
 
-use crate::{BlockHash, TokenId};
+use crate::TokenId;
 
 /// How a block's name follows from the name before it and the block's own content.
 pub trait HashScheme: Debug + Send + Sync {
@@ -69,71 +77,4 @@ pub fn chain<S: HashScheme>(
             parent.clone()
         })
         .collect()
-}
-
-/// Hashes prompts the way one index does: same key, same block size.
-#[derive(Clone, Debug)]
-pub struct BlockHasher {
-    scheme: KeyedXxh3,
-    block_size: usize,
-}
-
-impl BlockHasher {
-    /// A hasher for blocks of `block_size` tokens.
-    ///
-    /// # Panics
-    ///
-    /// When `block_size` is 0.
-    pub fn new(key: HashKey, block_size: usize) -> Self {
-        assert!(block_size > 0, "a block holds at least one token");
-        Self { scheme: KeyedXxh3::new(key), block_size }
-    }
-
-    /// The scheme, for those who hash block by block.
-    pub const fn scheme(&self) -> &KeyedXxh3 {
-        &self.scheme
-    }
-
-    /// Tokens per block.
-    pub const fn block_size(&self) -> usize {
-        self.block_size
-    }
-
-    /// The chain of a prompt.
-    pub fn chain(&self, tokens: &[TokenId], namespace: &Namespace) -> Chain {
-        let blocks = chain(&self.scheme, self.block_size, tokens, namespace);
-        Chain { blocks, block_size: self.block_size, tokens: tokens.len() }
-    }
-}
-
-/// A prompt as an index sees it: the names of its full blocks, first block first.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Chain {
-    blocks: Vec<BlockHash>,
-    block_size: usize,
-    tokens: usize,
-}
-
-impl Chain {
-    /// The names of the full blocks.
-    pub fn blocks(&self) -> &[BlockHash] {
-        &self.blocks
-    }
-
-    /// Tokens per block.
-    pub const fn block_size(&self) -> usize {
-        self.block_size
-    }
-
-    /// Tokens of the prompt, those that fill no block included.
-    pub const fn tokens(&self) -> usize {
-        self.tokens
-    }
-
-    /// How many tokens an engine takes from its cache when it holds the first `leading` blocks: it always computes the
-    /// last token, and takes only whole blocks.
-    pub fn hit_tokens(&self, leading: usize) -> usize {
-        let usable = self.tokens.saturating_sub(1).checked_div(self.block_size).unwrap_or(0);
-        leading.min(usable) * self.block_size
-    }
 }

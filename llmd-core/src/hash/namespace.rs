@@ -103,7 +103,7 @@ pub struct MultimodalItem {
 
 impl MultimodalItem {
     /// Whether one of its placeholder tokens is among the `len` tokens at `start`.
-    const fn overlaps(&self, start: usize, len: usize) -> bool {
+    pub(super) const fn overlaps(&self, start: usize, len: usize) -> bool {
         self.len > 0 && self.offset < start.saturating_add(len) && start < self.offset.saturating_add(self.len)
     }
 }

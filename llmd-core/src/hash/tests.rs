@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ErrorKind;
 
 const SIZE: usize = 4;
 
@@ -55,8 +56,8 @@ fn namespaces() -> impl Strategy<Value = Namespace> {
     })
 }
 
-fn keyed() -> KeyedXxh3 {
-    KeyedXxh3::new(HashKey::from_bytes([9; 32]))
+fn keyed() -> AdditiveDigest {
+    AdditiveDigest::new(HashKey::from_bytes([9; 32]), SIZE)
 }
 
 fn vllm() -> [VllmHash; 4] {
@@ -114,6 +115,65 @@ proptest! {
         differences_show(&keyed(), &one, &other);
         vllm().iter().for_each(|scheme| differences_show(scheme, &one, &other));
     }
+}
+
+proptest! {
+    /// Fed bit by bit, a prompt has the names that its blocks have one by one.
+    #[test]
+    fn a_chain_goes_on_as_its_blocks_do(
+        tokens in vec(any::<TokenId>(), 0..60),
+        cuts in vec(0..20_usize, 0..8),
+        namespace in namespaces(),
+        size in 1..8_usize,
+    ) {
+        let hasher = BlockHasher::new(HashKey::from_bytes([9; 32]), size);
+        let expected = chain(hasher.scheme(), size, &tokens, &namespace);
+        let whole = hasher.chain(&tokens, &namespace);
+        prop_assert_eq!(whole.blocks(), &expected[..]);
+
+        let mut streamed = hasher.chain(&[], &namespace);
+        let mut left = &tokens[..];
+        for cut in cuts {
+            let (more, after) = left.split_at(cut.min(left.len()));
+            streamed.extend(&hasher, more, &namespace).unwrap();
+            left = after;
+        }
+        streamed.extend(&hasher, left, &namespace).unwrap();
+        prop_assert!(streamed == whole);
+
+        // The buffers of another chain do not show.
+        hasher.chain_into(&[1; 50], &Namespace::default().with_cache_salt("other"), &mut streamed);
+        hasher.chain_into(&tokens, &namespace, &mut streamed);
+        prop_assert!(streamed == whole);
+    }
+
+    /// What a namespace adds to the first block is in every name, and is the mark.
+    #[test]
+    fn the_mark_is_what_a_namespace_adds(tokens in vec(any::<TokenId>(), 0..60), namespace in namespaces()) {
+        let namespace = Namespace { multimodal: Vec::new(), ..namespace };
+        let hasher = BlockHasher::new(HashKey::from_bytes([9; 32]), SIZE);
+        let [plain, marked] = [Namespace::default(), namespace.clone()].map(|one| hasher.chain(&tokens, &one));
+        let differences = plain.blocks().iter().zip(marked.blocks()).map(|(plain, marked)| plain.0 ^ marked.0);
+        prop_assert!(differences.into_iter().all(|difference| difference == marked.namespace()));
+        prop_assert_eq!(marked.namespace() == 0, namespace.extra_keys(0, SIZE).is_empty());
+    }
+}
+
+#[test]
+fn a_chain_goes_on_with_blocks_of_its_own_size_only() {
+    let hashers = [4, 8].map(|size| BlockHasher::new(HashKey::from_bytes([9; 32]), size));
+    let mut chain = hashers[0].chain(&[7; 6], &Namespace::default());
+    let before = chain.clone();
+    let error = chain.extend(&hashers[1], &[7], &Namespace::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.to_string(), "hasher of blocks of 8 tokens: expected 4, as the chain has");
+    assert!(chain == before);
+}
+
+#[test]
+fn a_chain_does_not_show_its_names() {
+    let chain = BlockHasher::new(HashKey::from_bytes([9; 32]), 4).chain(&[7; 9], &Namespace::default());
+    assert_eq!(format!("{chain:?}"), "Chain { blocks: 2, block_size: 4, tokens: 9 }");
 }
 
 #[test]

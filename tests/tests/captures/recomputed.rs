@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use llmd_core::event::{BlockStored, KvEvent, decode_batch};
-use llmd_core::hash::{EngineHasher, HashKey, HashScheme, KeyedXxh3, chain, event_extra_keys};
+use llmd_core::hash::{AdditiveDigest, EngineHasher, HashKey, HashScheme, chain, event_extra_keys};
 use llmd_core::{BlockHash, ExternalBlockHash};
 
 use crate::fixtures::{Request, Scenario, files, json, number, scenarios, text};
@@ -69,10 +69,11 @@ fn every_hash_of_every_recorded_engine_follows_from_the_tokens() {
 /// An index gives a stored block the name that a request for it has, whatever the engine's own names are made of.
 #[test]
 fn a_stored_block_and_a_request_for_it_have_the_same_name_of_ours() {
-    let scheme = KeyedXxh3::new(HashKey::from_bytes(*b"any key will do, all must agree."));
+    let key = HashKey::from_bytes(*b"any key will do, all must agree.");
     let (mut blocks, mut with_keys, mut images) = (0, 0, 0);
     for file in files("capture") {
         let size = number(&json(&file)["meta"]["block_size"]) as usize;
+        let scheme = AdditiveDigest::new(key, size);
         let mut ours = HashMap::<ExternalBlockHash, BlockHash>::new();
         for scenario in scenarios(&file) {
             let asked: Vec<Vec<BlockHash>> = scenario
