@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{WorkerOverlap, WorkerState};
 use crate::hash::Chain;
-use crate::{Medium, WorkerId};
+use crate::{GroupIdx, Medium, WorkerId};
 
 /// Where each worker's prefix of a prompt ends, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +26,10 @@ pub struct WorkerExplanation {
     pub overlap: WorkerOverlap,
     /// How far that can be trusted.
     pub state: WorkerState,
-    /// What became of the first block that is not held; `None` when all are.
+    /// What became of the first block behind the prefix; `None` when there is none, or it is held all the same.
     pub next: Option<BlockFate>,
+    /// Of a hybrid model, the first cache group that did not allow a longer hit; `None` when the prompt ends there.
+    pub limited_by: Option<GroupIdx>,
     /// How many blocks behind the end of the prefix are held all the same, and are of no use.
     pub held_behind: usize,
     /// How many blocks the worker holds of which the index does not know where in which prompt they stand.
@@ -83,7 +85,7 @@ impl Explanation {
 impl WorkerExplanation {
     /// A worker that holds this much; the rest is filled in by whoever knows it.
     pub const fn new(overlap: WorkerOverlap, state: WorkerState) -> Self {
-        Self { overlap, state, next: None, held_behind: 0, unplaced: 0 }
+        Self { overlap, state, next: None, limited_by: None, held_behind: 0, unplaced: 0 }
     }
 
     /// Who.
@@ -118,8 +120,14 @@ impl fmt::Display for WorkerExplanation {
         if let Some(fate) = &self.next {
             write!(f, "; block {} was {fate}", self.overlap.leading)?;
         }
+        if let Some(GroupIdx(group)) = self.limited_by {
+            write!(f, "; cache group {group} allows no more")?;
+        }
         if self.held_behind > 0 {
             write!(f, "; {} behind it are held but cannot be reached", self.held_behind)?;
+        }
+        if self.overlap.shared > 0 {
+            write!(f, "; {} lie on the storage that all share", self.overlap.shared)?;
         }
         if self.unplaced > 0 {
             write!(f, "; {} blocks are held whose place is not known", self.unplaced)?;

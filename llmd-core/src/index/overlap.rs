@@ -6,6 +6,7 @@ use crate::{Medium, WorkerId};
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Overlap {
     pub(super) workers: Vec<WorkerOverlap>,
+    shared: u32,
 }
 
 /// How many leading blocks of a prompt one worker holds.
@@ -14,16 +15,19 @@ pub struct Overlap {
 pub struct WorkerOverlap {
     /// Who.
     pub worker: WorkerId,
-    /// Leading blocks that lie on any medium.
+    /// Leading blocks that lie on any of its media or on the pool's storage. Of a hybrid model, what its engine takes from
+    /// its GPU.
     pub leading: u32,
-    /// Leading blocks that lie on each medium, by [`Medium::index`].
+    /// Leading blocks that lie on each of its own media, by [`Medium::index`].
     pub leading_by_medium: [u32; Medium::ALL.len()],
+    /// Leading blocks that lie on the pool's storage alone: the same for all workers.
+    pub shared: u32,
 }
 
 impl WorkerOverlap {
     /// An overlap of no block.
     pub const fn none(worker: WorkerId) -> Self {
-        Self { worker, leading: 0, leading_by_medium: [0; Medium::ALL.len()] }
+        Self { worker, leading: 0, leading_by_medium: [0; Medium::ALL.len()], shared: 0 }
     }
 
     /// Leading blocks that lie on `medium`.
@@ -59,8 +63,19 @@ impl Overlap {
         self.workers.is_empty()
     }
 
-    /// Replaces the whole answer; the buffer is kept.
+    /// Leading blocks that lie on the storage which the pool shares, whoever holds what besides.
+    pub const fn shared(&self) -> u32 {
+        self.shared
+    }
+
+    /// Says how many leading blocks lie on the storage which the pool shares.
+    pub const fn set_shared(&mut self, shared: u32) {
+        self.shared = shared;
+    }
+
+    /// Replaces the whole answer, with nothing shared; the buffer is kept.
     pub fn fill(&mut self, workers: impl IntoIterator<Item = WorkerOverlap>) {
+        self.shared = 0;
         self.workers.clear();
         self.workers.extend(workers);
         self.workers.sort_unstable_by_key(|overlap| overlap.worker);

@@ -53,7 +53,7 @@ pub(super) fn every_full_attention_group_must_hold_a_block(writer: &mut dyn Inde
 
 pub(super) fn what_is_not_placed_is_counted_and_never_exact(writer: &mut dyn IndexWriter, reader: &dyn PrefixIndex) {
     let hybrid = BlockStored { spec_kind: SpecKind::SlidingWindow, group_idx: GroupIdx(1), ..prompt() };
-    let other_size = stored(None, [1], &PROMPT[..4]);
+    let other_size = stored(None, [1], &PROMPT[..3]);
     let sparse = BlockStored { block_hashes: names([2, 4]), ..prompt() };
     let one_key_missing = BlockStored { extra_keys: vec![vec![]; 3], ..prompt() };
     for (worker, event) in (0..).map(WorkerId).zip([hybrid, other_size, sparse, one_key_missing]) {
