@@ -28,9 +28,12 @@
 mod approximate;
 mod exact;
 mod explain;
+mod groups;
 mod overlap;
+mod roster;
 mod settings;
 mod snapshot;
+mod span;
 mod stats;
 mod table;
 
@@ -39,7 +42,7 @@ use std::fmt::Debug;
 pub use approximate::{ApproximateIndex, ApproximateSettings};
 pub use exact::{ExactIndex, ExactReader, ExactWriter};
 pub use explain::{BlockFate, Explanation, WorkerExplanation};
-pub use overlap::{Overlap, WorkerOverlap};
+pub use overlap::{Iter, Overlap, WorkerOverlap};
 pub use settings::IndexSettings;
 pub use snapshot::Standing;
 pub use stats::{Held, IndexStats};

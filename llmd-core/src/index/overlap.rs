@@ -1,12 +1,33 @@
 //! How many leading blocks of a prompt each worker holds.
 
+use std::fmt;
+use std::sync::Arc;
+
+use super::roster::Roster;
+use super::span::{Levels, Stretches, Walk};
 use crate::{Medium, WorkerId};
 
 /// How many leading blocks of a prompt each worker holds. Workers that hold none do not appear.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+///
+/// To be kept and filled again and again: its buffers are reused. What it holds is a bitmap of workers for each length of
+/// prefix that anybody holds, so one worker's answer is a look at a few bits.
+#[derive(Clone, Default)]
 pub struct Overlap {
-    pub(super) workers: Vec<WorkerOverlap>,
-    shared: u32,
+    /// Who the columns of the levels are; `None` when `listed` says everything.
+    pub(super) roster: Option<Arc<Roster>>,
+    pub(super) levels: Levels,
+    /// Workers whose answer is more than the level that they stand in, or all of them; by id.
+    pub(super) listed: Vec<WorkerOverlap>,
+    pub(super) shared: u32,
+    pub(super) scratch: Scratch,
+}
+
+/// What a query needs while it runs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) walk: Walk,
+    pub(super) stretches: Stretches,
+    pub(super) wanted: Vec<u64>,
 }
 
 /// How many leading blocks of a prompt one worker holds.
@@ -34,13 +55,28 @@ impl WorkerOverlap {
     pub const fn on(&self, medium: Medium) -> u32 {
         self.leading_by_medium[medium.index()]
     }
+
+    /// An overlap of blocks that all lie on one medium, and are the worker's own.
+    pub(super) const fn plain(worker: WorkerId, medium: Medium, leading: u32) -> Self {
+        let mut overlap = Self::none(worker);
+        overlap.leading = leading;
+        overlap.leading_by_medium[medium.index()] = leading;
+        overlap
+    }
 }
 
 impl Overlap {
-    /// The overlap of one worker; `None` when it holds not even the first block.
-    pub fn get(&self, worker: WorkerId) -> Option<&WorkerOverlap> {
-        let place = self.workers.binary_search_by_key(&worker, |overlap| overlap.worker).ok()?;
-        Some(&self.workers[place])
+    /// The overlap of one worker; `None` when it holds nothing of use.
+    #[inline]
+    pub fn get(&self, worker: WorkerId) -> Option<WorkerOverlap> {
+        if let Some(roster) = &self.roster
+            && let Some((column, medium)) = roster.plain(worker)
+        {
+            let leading = self.levels.of(column);
+            return (leading > 0).then(|| WorkerOverlap::plain(worker, medium, leading));
+        }
+        let place = self.listed.binary_search_by_key(&worker, |overlap| overlap.worker).ok()?;
+        Some(self.listed[place])
     }
 
     /// Leading blocks of a worker, on any medium.
@@ -48,19 +84,22 @@ impl Overlap {
         self.get(worker).map_or(0, |overlap| overlap.leading)
     }
 
-    /// Every worker that holds the first block, by id.
-    pub fn iter(&self) -> std::slice::Iter<'_, WorkerOverlap> {
-        self.workers.iter()
+    /// Every worker that holds something of use, by id.
+    pub fn iter(&self) -> Iter<'_> {
+        match &self.roster {
+            Some(_) => Iter { overlap: self, next: 0, seats: true },
+            None => Iter { overlap: self, next: 0, seats: false },
+        }
     }
 
-    /// How many workers hold the first block.
-    pub const fn len(&self) -> usize {
-        self.workers.len()
+    /// How many workers hold something of use.
+    pub fn len(&self) -> usize {
+        self.iter().count()
     }
 
-    /// Whether nobody holds the first block.
-    pub const fn is_empty(&self) -> bool {
-        self.workers.is_empty()
+    /// Whether nobody holds anything of use.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
     }
 
     /// Leading blocks that lie on the storage which the pool shares, whoever holds what besides.
@@ -75,18 +114,65 @@ impl Overlap {
 
     /// Replaces the whole answer, with nothing shared; the buffer is kept.
     pub fn fill(&mut self, workers: impl IntoIterator<Item = WorkerOverlap>) {
+        self.roster = None;
+        self.levels.clear();
         self.shared = 0;
-        self.workers.clear();
-        self.workers.extend(workers);
-        self.workers.sort_unstable_by_key(|overlap| overlap.worker);
+        self.listed.clear();
+        self.listed.extend(workers);
+        self.listed.sort_unstable_by_key(|overlap| overlap.worker);
+    }
+}
+
+/// The workers of an [`Overlap`], by id.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    overlap: &'a Overlap,
+    next: usize,
+    /// Whether it goes by the roster's seats, or by the list.
+    seats: bool,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = WorkerOverlap;
+
+    fn next(&mut self) -> Option<WorkerOverlap> {
+        if !self.seats {
+            let overlap = self.overlap.listed.get(self.next).copied();
+            self.next += 1;
+            return overlap;
+        }
+        let roster = self.overlap.roster.as_ref()?;
+        loop {
+            let worker = roster.worker(self.next)?;
+            self.next += 1;
+            if let Some(overlap) = self.overlap.get(worker) {
+                return Some(overlap);
+            }
+        }
     }
 }
 
 impl<'a> IntoIterator for &'a Overlap {
-    type Item = &'a WorkerOverlap;
-    type IntoIter = std::slice::Iter<'a, WorkerOverlap>;
+    type Item = WorkerOverlap;
+    type IntoIter = Iter<'a>;
 
-    fn into_iter(self) -> Self::IntoIter {
+    fn into_iter(self) -> Iter<'a> {
         self.iter()
+    }
+}
+
+/// The same workers with the same answers, however they are kept.
+impl PartialEq for Overlap {
+    fn eq(&self, other: &Self) -> bool {
+        self.shared == other.shared && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Overlap {}
+
+impl fmt::Debug for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let workers: Vec<_> = self.iter().collect();
+        f.debug_struct("Overlap").field("workers", &workers).field("shared", &self.shared).finish()
     }
 }

@@ -114,13 +114,12 @@ impl Table {
     /// Writes how many of the leading blocks of `chain` each worker holds.
     pub(super) fn walk(&self, chain: &[BlockHash], overlap: &mut Overlap) {
         let table = Pinned(self.blocks.pin());
-        overlap.workers.clear();
-        overlap.workers.extend(table.holders(chain.first()).iter().map(|holder| WorkerOverlap::none(holder.worker)));
-        let mut alive: SmallVec<[usize; 64]> = (0..overlap.workers.len()).collect();
+        overlap.fill(table.holders(chain.first()).iter().map(|holder| WorkerOverlap::none(holder.worker)));
+        let mut alive: SmallVec<[usize; 64]> = (0..overlap.listed.len()).collect();
         for (position, block) in (0..).zip(chain) {
             let mut holders = table.holders(Some(block)).iter().peekable();
             alive.retain(|&mut place| {
-                let reached = &mut overlap.workers[place];
+                let reached = &mut overlap.listed[place];
                 while holders.next_if(|holder| holder.worker < reached.worker).is_some() {}
                 let holder = holders.next_if(|holder| holder.worker == reached.worker);
                 holder.inspect(|holder| holder.extend(reached, position)).is_some()

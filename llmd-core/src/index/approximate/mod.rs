@@ -163,7 +163,7 @@ impl PrefixIndex for ApproximateIndex {
         let overlap = self.query(chain);
         let workers: Vec<_> = self.workers.lock().keys().copied().collect();
         let explained = workers.into_iter().map(|worker| {
-            let overlap = overlap.get(worker).copied().unwrap_or_else(|| WorkerOverlap::none(worker));
+            let overlap = overlap.get(worker).unwrap_or_else(|| WorkerOverlap::none(worker));
             let missing = chain.blocks().get(overlap.leading as usize..).unwrap_or_default();
             WorkerExplanation {
                 next: missing.first().map(|_| BlockFate::NeverStored),

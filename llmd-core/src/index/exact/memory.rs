@@ -3,23 +3,34 @@
 use std::collections::VecDeque;
 
 use super::super::BlockFate;
-use super::super::snapshot::GoneRecord;
-use super::shared::Shared;
-use crate::{BlockHash, ExternalBlockHash, WorkerId};
+use super::super::span::Domain;
 
-/// The blocks of one worker whose last copy went, oldest removal first. What became of them stands where readers find
-/// it, with the number of the removal: a block that went twice is there once, and in here twice.
+/// The blocks of one worker whose last copy under a name went, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     gone: VecDeque<Gone>,
-    removals: u64,
 }
 
-#[derive(Debug)]
-struct Gone {
-    name: ExternalBlockHash,
-    block: Option<BlockHash>,
-    removal: u64,
+/// A block that is gone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Gone {
+    /// What the engine called it; 0 when that means nothing any longer.
+    pub(super) name: u64,
+    pub(super) domain: Domain,
+    /// Where it stood; `None` when nobody knew.
+    pub(super) prefix: Option<Prefix>,
+    /// What became of it; `None` when its place was not known when it went.
+    pub(super) fate: Option<BlockFate>,
+    /// When that was, among all that ever went.
+    pub(super) order: u64,
+}
+
+/// Some leading blocks of a prompt: the digest of the last one and of the one before it, and how many they are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Prefix {
+    pub(super) digest: u64,
+    pub(super) before: u64,
+    pub(super) depth: u32,
 }
 
 impl Memory {
@@ -27,65 +38,42 @@ impl Memory {
         self.gone.len()
     }
 
-    /// The removals, oldest first, each with what readers are told of it.
-    pub(super) fn records<'a>(&'a self, worker: WorkerId, shared: &'a Shared) -> impl Iterator<Item = GoneRecord> {
-        self.gone.iter().map(move |gone| {
-            let fate = gone.block.and_then(|block| shared.fates.pin().get(&(worker, block)).copied());
-            let fate = fate.filter(|&(_, removal)| removal == gone.removal).map(|(fate, _)| fate);
-            GoneRecord { name: gone.name.clone(), block: gone.block, fate }
-        })
+    /// All of them, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Gone> {
+        self.gone.iter()
     }
 
-    /// Remembers a removal of which a snapshot tells; gives its number.
-    pub(super) fn take_up(
-        &mut self,
-        worker: WorkerId,
-        name: ExternalBlockHash,
-        block: Option<BlockHash>,
-        fate: Option<BlockFate>,
-        shared: &Shared,
-    ) -> u64 {
-        match fate {
-            Some(fate) => self.remember(worker, name, block, fate, shared),
-            None => self.count(name, block),
-        }
+    pub(super) fn remember(&mut self, gone: Gone) {
+        self.gone.push_back(gone);
     }
 
-    /// Remembers that a block went; gives the number of its removal.
-    pub(super) fn remember(
-        &mut self,
-        worker: WorkerId,
-        name: ExternalBlockHash,
-        block: Option<BlockHash>,
-        fate: BlockFate,
-        shared: &Shared,
-    ) -> u64 {
-        let removal = self.count(name, block);
-        if let Some(block) = block {
-            shared.fates.pin().insert((worker, block), (fate, removal));
-        }
-        removal
+    pub(super) fn forget_oldest(&mut self) -> Option<Gone> {
+        self.gone.pop_front()
     }
 
-    fn count(&mut self, name: ExternalBlockHash, block: Option<BlockHash>) -> u64 {
-        self.removals += 1;
-        self.gone.push_back(Gone { name, block, removal: self.removals });
-        self.removals
+    /// Where the block of a name stood.
+    pub(super) fn find(&self, name: u64) -> Option<Prefix> {
+        self.gone.iter().rev().find(|gone| gone.name == name && gone.prefix.is_some()).and_then(|gone| gone.prefix)
     }
 
-    /// Forgets the oldest removal; gives the name of its block and its number.
-    pub(super) fn forget_oldest(&mut self, worker: WorkerId, shared: &Shared) -> Option<(ExternalBlockHash, u64)> {
-        let gone = self.gone.pop_front()?;
-        if let Some(block) = gone.block {
-            let fates = shared.fates.pin();
-            if fates.get(&(worker, block)).is_some_and(|&(_, removal)| removal == gone.removal) {
-                fates.remove(&(worker, block));
-            }
-        }
-        Some((gone.name, gone.removal))
+    /// Whether a name is remembered at all.
+    pub(super) fn knows(&self, name: u64) -> bool {
+        self.gone.iter().any(|gone| gone.name == name)
     }
 
-    pub(super) fn clear(&mut self, worker: WorkerId, shared: &Shared) {
-        while self.forget_oldest(worker, shared).is_some() {}
+    /// The place of a name that is remembered without one is known now.
+    pub(super) fn place(&mut self, name: u64, prefix: Prefix) {
+        self.gone.iter_mut().filter(|gone| gone.name == name).for_each(|gone| gone.prefix = Some(prefix));
+    }
+
+    /// Names mean nothing any longer; what became of their blocks is still known.
+    pub(super) fn forget_names(&mut self) {
+        self.gone.iter_mut().for_each(|gone| gone.name = 0);
+    }
+
+    /// What became of a block the last time, and when that was.
+    pub(super) fn fate(&self, digest: u64) -> Option<(u64, BlockFate)> {
+        let told = self.gone.iter().filter(|gone| gone.prefix.is_some_and(|prefix| prefix.digest == digest));
+        told.filter_map(|gone| Some((gone.order, gone.fate?))).max_by_key(|&(order, _)| order)
     }
 }

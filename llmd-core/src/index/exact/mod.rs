@@ -1,38 +1,49 @@
-//! The exact index, first form: what engines say, counted copy by copy, under names of its own.
+//! The exact index: what engines say, counted copy by copy.
 //!
-//! The writer knows each worker's blocks by the engine's names; it hashes the tokens that came with them and keeps, per
-//! block, a small list of holders, which readers look up block after block. `docs/adr/0003` says why it is built this
-//! way first, and what comes after it.
+//! The writer keeps each worker's blocks in columns of the span index, by the engine's names, and what has no place beside
+//! it. Readers walk the span index. `docs/adr/0010` says why it is built this way.
 
+mod closely;
 mod content;
-mod holdings;
+mod context;
+mod explained;
+mod interned;
 mod memory;
-mod named;
 mod orphans;
 mod persist;
 mod reader;
 mod shared;
+mod sweeping;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 pub use reader::ExactReader;
 
-use self::holdings::Holdings;
-use self::shared::{Context, Shared, WorkerView};
+use self::context::{Context, GivenUp, Pool, Scratch};
+use self::interned::Interned;
+use self::shared::{Shared, WorkerView};
+use self::sweeping::Fading;
+use self::worker::Worker;
+use super::roster::Roster;
+use super::span::{Column, Span};
 use super::{Applied, IndexSettings, IndexStats, IndexWriter, Resident, WorkerState};
 use crate::WorkerId;
 use crate::event::KvEvent;
 
+/// How many events ahead their first names are asked for, then the runs that these lead to, then the blocks in them.
+const AHEAD: [usize; 3] = [6, 4, 2];
+
 /// The exact index, for engines that send KV events.
 ///
-/// On dense models what it answers is what the engine will take from its cache, as far as the events have come. At this
-/// width, [`WorkerState::Exact`] is never said of a worker of which blocks cannot be placed: those with another block
-/// size, of cache groups that are not full attention (a hit of a hybrid model depends on every group), those with
-/// fewer names than blocks, and those that only an offload tier has named so far. They are counted as residents, and
+/// What it answers is what the engine will take from its cache, as far as the events have come, for dense models and for
+/// hybrid ones. [`WorkerState::Exact`] is never said of a worker of which blocks cannot be placed: those of a size that is
+/// no multiple of the index's, those of cache groups whose rules are not known, and those that only an offload tier has
+/// named so far; nor of a hybrid model that holds blocks elsewhere than on its GPU. They are counted as residents, and
 /// until [`clear`](IndexWriter::clear) or until they find their place, the worker is [`WorkerState::Approximate`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -46,9 +57,23 @@ impl ExactIndex {
     /// When `settings.block_size` is 0.
     #[expect(clippy::new_ret_no_self, reason = "an index is its two ends")]
     pub fn new(settings: IndexSettings) -> (ExactWriter, ExactReader) {
-        let shared = Arc::new(Shared::new(&settings));
+        let span = Span::new(RandomState::new().hash_one(settings.block_size));
+        let shared = Arc::new(Shared::new(&settings, span.view()));
         let reader = ExactReader::new(Arc::clone(&shared));
-        (ExactWriter { shared, settings, workers: HashMap::new(), stats: IndexStats::default() }, reader)
+        let writer = ExactWriter {
+            shared,
+            settings,
+            span,
+            interned: Interned::default(),
+            pool: Pool::default(),
+            given_up: HashMap::new(),
+            scratch: Scratch::default(),
+            fading: Fading::default(),
+            order: 0,
+            workers: HashMap::new(),
+            stats: IndexStats::default(),
+        };
+        (writer, reader)
     }
 }
 
@@ -60,23 +85,24 @@ impl ExactIndex {
 pub struct ExactWriter {
     shared: Arc<Shared>,
     settings: IndexSettings,
+    span: Span,
+    interned: Interned,
+    pool: Pool,
+    given_up: HashMap<Column, GivenUp>,
+    scratch: Scratch,
+    fading: Fading,
+    order: u64,
     workers: HashMap<WorkerId, Worker>,
     stats: IndexStats,
-}
-
-#[derive(Debug)]
-struct Worker {
-    state: WorkerState,
-    holdings: Holdings,
 }
 
 impl Worker {
     fn view(&self) -> WorkerView {
         let state = match self.state {
-            WorkerState::Exact if !self.holdings.is_complete() => WorkerState::Approximate,
+            WorkerState::Exact if !self.is_complete() => WorkerState::Approximate,
             state => state,
         };
-        WorkerView { state, unplaced: self.holdings.held().unplaced }
+        WorkerView { state, unplaced: self.unplaced(), memory: self.memory() }
     }
 }
 
@@ -92,26 +118,46 @@ impl ExactWriter {
     }
 
     /// Works on one worker, counts what changed, and lets readers see its state.
-    fn work<T>(&mut self, worker: WorkerId, at: f64, how: impl FnOnce(&mut Worker, Context<'_>) -> T) -> T {
-        let known = match self.workers.entry(worker) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Worker { state: WorkerState::default(), holdings: Holdings::new(worker) }),
+    fn work<T>(&mut self, id: WorkerId, at: f64, how: impl FnOnce(&mut Worker, &mut Context<'_>) -> T) -> T {
+        let worker = self.workers.entry(id).or_insert_with(|| Worker::new(id));
+        let before = (worker.held(), worker.remembered(), worker.unplaceable());
+        let mut cx = Context {
+            span: &mut self.span,
+            interned: &mut self.interned,
+            pool: &mut self.pool,
+            given_up: &mut self.given_up,
+            scratch: &mut self.scratch,
+            hasher: &self.shared.hasher,
+            settings: &self.settings,
+            at,
+            order: &mut self.order,
         };
-        let before = (known.holdings.held(), known.holdings.remembered(), known.holdings.unplaceable());
-        let answer = how(known, Context { shared: &self.shared, settings: &self.settings, at });
-        let holdings = &known.holdings;
+        let answer = how(worker, &mut cx);
         self.stats.held -= before.0;
-        self.stats.held += holdings.held();
-        self.stats.remembered = self.stats.remembered - before.1 + holdings.remembered();
-        self.stats.unplaceable += holdings.unplaceable() - before.2;
-        self.shared.show(worker, known.view());
+        self.stats.held += worker.held();
+        self.stats.remembered = self.stats.remembered - before.1 + worker.remembered();
+        self.stats.unplaceable += worker.unplaceable() - before.2;
+        self.shared.show(id, worker.view());
         answer
     }
 
-    /// Lets readers see the numbers.
+    /// Cleans up a little, and lets readers see who is there and the numbers.
     fn publish(&mut self) {
+        self.sweep();
+        let is_news = self.pool.is_news
+            || self.workers.len() != self.shared.roster.load().seats.len()
+            || self.workers.values().any(|worker| worker.is_news);
+        if is_news {
+            self.pool.is_news = false;
+            let seats = self.workers.values_mut().map(|worker| {
+                worker.is_news = false;
+                worker.seat()
+            });
+            let roster = Roster::new(seats.collect(), self.pool.column, self.span.columns());
+            self.shared.roster.store(Arc::new(roster));
+        }
         self.stats.workers = self.workers.len();
-        self.stats.blocks = self.shared.table.len();
+        self.stats.blocks = self.span.blocks();
         *self.shared.stats.lock() = self.stats;
     }
 }
@@ -120,8 +166,15 @@ impl IndexWriter for ExactWriter {
     fn apply(&mut self, worker: WorkerId, timestamp: f64, events: &[KvEvent]) -> Applied {
         let mut applied = Applied::default();
         self.work(worker, timestamp, |known, cx| {
-            for event in events {
-                known.holdings.apply(event, cx, &mut applied);
+            for (nth, event) in events.iter().enumerate() {
+                if events.len() > 1 {
+                    look_ahead(&events[nth..], known, cx);
+                }
+                match event {
+                    KvEvent::AllBlocksCleared => applied.removed += known.empty_gpu(cx),
+                    KvEvent::BlockRemoved(removed) => known.remove(removed, cx, &mut applied),
+                    KvEvent::BlockStored(stored) => known.store(stored, cx, &mut applied),
+                }
             }
         });
         self.stats.dropped += applied.dropped as u64;
@@ -137,21 +190,42 @@ impl IndexWriter for ExactWriter {
 
     fn clear(&mut self, worker: WorkerId) {
         if self.workers.contains_key(&worker) {
-            self.work(worker, 0.0, |known, cx| known.holdings.clear(cx));
+            self.work(worker, 0.0, |known, cx| known.clear(cx));
             self.publish();
         }
     }
 
     fn remove_worker(&mut self, worker: WorkerId) {
         if self.workers.contains_key(&worker) {
-            self.work(worker, 0.0, |known, cx| known.holdings.forget(cx));
-            self.workers.remove(&worker);
+            self.work(worker, 0.0, |known, cx| known.leave(cx));
+            if let Some(known) = self.workers.remove(&worker) {
+                self.stats.remembered -= known.remembered();
+            }
             self.shared.workers.pin().remove(&worker);
             self.publish();
         }
     }
 
     fn residents(&self, worker: WorkerId) -> Vec<Resident> {
-        self.workers.get(&worker).map(|known| known.holdings.residents()).unwrap_or_default()
+        let known = self.workers.get(&worker);
+        known.map(|known| known.residents(&self.span, &self.interned)).unwrap_or_default()
+    }
+}
+
+/// Asks for the memory that events a little later will look at.
+fn look_ahead(events: &[KvEvent], worker: &Worker, cx: &Context<'_>) {
+    let first = |event: &KvEvent| match event {
+        KvEvent::AllBlocksCleared => None,
+        KvEvent::BlockRemoved(removed) => removed.block_hashes.first().map(|name| cx.interned.number(name)),
+        KvEvent::BlockStored(stored) => stored.parent_block_hash.as_ref().map(|name| cx.interned.number(name)),
+    };
+    if let Some(name) = events.get(AHEAD[0]).and_then(first) {
+        cx.span.look_ahead(worker.namer(), name);
+    }
+    if let Some(name) = events.get(AHEAD[1]).and_then(first) {
+        cx.span.look_ahead_run(name);
+    }
+    if let Some(name) = events.get(AHEAD[2]).and_then(first) {
+        cx.span.look_ahead_block(name);
     }
 }

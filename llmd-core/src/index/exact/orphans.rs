@@ -18,6 +18,10 @@ impl Orphans {
         self.by_age.len()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_age.is_empty()
+    }
+
     /// All of them, the one that has waited longest first.
     pub(super) fn by_age(&self) -> Vec<&BlockStored> {
         let mut all: Vec<_> = self.behind.values().flatten().map(|(age, block)| (*age, block)).collect();

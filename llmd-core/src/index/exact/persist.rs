@@ -6,12 +6,16 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::snapshot::{Head, Standing, open, seal};
-use super::holdings::Holdings;
-use super::shared::Context;
-use super::{ExactIndex, ExactReader, ExactWriter, Worker};
-use crate::index::{IndexSettings, WorkerState};
+use super::super::snapshot::{Cursor, Head, PathRecord, Standing, open, seal};
+use super::super::span::{At, Place};
+use super::context::Context;
+use super::worker::Worker;
+use super::{ExactIndex, ExactReader, ExactWriter};
+use crate::index::IndexSettings;
 use crate::{Error, Result, WorkerId};
+
+/// Where the blocks are that were restored so far, by their digests.
+pub(super) type Restored = HashMap<u64, Place>;
 
 impl ExactWriter {
     /// Everything that the index knows, as bytes for [`ExactIndex::restore`]. `standing` says who a worker is and how far
@@ -27,22 +31,86 @@ impl ExactWriter {
         seal(&Head { key, block_size, workers: workers.len() }, |out| {
             for (standing, worker) in workers {
                 standing.write(out);
-                worker.holdings.write(out, Context { shared: &self.shared, settings: &self.settings, at: 0.0 });
+                worker.write(out, &self.span, &self.interned, &self.given_up);
             }
+            self.write_pool(out);
         })
     }
+
+    /// What lies on the storage that all share.
+    fn write_pool(&self, out: &mut Vec<u8>) {
+        let held = self.pool.column.map(|column| self.span.residents(column)).unwrap_or_default();
+        let mut blocks: Vec<_> = held.into_iter().map(|place| self.span.prefix(place)).collect();
+        blocks.sort_unstable_by_key(|&(digest, depth, _)| (depth, digest));
+        out.extend_from_slice(&(blocks.len() as u64).to_le_bytes());
+        for (digest, depth, before) in blocks {
+            let digests = [crate::BlockHash(digest)].into_iter().collect();
+            PathRecord { before, depth: depth - 1, digests }.write(out);
+        }
+    }
+
+    fn read_pool(&mut self, from: &mut Cursor<'_>, restored: &mut Restored) -> Result<()> {
+        for _ in 0..from.count(PathRecord::LEAST, "number of blocks on shared storage")? {
+            let path = PathRecord::read(from)?;
+            let known = known(restored, &path, |place| self.span.prefix(place), from)?;
+            let column = match self.pool.column {
+                Some(column) => column,
+                None => {
+                    let column = self.span.column(u32::MAX).ok_or_else(|| from.corrupt("too many columns"))?;
+                    self.pool.column = Some(column);
+                    self.pool.namer.columns.push(column);
+                    self.pool.is_news = true;
+                    column
+                }
+            };
+            match known {
+                Some(place) => self.span.hold_unnamed(column, place),
+                None => {
+                    let at = behind(restored, &path);
+                    self.span.store_unnamed(column, &mut self.pool.namer, at, &path.digests);
+                    if let Some(place) = self.span.search(path.digests[0].0, path.depth + 1) {
+                        restored.insert(path.digests[0].0, place);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the last block of a path is, if it was restored already.
+pub(super) fn known(
+    restored: &Restored,
+    path: &PathRecord,
+    prefix: impl Fn(Place) -> (u64, u32, u64),
+    from: &Cursor<'_>,
+) -> Result<Option<Place>> {
+    let last = path.digests[path.digests.len() - 1];
+    let Some(&place) = restored.get(&last.0) else { return Ok(None) };
+    let before = if path.digests.len() > 1 { path.digests[path.digests.len() - 2].0 } else { path.before };
+    let depth = path.depth + path.digests.len() as u32;
+    if prefix(place) != (last.0, depth, before) {
+        return Err(from.corrupt(format_args!("a digest that stands at two places, {depth} blocks deep")));
+    }
+    Ok(Some(place))
+}
+
+/// Where the blocks of a path go on.
+pub(super) fn behind(restored: &Restored, path: &PathRecord) -> At {
+    let place = if path.depth == 0 { None } else { restored.get(&path.before).copied() };
+    At { place, before: path.before, depth: path.depth }
 }
 
 impl ExactIndex {
     /// The index that was written into `snapshot`: it answers every query and takes every event as that one does. Block
     /// size and secret are the snapshot's; the limits are those of `limits`. What was only counted begins at 0.
     ///
-    /// `enlist` gives each worker its id. All are [`WorkerState::Recovering`] until their streams are found to go on where
+    /// `enlist` gives each worker its id. All are [`WorkerState::Recovering`](crate::index::WorkerState::Recovering) until their streams are found to go on where
     /// [`Standing::anchor`] says.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the bytes are no snapshot, cut off or damaged. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when a newer
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the bytes are no snapshot, cut off or damaged. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) when another
     /// version wrote them. [`ErrorKind::Exhausted`](crate::ErrorKind::Exhausted) when a worker holds more than `limits` allow. And what `enlist` says.
     pub fn restore(
         limits: IndexSettings,
@@ -52,25 +120,21 @@ impl ExactIndex {
         let (head, mut from) = open(snapshot)?;
         let settings = IndexSettings { block_size: head.block_size, key: head.key, ..limits };
         let (mut writer, reader) = Self::new(settings);
-        let mut workers = HashMap::new();
+        let mut restored = Restored::new();
         for _ in 0..head.workers {
             let standing = Standing::read(&mut from)?;
             let name = Arc::clone(&standing.name);
             let of_whom = |error: Error| Error::new(error.kind(), format!("worker {name:?}: {error}"));
             let id = enlist(standing)?;
-            if workers.contains_key(&id) {
+            if writer.workers.contains_key(&id) {
                 return Err(of_whom(from.corrupt("it is there twice")));
             }
-            let cx = Context { shared: &writer.shared, settings: &settings, at: 0.0 };
-            let holdings = Holdings::read(id, &mut from, cx).map_err(of_whom)?;
-            writer.stats.held += holdings.held();
-            writer.stats.remembered += holdings.remembered();
-            let worker = Worker { state: WorkerState::Recovering, holdings };
-            writer.shared.show(id, worker.view());
-            workers.insert(id, worker);
+            let read = |worker: &mut Worker, cx: &mut Context<'_>| worker.read(&mut from, &mut restored, cx);
+            writer.work(id, 0.0, read).map_err(of_whom)?;
         }
+        writer.read_pool(&mut from, &mut restored)?;
         from.end()?;
-        writer.workers = workers;
+        writer.stats.unplaceable = 0;
         writer.publish();
         Ok((writer, reader))
     }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use super::super::{
-    BlockFate, Explanation, IndexStats, Overlap, PrefixIndex, WorkerExplanation, WorkerOverlap, WorkerState,
-};
-use super::shared::{Shared, WorkerView};
+use super::super::{Explanation, IndexStats, Overlap, PrefixIndex, WorkerState};
+use super::closely::look_closely;
+use super::explained::explain;
+use super::shared::Shared;
 use crate::WorkerId;
 use crate::hash::{BlockHasher, Chain};
 
 /// Answers who holds a prompt, from an [`ExactIndex`](super::ExactIndex).
 ///
-/// A query that runs while a batch is taken in sees some of its events and not others.
+/// A query that runs while a batch is taken in sees some of its events and not others. It never waits for the writer,
+/// but for the moment in which a run changes that it is looking at.
 #[derive(Clone, Debug)]
 pub struct ExactReader(Arc<Shared>);
 
@@ -24,24 +25,6 @@ impl ExactReader {
     pub fn stats(&self) -> IndexStats {
         *self.0.stats.lock()
     }
-
-    fn explain_worker(
-        &self,
-        worker: WorkerId,
-        view: WorkerView,
-        chain: &Chain,
-        overlap: &Overlap,
-    ) -> WorkerExplanation {
-        let overlap = overlap.get(worker).copied().unwrap_or_else(|| WorkerOverlap::none(worker));
-        let missing = chain.blocks().get(overlap.leading as usize..).unwrap_or_default();
-        let fate = |block| self.0.fates.pin().get(&(worker, block)).map_or(BlockFate::NeverStored, |&(fate, _)| fate);
-        WorkerExplanation {
-            next: missing.first().copied().map(fate),
-            held_behind: self.0.table.count(missing, worker),
-            unplaced: view.unplaced,
-            ..WorkerExplanation::new(overlap, view.state)
-        }
-    }
 }
 
 impl PrefixIndex for ExactReader {
@@ -50,17 +33,25 @@ impl PrefixIndex for ExactReader {
     }
 
     fn query_into(&self, chain: &Chain, overlap: &mut Overlap) {
-        self.0.table.walk(chain.blocks(), overlap);
+        let roster = self.0.roster.load();
+        if overlap.roster.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &roster)) {
+            overlap.roster = Some(Arc::clone(&roster));
+        }
+        overlap.listed.clear();
+        overlap.shared = 0;
+        let closely = roster.closely.as_deref();
+        self.0.view.walk(chain.blocks(), &roster.live, closely, &mut overlap.levels, &mut overlap.scratch.walk);
+        if closely.is_some() {
+            look_closely(&self.0.view, &roster, chain, overlap);
+        }
     }
 
     fn state(&self, worker: WorkerId) -> WorkerState {
-        self.0.workers.pin().get(&worker).copied().unwrap_or_default().state
+        self.0.workers.pin().get(&worker).map(|view| view.state).unwrap_or_default()
     }
 
+    /// Looks at everything that every worker holds of the prompt: for people, not for every request.
     fn explain(&self, chain: &Chain) -> Explanation {
-        let overlap = self.query(chain);
-        let workers = self.0.workers.pin();
-        let workers = workers.iter().map(|(&worker, &view)| self.explain_worker(worker, view, chain, &overlap));
-        Explanation::new(chain, workers)
+        explain(self, &self.0, chain)
     }
 }

@@ -1,31 +1,35 @@
 //! What the writer of an exact index leaves for its readers.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::super::table::Table;
-use super::super::{BlockFate, IndexSettings, IndexStats, WorkerState};
+use super::super::roster::Roster;
+use super::super::span::View;
+use super::super::{IndexSettings, IndexStats, WorkerState};
+use super::memory::Memory;
+use crate::WorkerId;
 use crate::hash::BlockHasher;
-use crate::{BlockHash, WorkerId};
 
 /// What the writer changes and readers read, without waiting for each other but for the moment in which
-/// [`IndexStats`] are copied.
+/// [`IndexStats`] are copied, or what is remembered of a worker is looked at.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) hasher: BlockHasher,
-    pub(super) table: Table,
+    pub(super) view: Arc<View>,
+    pub(super) roster: ArcSwap<Roster>,
     pub(super) workers: papaya::HashMap<WorkerId, WorkerView>,
-    /// What became of blocks that a worker held, with the number of the removal, which its memory knows.
-    pub(super) fates: papaya::HashMap<(WorkerId, BlockHash), (BlockFate, u64)>,
     pub(super) stats: Mutex<IndexStats>,
 }
 
 impl Shared {
-    pub(super) fn new(settings: &IndexSettings) -> Self {
+    pub(super) fn new(settings: &IndexSettings, view: Arc<View>) -> Self {
         Self {
             hasher: BlockHasher::new(settings.key, settings.block_size),
-            table: Table::new(),
+            view,
+            roster: ArcSwap::default(),
             workers: papaya::HashMap::default(),
-            fates: papaya::HashMap::default(),
             stats: Mutex::default(),
         }
     }
@@ -33,30 +37,22 @@ impl Shared {
     /// Lets readers see a worker, unless they see it so already.
     pub(super) fn show(&self, worker: WorkerId, view: WorkerView) {
         let workers = self.workers.pin();
-        if workers.get(&worker) != Some(&view) {
+        if workers.get(&worker).is_none_or(|seen| !seen.is_as(&view)) {
             workers.insert(worker, view);
         }
     }
 }
 
 /// What readers are told about a worker.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct WorkerView {
     pub(super) state: WorkerState,
     pub(super) unplaced: usize,
+    pub(super) memory: Arc<Mutex<Memory>>,
 }
 
-/// What a call of the writer works with besides the worker's own tables.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Context<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) settings: &'a IndexSettings,
-    /// The timestamp of the batch.
-    pub(super) at: f64,
-}
-
-impl<'a> Context<'a> {
-    pub(super) const fn hasher(self) -> &'a BlockHasher {
-        &self.shared.hasher
+impl WorkerView {
+    fn is_as(&self, other: &Self) -> bool {
+        (self.state, self.unplaced) == (other.state, other.unplaced) && Arc::ptr_eq(&self.memory, &other.memory)
     }
 }

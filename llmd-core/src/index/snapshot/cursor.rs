@@ -93,7 +93,7 @@ impl<'a> Cursor<'a> {
         Ok(if self.bool(what)? { Some(read(self, what)?) } else { None })
     }
 
-    pub(super) fn name(&mut self, what: &'static str) -> Result<ExternalBlockHash> {
+    pub(in super::super) fn name(&mut self, what: &'static str) -> Result<ExternalBlockHash> {
         match self.u8(what)? {
             0 => self.u64(what).map(ExternalBlockHash::from_int),
             1 => self.long(what).map(ExternalBlockHash::from_bytes),
@@ -122,7 +122,7 @@ pub(super) fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnc
     }
 }
 
-pub(super) fn put_name(out: &mut Vec<u8>, name: &ExternalBlockHash) {
+pub(in super::super) fn put_name(out: &mut Vec<u8>, name: &ExternalBlockHash) {
     match (name.as_int(), name.as_bytes()) {
         (Some(int), _) => {
             out.push(0);

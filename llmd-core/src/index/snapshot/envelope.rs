@@ -7,7 +7,7 @@ use crate::hash::HashKey;
 use crate::{Error, ErrorKind, Result};
 
 const MAGIC: [u8; 8] = *b"llmdsnap";
-const VERSION: u32 = 1;
+const VERSION: u32 = 3;
 const CHECKSUM: usize = 16;
 /// Length and checksum, which end a snapshot of any version.
 const TRAILER: usize = 8 + CHECKSUM;

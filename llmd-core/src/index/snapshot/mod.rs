@@ -8,7 +8,7 @@ mod envelope;
 mod records;
 mod standing;
 
-pub(super) use cursor::Cursor;
+pub(super) use cursor::{Cursor, put_name};
 pub(super) use envelope::{Head, open, seal};
-pub(super) use records::{BlockRecord, CopiesRecord, GoneRecord, PlaceRecord, WaitingRecord};
+pub(super) use records::{BlockRecord, CopiesRecord, GoneRecord, GroupRecord, PathRecord, PlaceRecord, WaitingRecord};
 pub use standing::Standing;

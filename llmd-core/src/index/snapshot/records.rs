@@ -4,6 +4,7 @@
 use smallvec::SmallVec;
 
 use super::super::BlockFate;
+use super::super::groups::{Group, Kind};
 use super::Cursor;
 use super::cursor::{put_long, put_name, put_option};
 use crate::event::{BlockStored, EventExtraKey};
@@ -19,24 +20,31 @@ pub(in super::super) struct BlockRecord {
 }
 
 /// Where a block stands.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in super::super) enum PlaceRecord {
-    At {
-        block: BlockHash,
-        /// The block before it; for the first of a prompt, the root of the scheme.
-        parent: BlockHash,
-        /// How many blocks the prefix that it ends has, 1 for the first.
-        depth: u64,
-    },
+    At(PathRecord),
     /// Behind a parent that has no place.
     Behind,
     Unknown,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The blocks that a name covers.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) struct PathRecord {
+    /// The digest of the block before them; for the first of a prompt, the root of the scheme.
+    pub(in super::super) before: u64,
+    /// How many blocks come before them.
+    pub(in super::super) depth: u32,
+    /// Their digests, at least one.
+    pub(in super::super) digests: SmallVec<[BlockHash; 1]>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(in super::super) struct CopiesRecord {
     pub(in super::super) group: GroupIdx,
     pub(in super::super) medium: Medium,
+    /// How many blocks each name of its kind covers, at least 1.
+    pub(in super::super) span: u32,
     pub(in super::super) count: u32,
 }
 
@@ -46,18 +54,19 @@ impl BlockRecord {
 
     pub(in super::super) fn write(&self, out: &mut Vec<u8>) {
         put_name(out, &self.name);
-        match self.place {
+        match &self.place {
             PlaceRecord::Unknown => out.push(0),
             PlaceRecord::Behind => out.push(1),
-            PlaceRecord::At { block, parent, depth } => {
+            PlaceRecord::At(path) => {
                 out.push(2);
-                [block.0, parent.0, depth].iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+                path.write(out);
             }
         }
         out.extend_from_slice(&(self.copies.len() as u64).to_le_bytes());
         for copies in &self.copies {
             out.extend_from_slice(&copies.group.0.to_le_bytes());
             out.push(medium_byte(copies.medium));
+            out.extend_from_slice(&copies.span.to_le_bytes());
             out.extend_from_slice(&copies.count.to_le_bytes());
         }
     }
@@ -67,25 +76,23 @@ impl BlockRecord {
         let place = match from.u8("place")? {
             0 => PlaceRecord::Unknown,
             1 => PlaceRecord::Behind,
-            2 => PlaceRecord::At {
-                block: BlockHash(from.u64("block's hash")?),
-                parent: BlockHash(from.u64("parent's hash")?),
-                depth: from.u64("depth")?,
-            },
+            2 => PlaceRecord::At(PathRecord::read(from)?),
             other => return Err(from.corrupt(format_args!("place {other} of block {name}; expected 0 to 2"))),
         };
-        let count = from.count(9, "number of places with copies")?;
+        let count = from.count(13, "number of places with copies")?;
         let mut copies = SmallVec::<[CopiesRecord; 2]>::new();
         for _ in 0..count {
             let group = GroupIdx(from.u32("group")?);
             let medium = read_medium(from)?;
+            let span = from.u32("number of blocks that a name covers")?;
             let count = from.u32("number of copies")?;
-            if count == 0 {
-                return Err(from.corrupt(format_args!("no copies of block {name} on {medium}; expected at least 1")));
+            if count == 0 || span == 0 {
+                let what = format_args!("{count} copies of block {name} on {medium} that cover {span}; expected 1 or more");
+                return Err(from.corrupt(what));
             }
-            copies.push(CopiesRecord { group, medium, count });
+            copies.push(CopiesRecord { group, medium, span, count });
         }
-        let mut places: SmallVec<[_; 2]> = copies.iter().map(|copies| (copies.group, copies.medium)).collect();
+        let mut places: SmallVec<[_; 2]> = copies.iter().map(|copies| (copies.group, copies.medium, copies.span)).collect();
         places.sort_unstable();
         if places.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(from.corrupt(format_args!("copies of block {name} in one place are counted twice")));
@@ -94,23 +101,56 @@ impl BlockRecord {
     }
 }
 
+impl PathRecord {
+    /// The bytes that one takes at least.
+    pub(in super::super) const LEAST: usize = 8 + 4 + 8 + 8;
+
+    pub(in super::super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.before.to_le_bytes());
+        out.extend_from_slice(&self.depth.to_le_bytes());
+        out.extend_from_slice(&(self.digests.len() as u64).to_le_bytes());
+        self.digests.iter().for_each(|digest| out.extend_from_slice(&digest.0.to_le_bytes()));
+    }
+
+    pub(in super::super) fn read(from: &mut Cursor<'_>) -> Result<Self> {
+        let before = from.u64("digest before a block")?;
+        let depth = from.u32("depth")?;
+        let count = from.count(8, "number of blocks that a name covers")?;
+        let mut digests = SmallVec::new();
+        for _ in 0..count {
+            digests.push(BlockHash(from.u64("block's digest")?));
+        }
+        if digests.is_empty() || depth.checked_add(count as u32).is_none_or(|depth| depth > MAX_DEPTH) {
+            return Err(from.corrupt(format_args!("{count} blocks behind {depth}; expected 1 or more, {MAX_DEPTH} in all")));
+        }
+        Ok(Self { before, depth, digests })
+    }
+}
+
+/// The longest prompt that a snapshot tells of, in blocks.
+const MAX_DEPTH: u32 = 1 << 30;
+
 /// A removal that is remembered.
 #[derive(Clone, Debug, PartialEq)]
 pub(in super::super) struct GoneRecord {
-    pub(in super::super) name: ExternalBlockHash,
-    /// Our own name for the block, where its place was known.
-    pub(in super::super) block: Option<BlockHash>,
-    /// What became of it; `None` when a later removal of the same block says it.
+    /// What the engine called it; `None` when that means nothing any longer.
+    pub(in super::super) name: Option<ExternalBlockHash>,
+    /// Where it stood: its digest, the one before it, and how many blocks the prefix has that it ends.
+    pub(in super::super) prefix: Option<(u64, u64, u32)>,
+    /// What became of it; `None` when its place was not known when it went.
     pub(in super::super) fate: Option<BlockFate>,
 }
 
 impl GoneRecord {
     /// The bytes that one takes at least.
-    pub(in super::super) const LEAST: usize = 9 + 1 + 1;
+    pub(in super::super) const LEAST: usize = 1 + 1 + 1;
 
     pub(in super::super) fn write(&self, out: &mut Vec<u8>) {
-        put_name(out, &self.name);
-        put_option(out, self.block, |out, block| out.extend_from_slice(&block.0.to_le_bytes()));
+        put_option(out, self.name.as_ref(), put_name);
+        put_option(out, self.prefix, |out, (digest, before, depth)| {
+            [digest, before].iter().for_each(|digest| out.extend_from_slice(&digest.to_le_bytes()));
+            out.extend_from_slice(&depth.to_le_bytes());
+        });
         match self.fate {
             None | Some(BlockFate::NeverStored) => out.push(0),
             Some(BlockFate::Cleared) => out.push(1),
@@ -122,15 +162,21 @@ impl GoneRecord {
     }
 
     pub(in super::super) fn read(from: &mut Cursor<'_>) -> Result<Self> {
-        let name = from.name("name of a block that is gone")?;
-        let block = from.option("hash of a block that is gone", |from, what| from.u64(what).map(BlockHash))?;
+        let name = from.option("name of a block that is gone", Cursor::name)?;
+        let prefix = from.option("place of a block that is gone", |from, what| {
+            let prefix = (from.u64(what)?, from.u64(what)?, from.u32(what)?);
+            if prefix.2 == 0 || prefix.2 > MAX_DEPTH {
+                return Err(from.corrupt(format_args!("{what} with depth {}; expected 1 to {MAX_DEPTH}", prefix.2)));
+            }
+            Ok(prefix)
+        })?;
         let fate = match from.u8("fate")? {
             0 => None,
             1 => Some(BlockFate::Cleared),
             2 => Some(BlockFate::Evicted { at: from.f64("time of a removal")? }),
-            other => return Err(from.corrupt(format_args!("fate {other} of block {name}; expected 0 to 2"))),
+            other => return Err(from.corrupt(format_args!("fate {other} of a block; expected 0 to 2"))),
         };
-        Ok(Self { name, block, fate })
+        Ok(Self { name, prefix, fate })
     }
 }
 
@@ -140,11 +186,12 @@ pub(in super::super) struct WaitingRecord(pub(in super::super) BlockStored);
 
 impl WaitingRecord {
     /// The bytes that one takes at least, beside its tokens.
-    pub(in super::super) const LEAST: usize = 9 + 9 + 8 + 1 + 1;
+    pub(in super::super) const LEAST: usize = 9 + 9 + 4 + 8 + 1 + 1;
 
     pub(in super::super) fn write(&self, out: &mut Vec<u8>) {
         let Self(stored) = self;
         stored.block_hashes.iter().chain(&stored.parent_block_hash).for_each(|name| put_name(out, name));
+        out.extend_from_slice(&stored.block_size.to_le_bytes());
         stored.token_ids.iter().for_each(|token| out.extend_from_slice(&token.to_le_bytes()));
         let keys = stored.extra_keys.first().map_or(&[][..], Vec::as_slice);
         out.extend_from_slice(&(keys.len() as u64).to_le_bytes());
@@ -155,10 +202,14 @@ impl WaitingRecord {
         put_option(out, stored.lora_name.as_deref(), |out, name| put_long(out, name.as_bytes()));
     }
 
-    pub(in super::super) fn read(from: &mut Cursor<'_>, block_size: usize) -> Result<Self> {
+    pub(in super::super) fn read(from: &mut Cursor<'_>, unit: usize) -> Result<Self> {
         let block_hashes = vec![from.name("name of a block that waits")?];
         let parent_block_hash = Some(from.name("name of a parent")?);
-        let bytes = block_size.saturating_mul(4);
+        let block_size = from.u32("tokens of a block")?;
+        if block_size == 0 || !(block_size as usize).is_multiple_of(unit) {
+            return Err(from.corrupt(format_args!("a block of {block_size} tokens; expected a multiple of {unit}")));
+        }
+        let bytes = (block_size as usize).saturating_mul(4);
         let token_ids = from
             .take(bytes, "tokens")?
             .chunks_exact(4)
@@ -176,11 +227,55 @@ impl WaitingRecord {
             block_hashes,
             parent_block_hash,
             token_ids,
+            block_size,
             extra_keys,
             lora_id,
             lora_name,
             ..BlockStored::default()
         }))
+    }
+}
+
+/// One of a worker's cache groups.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) struct GroupRecord {
+    pub(in super::super) idx: GroupIdx,
+    pub(in super::super) group: Group,
+}
+
+impl GroupRecord {
+    /// The bytes that one takes at least.
+    pub(in super::super) const LEAST: usize = 4 + 1 + 4 + 8;
+
+    pub(in super::super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.idx.0.to_le_bytes());
+        let (kind, window) = match self.group.kind {
+            Kind::Full => (0, 0),
+            Kind::State => (1, 0),
+            Kind::Window(window) => (2, window),
+        };
+        out.push(kind);
+        out.extend_from_slice(&window.to_le_bytes());
+        out.extend_from_slice(&(self.group.spans.len() as u64).to_le_bytes());
+        self.group.spans.iter().for_each(|span| out.extend_from_slice(&span.to_le_bytes()));
+    }
+
+    pub(in super::super) fn read(from: &mut Cursor<'_>) -> Result<Self> {
+        let idx = GroupIdx(from.u32("group")?);
+        let kind = match (from.u8("kind of a group")?, from.u32("window")?) {
+            (0, 0) => Kind::Full,
+            (1, 0) => Kind::State,
+            (2, window) if window > 0 => Kind::Window(window),
+            (kind, window) => return Err(from.corrupt(format_args!("kind {kind} of a group with window {window}"))),
+        };
+        let mut group = Group::new(kind);
+        for _ in 0..from.count(4, "number of block sizes")? {
+            let span = from.u32("number of blocks that a name covers")?;
+            if span == 0 || !group.add_span(span) {
+                return Err(from.corrupt(format_args!("names that cover {span} blocks; expected each number once, and not 0")));
+            }
+        }
+        Ok(Self { idx, group })
     }
 }
 

@@ -73,7 +73,7 @@ impl Span {
     }
 
     /// Whether a column holds a block.
-    pub(super) fn holds(&self, run: u32, column: Column, off: u32) -> bool {
+    pub(in super::super) fn holds(&self, run: u32, column: Column, off: u32) -> bool {
         self.parts(run, column).iter().any(|&(from, to)| from <= off && off < to)
     }
 

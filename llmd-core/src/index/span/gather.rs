@@ -2,6 +2,7 @@
 
 use super::walk::{Step, Walk};
 use super::{Column, View};
+use crate::BlockHash;
 
 /// Blocks of a prompt that a column holds, from one up to before another.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -38,7 +39,7 @@ impl Stretches {
 
 impl View {
     /// What the columns of `wanted` hold along a walk.
-    pub(in super::super) fn gather(&self, digests: &[u64], walk: &Walk, wanted: &[u64], found: &mut Stretches) {
+    pub(in super::super) fn gather(&self, digests: &[BlockHash], walk: &Walk, wanted: &[u64], found: &mut Stretches) {
         found.0.clear();
         for &step in &walk.steps {
             self.gather_step(digests, step, wanted, found);
@@ -47,17 +48,17 @@ impl View {
     }
 
     /// What columns hold of a prompt wherever in it, also behind blocks that nobody holds.
-    pub(in super::super) fn gather_all(&self, digests: &[u64], wanted: &[u64], found: &mut Stretches) {
+    pub(in super::super) fn gather_all(&self, digests: &[BlockHash], wanted: &[u64], found: &mut Stretches) {
         found.0.clear();
         let mut at = 0;
         while at < digests.len() {
-            let Some(place) = self.heads.get(digests[at]) else {
+            let Some(place) = self.heads.get(digests[at].0) else {
                 at += 1;
                 continue;
             };
             let (_, header) = self.runs.at(place.run as usize).read();
-            let is_it = header.head == digests[at] && header.start as usize == at && header.len > 0;
-            if !is_it || (at > 0 && header.before != digests[at - 1]) {
+            let is_it = header.head == digests[at].0 && header.start as usize == at && header.len > 0;
+            if !is_it || (at > 0 && header.before != digests[at - 1].0) {
                 at += 1;
                 continue;
             }
@@ -68,15 +69,15 @@ impl View {
         found.tidy();
     }
 
-    fn gather_step(&self, digests: &[u64], step: Step, wanted: &[u64], found: &mut Stretches) {
+    fn gather_step(&self, digests: &[BlockHash], step: Step, wanted: &[u64], found: &mut Stretches) {
         let Step { run, start, matched } = step;
         let cell = self.runs.at(run as usize);
         let known = found.0.len();
         loop {
             let (version, header) = cell.read();
             let last = start as usize + matched as usize - 1;
-            let is_it = header.start == start && header.len > 0 && header.head == digests[start as usize];
-            let matched = if is_it && self.word(header.digests.wrapping_add(matched - 1)) == digests[last] {
+            let is_it = header.start == start && header.len > 0 && header.head == digests[start as usize].0;
+            let matched = if is_it && self.word(header.digests.wrapping_add(matched - 1)) == digests[last].0 {
                 matched.min(header.len)
             } else {
                 0

@@ -21,8 +21,6 @@ mod settle;
 mod store;
 mod sweep;
 mod table;
-#[cfg(test)]
-mod tests;
 mod walk;
 
 use std::collections::HashMap;
@@ -34,7 +32,7 @@ use std::sync::atomic::AtomicU64;
 use smallvec::SmallVec;
 
 use self::arena::Arena;
-pub(super) use self::cover::Parts;
+use self::cover::Parts;
 pub(super) use self::gather::{Stretch, Stretches};
 use self::memory::Stable;
 use self::name::Aliases;
@@ -111,6 +109,7 @@ pub(super) struct Span {
     /// Names whose block is gone, when somebody wants to know.
     gone: Vec<u64>,
     tells_gone: bool,
+    next_domain: Domain,
     secret: u64,
 }
 
@@ -163,6 +162,7 @@ impl Span {
             bytes: 0,
             gone: Vec::new(),
             tells_gone: false,
+            next_domain: SHARED,
             secret,
         }
     }
@@ -211,6 +211,15 @@ impl Span {
             off => self.view.word(header.digests + off - 1),
         };
         (self.view.word(header.digests + place.off), header.start + place.off + 1, before)
+    }
+
+    /// Where the block with this digest is, whose prefix has so many blocks: slow, for what is asked once in a while.
+    pub(super) fn search(&self, digest: u64, depth: u32) -> Option<Place> {
+        (1..self.meta.len() as u32).find_map(|run| {
+            let header = self.run(run).peek();
+            let off = (depth - 1).checked_sub(header.start).filter(|&off| off < header.len)?;
+            (self.view.word(header.digests + off) == digest).then_some(Place { run, off })
+        })
     }
 
     /// Names whose blocks are gone since the last call; keeps a list of them from the first call on.

@@ -26,8 +26,6 @@ pub(super) type Aliases = SmallVec<[(Domain, u32); 1]>;
 pub(in super::super) struct Namer {
     pub(in super::super) domains: SmallVec<[Domain; 1]>,
     pub(in super::super) columns: SmallVec<[Column; 2]>,
-    /// Where numbers for new spaces come from.
-    pub(in super::super) next_domain: Domain,
 }
 
 /// What a name leads to.
@@ -60,6 +58,11 @@ impl Span {
         Some(Known { place, domain: SHARED })
     }
 
+    /// Whether a name is one that workers share.
+    pub(in super::super) fn has_shared(&self, name: u64) -> bool {
+        self.names.get(name).is_some()
+    }
+
     /// Whether a worker holds a block under a name, in any column.
     pub(in super::super) fn has(&self, namer: &Namer, known: Known) -> bool {
         namer.columns.iter().any(|&column| self.copies_under(namer, column, known) > 0)
@@ -80,9 +83,31 @@ impl Span {
 
     /// Every name of a block under which a column has copies, with their number.
     pub(in super::super) fn names_of(&self, namer: &Namer, column: Column, place: Place) -> SmallVec<[(u64, u32); 1]> {
+        self.copies_of(namer, column, place).into_iter().map(|(domain, count)| (self.name(place, domain), count)).collect()
+    }
+
+    /// The same, each name with its space instead.
+    pub(in super::super) fn names_under(
+        &self,
+        namer: &Namer,
+        column: Column,
+        place: Place,
+    ) -> SmallVec<[(Domain, u64); 1]> {
+        self.copies_of(namer, column, place).into_iter().map(|(domain, _)| (domain, self.name(place, domain))).collect()
+    }
+
+    fn copies_of(&self, namer: &Namer, column: Column, place: Place) -> Copies {
         let implied = || SmallVec::from_slice(&[(self.implied(namer, place), 1)]);
-        let copies: Copies = self.copies.get(&(place, column)).cloned().unwrap_or_else(implied);
-        copies.into_iter().map(|(domain, count)| (self.name(place, domain), count)).collect()
+        self.copies.get(&(place, column)).cloned().unwrap_or_else(implied)
+    }
+
+    /// Whether a worker holds a block under another name than that of a space.
+    pub(super) fn has_other_name(&self, namer: &Namer, place: Place, domain: Domain) -> bool {
+        self.meta(place.run).has_aliases
+            && namer.columns.iter().any(|&column| {
+                self.holds(place.run, column, place.off)
+                    && self.copies_of(namer, column, place).iter().any(|&(other, _)| other != domain)
+            })
     }
 
     /// The space of the name under which a worker has its one copy, when nothing else is said.
@@ -122,9 +147,9 @@ impl Span {
             let domain = match namer.domains.get(nth) {
                 Some(&domain) => domain,
                 None => {
-                    namer.next_domain += 1;
-                    namer.domains.push(namer.next_domain);
-                    namer.next_domain
+                    self.next_domain += 1;
+                    namer.domains.push(self.next_domain);
+                    self.next_domain
                 }
             };
             if self.alias(place, domain) == 0 && self.names.insert(self.key(domain, name), place).is_ok() {

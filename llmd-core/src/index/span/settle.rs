@@ -8,7 +8,7 @@ const AHEAD: u32 = 8;
 
 impl Span {
     /// Cuts a run down to what is needed, and frees it when that is nothing; then its parent, and so on.
-    pub(super) fn settle(&mut self, mut run: u32) {
+    pub(in super::super) fn settle(&mut self, mut run: u32) {
         while run != ROOT && run != FLOATING {
             let header = self.run(run).peek();
             let needed = self.held_to(&header).max(self.meta(run).reaches);
@@ -118,7 +118,7 @@ impl Span {
     }
 
     /// The block before a place, in its run or in the one that this hangs on; `None` when that is not known.
-    pub(super) fn back(&self, place: Place) -> Option<Place> {
+    pub(in super::super) fn back(&self, place: Place) -> Option<Place> {
         if place.off > 0 {
             return Some(Place { off: place.off - 1, ..place });
         }

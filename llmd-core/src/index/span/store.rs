@@ -1,15 +1,14 @@
 //! Blocks come: those that are there get one holder more, the others become runs.
 
-use std::sync::atomic::Ordering;
-
 use smallvec::SmallVec;
 
 use super::cover::with;
 use super::memory::prefetch;
-use super::name::{Namer, SHARED};
+use super::name::Namer;
 use super::run::Header;
 use super::set::Set;
 use super::{Column, Domain, FLOATING, MAX_RUN, Meta, Place, ROOT, Span};
+use crate::BlockHash;
 
 /// How many names ahead their lines are asked for.
 const AHEAD: usize = 12;
@@ -28,7 +27,7 @@ pub(in super::super) struct At {
 /// Blocks that follow each other.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Batch<'a> {
-    pub(in super::super) digests: &'a [u64],
+    pub(in super::super) digests: &'a [BlockHash],
     /// The engine's names, of every `span`-th block; none is 0.
     pub(in super::super) names: &'a [u64],
     pub(in super::super) span: u32,
@@ -43,6 +42,8 @@ pub(in super::super) struct Stored {
     pub(in super::super) again: usize,
     /// Those for which there is no room.
     pub(in super::super) lost: usize,
+    /// Whether the worker held one of the blocks under another name.
+    pub(in super::super) second_name: bool,
 }
 
 impl Batch<'_> {
@@ -50,7 +51,7 @@ impl Batch<'_> {
     #[inline]
     fn name(&self, block: usize) -> Option<u64> {
         let after = block + 1;
-        (after % self.span as usize == 0).then(|| self.names[after / self.span as usize - 1])
+        if after.is_multiple_of(self.span as usize) { self.names.get(after / self.span as usize - 1).copied() } else { None }
     }
 }
 
@@ -77,10 +78,10 @@ impl Span {
                     continue;
                 }
             }
-            let before = if done == 0 { at.before } else { digests[done - 1] };
+            let before = if done == 0 { at.before } else { digests[done - 1].0 };
             let depth = at.depth + done as u32;
             let has_branches = run == ROOT || self.meta(run).children > 0 || self.floating > 0;
-            if has_branches && let Some(branch) = self.branch(digests[done], before, depth) {
+            if has_branches && let Some(branch) = self.branch(digests[done].0, before, depth) {
                 self.adopt(run, off, branch, depth);
                 (run, off) = (branch, 0);
                 continue;
@@ -97,7 +98,7 @@ impl Span {
             let new = new.min(MAX_RUN);
             let parent = if run == ROOT && depth > 0 { FLOATING } else { run };
             let made = self.make_run(column, (parent, off), (before, depth), &digests[done..done + new]);
-            if self.heads.insert(digests[done], Place { run: made, off: 0 }).is_err() {
+            if self.heads.insert(digests[done].0, Place { run: made, off: 0 }).is_err() {
                 // Two prefixes with one digest: nothing can be said of the second.
                 self.unmake(made);
                 stored.lost += batch.names.len() - done / batch.span as usize;
@@ -112,9 +113,9 @@ impl Span {
 
     /// How many of `digests` a run has from `off` on.
     #[inline]
-    fn matched(&self, header: &Header, off: u32, digests: &[u64]) -> usize {
+    fn matched(&self, header: &Header, off: u32, digests: &[BlockHash]) -> usize {
         let most = digests.len().min((header.len - off) as usize);
-        let same = |nth: usize| self.view.word(header.digests + off + nth as u32) == digests[nth];
+        let same = |nth: usize| self.view.word(header.digests + off + nth as u32) == digests[nth].0;
         if same(most - 1) {
             return most;
         }
@@ -154,11 +155,11 @@ impl Span {
     }
 
     /// How many of `digests`, of which the first is in no run, come before one that is.
-    fn unknown(&self, digests: &[u64], depth: u32) -> usize {
+    fn unknown(&self, digests: &[BlockHash], depth: u32) -> usize {
         if self.floating == 0 {
             return digests.len();
         }
-        let known = |nth: &usize| self.branch(digests[*nth], digests[nth - 1], depth + *nth as u32).is_some();
+        let known = |nth: &usize| self.branch(digests[*nth].0, digests[nth - 1].0, depth + *nth as u32).is_some();
         (1..digests.len()).find(known).unwrap_or(digests.len())
     }
 
@@ -180,15 +181,15 @@ impl Span {
     }
 
     /// Makes a run longer, by blocks that the column holds.
-    fn extend(&mut self, column: Column, run: u32, digests: &[u64]) {
+    fn extend(&mut self, column: Column, run: u32, digests: &[BlockHash]) {
         let new = digests.len() as u32;
         let old = self.run(run).peek();
         if old.len + new > self.meta(run).room {
             self.make_room(run, old.len + new + (old.len + new) / 4);
         }
         let at = self.run(run).peek().digests;
-        for (nth, &digest) in digests.iter().enumerate() {
-            self.view.set_word(at + old.len + nth as u32, digest);
+        for (nth, digest) in digests.iter().enumerate() {
+            self.view.set_word(at + old.len + nth as u32, digest.0);
         }
         let parts = self.parts(run, column);
         let is_sole = old.whole.is_only(column) && old.groups == 0;
@@ -198,7 +199,7 @@ impl Span {
             self.part_whole(run, &mut header);
         }
         header.len += new;
-        header.end = digests[digests.len() - 1];
+        header.end = digests[digests.len() - 1].0;
         if !is_sole {
             let more = with(&parts, (old.len, header.len));
             self.change(run, &mut header, column, &parts, &more);
@@ -234,7 +235,7 @@ impl Span {
     }
 
     /// A new run of blocks that the column holds, without names, and which no reader finds yet.
-    fn make_run(&mut self, column: Column, parent: (u32, u32), (before, start): (u64, u32), digests: &[u64]) -> u32 {
+    fn make_run(&mut self, column: Column, parent: (u32, u32), (before, start): (u64, u32), digests: &[BlockHash]) -> u32 {
         let run = self.free_runs.pop().unwrap_or_else(|| {
             self.meta.push(Meta::default());
             let run = self.meta.len() - 1;
@@ -242,16 +243,16 @@ impl Span {
             run as u32
         });
         let (at, words) = self.arena.take(2 * digests.len());
-        for (nth, &digest) in digests.iter().enumerate() {
-            self.view.set_word(at + nth as u32, digest);
+        for (nth, digest) in digests.iter().enumerate() {
+            self.view.set_word(at + nth as u32, digest.0);
         }
         self.run(run).begin();
         let header = Header {
             start,
             len: digests.len() as u32,
             before,
-            head: digests[0],
-            end: digests[digests.len() - 1],
+            head: digests[0].0,
+            end: digests[digests.len() - 1].0,
             whole: Set::of(column),
             digests: at,
             groups: 0,
@@ -337,7 +338,8 @@ impl Span {
         let range = (place.off, place.off + blocks as u32);
         let old = self.parts(place.run, column);
         let is_new = !old.iter().any(|&(from, to)| from < range.1 && range.0 < to);
-        if is_new && batch.span == 1 && !self.meta(place.run).has_aliases {
+        let has_all_names = batch.span == 1 && batch.names.len() == batch.digests.len();
+        if is_new && has_all_names && !self.meta(place.run).has_aliases {
             let at = self.name_at(place);
             let names = &batch.names[done..done + blocks];
             if names.iter().enumerate().all(|(nth, &name)| self.view.word(at + nth as u32) == name) {
@@ -359,6 +361,7 @@ impl Span {
                 }
                 continue;
             };
+            stored.second_name |= self.has_other_name(namer, own, domain);
             if self.count(column, namer, own, domain, was_held.then_some(before)) {
                 stored.fresh += 1;
             } else {
@@ -400,6 +403,61 @@ impl Span {
         }
     }
 
+    /// One copy more, under this name, of a block that is there, and of those before it that the name covers.
+    pub(in super::super) fn hold_known(
+        &mut self,
+        column: Column,
+        namer: &mut Namer,
+        place: Place,
+        span: u32,
+        name: u64,
+    ) -> Stored {
+        let mut stored = Stored::default();
+        let digest = [BlockHash(self.prefix(place).0)];
+        self.hold(column, namer, place, 1, Batch { digests: &digest, names: &[name], span: 1 }, 0, &mut stored);
+        if stored.fresh == 1 {
+            let mut next = self.back(place);
+            for _ in 1..span {
+                let Some(place) = next else { break };
+                let parts = self.parts(place.run, column);
+                self.cover(place.run, column, &parts, &with(&parts, (place.off, place.off + 1)));
+                next = self.back(place);
+            }
+        }
+        stored
+    }
+
+    /// So many copies more of a block under a name that the column has it by.
+    pub(in super::super) fn copy(&mut self, column: Column, namer: &Namer, place: Place, name: u64, more: u32) {
+        if more == 0 {
+            return;
+        }
+        let Some(known) = self.find(namer, name).filter(|known| known.place == place) else { return };
+        let before = self.implied(namer, place);
+        self.meta_mut(place.run).has_copies = true;
+        let copies = self.copies.entry((place, column)).or_insert_with(|| SmallVec::from_slice(&[(before, 1)]));
+        if let Some((_, count)) = copies.iter_mut().find(|(domain, _)| *domain == known.domain) {
+            *count = count.saturating_add(more);
+        }
+    }
+
+    /// A column that knows no names holds a block that is there.
+    pub(in super::super) fn hold_unnamed(&mut self, column: Column, place: Place) {
+        let parts = self.parts(place.run, column);
+        self.cover(place.run, column, &parts, &with(&parts, (place.off, place.off + 1)));
+    }
+
+    /// A column that knows no names does not hold a block any more. [`settle`](Self::settle) is for the caller.
+    pub(in super::super) fn let_go_unnamed(&mut self, column: Column, place: Place) {
+        let parts = self.parts(place.run, column);
+        self.cover(place.run, column, &parts, &super::cover::without(&parts, (place.off, place.off + 1)));
+    }
+
+    /// A column that knows no names holds blocks, which may be new.
+    pub(in super::super) fn store_unnamed(&mut self, column: Column, namer: &mut Namer, at: At, digests: &[BlockHash]) {
+        self.store(column, namer, at, Batch { digests, names: &[], span: 1 });
+    }
+
     /// Asks for what an event that comes later will look at: the lines of its first names.
     #[inline]
     pub(in super::super) fn look_ahead_names(&self, names: impl Iterator<Item = u64>) {
@@ -426,12 +484,3 @@ impl Span {
     }
 }
 
-const _: () = assert!(SHARED == 0, "a block that nobody named otherwise has its shared name");
-
-impl Span {
-    /// Whether a run is one that readers find: for tests.
-    #[cfg(test)]
-    pub(super) fn is_used(&self, run: u32) -> bool {
-        self.view.words.at(0).load(Ordering::Relaxed) == 0 && self.run(run).peek().len > 0
-    }
-}

@@ -4,6 +4,7 @@ use super::cover::Group;
 use super::memory::prefetch;
 use super::run::Header;
 use super::{Column, View};
+use crate::BlockHash;
 
 /// How often a run that changed under a reader's eyes is looked up again before the walk ends there.
 const TRIES: u32 = 8;
@@ -26,7 +27,7 @@ pub(super) struct Step {
 }
 
 /// What a walk is for, and where it leaves what it finds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in super::super) struct Walk {
     /// The runs on the way, when somebody wants to go there again.
     pub(super) steps: Vec<Step>,
@@ -68,7 +69,7 @@ impl View {
     /// are looked at to the end, and `walk` says where to find more about them; where there are none, `walk` is left empty.
     pub(in super::super) fn walk(
         &self,
-        digests: &[u64],
+        digests: &[BlockHash],
         live: &[u64],
         closely: Option<&[u64]>,
         levels: &mut Levels,
@@ -90,7 +91,7 @@ impl View {
 
     fn walk_words<const W: usize>(
         &self,
-        digests: &[u64],
+        digests: &[BlockHash],
         live: &[u64],
         closely: Option<&[u64]>,
         levels: &mut Levels,
@@ -102,23 +103,23 @@ impl View {
         if closely.is_some() {
             walk.ragged.resize(words, 0);
         }
-        let Some(&first) = digests.first() else { return };
-        let Some(place) = self.heads.get(first) else { return };
+        let Some(first) = digests.first() else { return };
+        let Some(place) = self.heads.get(first.0) else { return };
         let (mut run, mut at, mut tries) = (place.run, 0, 0);
         loop {
             let cell = self.runs.at(run as usize);
             let (version, header) = cell.read();
-            let is_it = header.head == digests[at]
+            let is_it = header.head == digests[at].0
                 && header.start as usize == at
                 && header.len > 0
-                && (at == 0 || header.before == digests[at - 1]);
+                && (at == 0 || header.before == digests[at - 1].0);
             if !is_it {
                 if !cell.is_still(version) {
                     continue;
                 }
                 // It was another's when the table led here, or became one since.
                 tries += 1;
-                match self.heads.get(digests[at]) {
+                match self.heads.get(digests[at].0) {
                     Some(place) if tries < TRIES => run = place.run,
                     _ => break,
                 }
@@ -129,8 +130,8 @@ impl View {
             }
             let matched = self.matched(&header, &digests[at..]);
             let next = at + matched;
-            if let Some(&digest) = digests.get(next) {
-                self.heads.prefetch(digest);
+            if let Some(digest) = digests.get(next) {
+                self.heads.prefetch(digest.0);
             }
             let mut through = [0; W];
             header.whole.add_to(&self.words, &mut through[..words]);
@@ -138,7 +139,8 @@ impl View {
             let asks = at == 0 || closely.is_some() || (0..words).any(|word| alive[word] & !through[word] != 0);
             let mut more = [0; W];
             if asks && header.groups > 0 {
-                self.parts(&header, (at, matched), &alive[..words], &mut through[..words], &mut more[..words], levels);
+                let more = if closely.is_some() { &mut more[..words] } else { &mut [] };
+                self.parts(&header, (at, matched), &alive[..words], &mut through[..words], more, levels);
             }
             if !cell.is_still(version) {
                 levels.blocks.truncate(before);
@@ -178,7 +180,7 @@ impl View {
             if at == digests.len() || (any_alive | looks_on) == 0 {
                 break;
             }
-            match self.heads.get(digests[at]) {
+            match self.heads.get(digests[at].0) {
                 Some(place) => run = place.run,
                 None => break,
             }
@@ -191,10 +193,10 @@ impl View {
 
     /// How many of `digests` a run has, of which it has the first.
     #[inline]
-    pub(super) fn matched(&self, header: &Header, digests: &[u64]) -> usize {
+    pub(super) fn matched(&self, header: &Header, digests: &[BlockHash]) -> usize {
         let most = digests.len().min(header.len as usize);
-        let same = |nth: usize| self.word(header.digests.wrapping_add(nth as u32)) == digests[nth];
-        let last = digests[most - 1];
+        let same = |nth: usize| self.word(header.digests.wrapping_add(nth as u32)) == digests[nth].0;
+        let last = digests[most - 1].0;
         if if most == header.len as usize { header.end == last } else { same(most - 1) } {
             return most;
         }
@@ -220,7 +222,7 @@ impl View {
     }
 
     /// Looks at the parts of a run of which `matched` blocks matched, and before which `at` blocks come: adds to `through` who
-    /// holds all that matched, to `more` who holds something that does not begin with the run, and to the levels who of
+    /// holds all that matched, to `more`, as far as it reaches, who holds something behind a gap, and to the levels who of
     /// `alive` ends in it.
     fn parts(
         &self,
@@ -244,6 +246,7 @@ impl View {
                 levels.bits.resize(level + alive.len(), 0);
                 let bits = &mut levels.bits[level..];
                 holders.add_to(&self.words, bits);
+                more.iter_mut().zip(&*bits).zip(alive).for_each(|((more, bits), alive)| *more |= bits & !alive);
                 bits.iter_mut().zip(alive).for_each(|(bits, alive)| *bits &= alive);
                 if bits.iter().all(|&bits| bits == 0) {
                     levels.bits.truncate(level);

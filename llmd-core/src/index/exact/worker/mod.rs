@@ -1,0 +1,228 @@
+//! What one worker holds: in columns of the index where its place is known, by name alone where it is not.
+
+mod clear;
+mod kept;
+mod loose;
+mod place;
+mod pool;
+mod remove;
+mod store;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use self::loose::Loose;
+use super::super::groups::{Group, Kind, alike, has_window, hits_parts};
+use super::super::roster::{Held as HeldColumn, Seat};
+use super::super::span::{Column, Domain, Known, Namer, SHARED, Span};
+use super::super::{BlockFate, Held, Resident};
+use super::context::Context;
+use super::interned::Interned;
+use super::memory::{Gone, Memory, Prefix};
+use super::orphans::Orphans;
+use crate::state::WorkerState;
+use crate::{ExternalBlockHash, GroupIdx, Medium, WorkerId};
+
+/// How many cache groups a worker can have; blocks of further ones are not placed.
+const MAX_GROUPS: usize = 64;
+
+/// What one worker holds.
+///
+/// Names are a worker's own: engines may seed their hashes by chance. A name that is gone stays for as long as it is
+/// remembered, so that what is said of it later still finds its place.
+#[derive(Debug)]
+pub(super) struct Worker {
+    id: WorkerId,
+    pub(super) state: WorkerState,
+    namer: Namer,
+    columns: SmallVec<[Kept; 1]>,
+    groups: SmallVec<[(GroupIdx, Group); 1]>,
+    loose: Loose,
+    orphans: Orphans,
+    memory: Arc<Mutex<Memory>>,
+    /// Names of blocks on the pool's storage whose place is not known.
+    waiting: HashSet<ExternalBlockHash>,
+    /// Columns of what was cleared, as long as they are not swept; and when that was.
+    cleared: SmallVec<[(Column, u64); 1]>,
+    residents: usize,
+    unplaceable: u64,
+    incomplete: bool,
+    /// Whether names were forgotten, of which one may be the parent that an orphan waits for.
+    forgot: bool,
+    spoke_of_other_media: bool,
+    /// Whether a block came by two names.
+    has_two_names: bool,
+    /// Whether readers have to be told what its columns and groups are.
+    pub(super) is_news: bool,
+}
+
+/// A column of the worker.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    group: GroupIdx,
+    medium: Medium,
+    /// How many blocks each of its names covers; 1 of groups that are not full, where only the last one counts.
+    span: u32,
+    column: Column,
+    /// Names, and copies under them.
+    names: usize,
+    copies: usize,
+}
+
+impl Worker {
+    pub(super) fn new(id: WorkerId) -> Self {
+        Self {
+            id,
+            state: WorkerState::default(),
+            namer: Namer::default(),
+            columns: SmallVec::new(),
+            groups: SmallVec::new(),
+            loose: Loose::default(),
+            orphans: Orphans::default(),
+            memory: Arc::default(),
+            waiting: HashSet::new(),
+            cleared: SmallVec::new(),
+            residents: 0,
+            unplaceable: 0,
+            incomplete: false,
+            forgot: false,
+            spoke_of_other_media: false,
+            has_two_names: false,
+            is_news: true,
+        }
+    }
+
+    /// How much is held.
+    pub(super) fn held(&self) -> Held {
+        let (orphans, unplaced) = (self.loose.orphans(), self.unplaced());
+        Held { residents: self.residents, orphans, unplaced }
+    }
+
+    /// How many blocks are remembered that are gone.
+    pub(super) fn remembered(&self) -> usize {
+        self.memory.lock().len()
+    }
+
+    /// How many blocks came in events that cannot be placed.
+    pub(super) const fn unplaceable(&self) -> u64 {
+        self.unplaceable
+    }
+
+    pub(super) fn memory(&self) -> Arc<Mutex<Memory>> {
+        Arc::clone(&self.memory)
+    }
+
+    pub(super) const fn namer(&self) -> &Namer {
+        &self.namer
+    }
+
+    /// How many blocks stand nobody knows where, each once per group and medium. Those of groups that are not full are not
+    /// counted: what the full groups do not name, no hit can reach.
+    pub(super) fn unplaced(&self) -> usize {
+        self.loose.unplaced(|group| self.is_sparse(group)) + self.waiting.len()
+    }
+
+    /// Whether every answer is right, once everything was heard.
+    pub(super) fn is_complete(&self) -> bool {
+        let is_understood = match alike(&self.groups) {
+            Some(_) => !(self.has_two_names && self.groups.len() > 1),
+            None if self.spoke_of_other_media => false,
+            // Parts of blocks can be hit, and their parents are parts that may have no name of their own.
+            None if hits_parts(&self.groups) => !has_window(&self.groups) && self.loose.orphans() == 0,
+            None => true,
+        };
+        let lost = self.forgot && self.loose.orphans() > 0;
+        is_understood && !self.incomplete && !lost && self.unplaced() == 0
+    }
+
+    fn is_sparse(&self, group: GroupIdx) -> bool {
+        self.groups.iter().any(|(idx, known)| *idx == group && known.kind != Kind::Full)
+    }
+
+    /// What readers need to know.
+    pub(super) fn seat(&self) -> Seat {
+        let columns = self.columns.iter().map(|&Kept { group, medium, span, column, .. }| HeldColumn {
+            group,
+            medium,
+            span,
+            column,
+        });
+        Seat {
+            groups: self.groups.clone(),
+            columns: columns.collect(),
+            cleared: self.cleared.clone(),
+            ..Seat::empty(self.id)
+        }
+        .settle()
+    }
+
+    /// Every block with its copies, in no order.
+    pub(super) fn residents(&self, span: &Span, interned: &Interned) -> Vec<Resident> {
+        let mut residents = self.loose.residents();
+        for kept in &self.columns {
+            for place in span.residents(kept.column) {
+                let names = span.names_of(&self.namer, kept.column, place).into_iter().filter(|&(name, _)| name != 0);
+                residents.extend(names.map(|(name, copies)| Resident {
+                    group: kept.group,
+                    medium: kept.medium,
+                    block: interned.name(name),
+                    copies,
+                }));
+            }
+        }
+        residents
+    }
+
+    /// The column of a group on a medium whose names cover so many blocks; a new one, when there is none yet. `None` when
+    /// there can be no more.
+    fn column(&mut self, group: GroupIdx, medium: Medium, span: u32, cx: &mut Context<'_>) -> Option<usize> {
+        let is_it = |kept: &Kept| kept.group == group && kept.medium == medium && kept.span == span;
+        if let Some(place) = self.columns.iter().position(is_it) {
+            return Some(place);
+        }
+        let column = cx.span.column(self.id.0)?;
+        self.columns.push(Kept { group, medium, span, column, names: 0, copies: 0 });
+        self.namer.columns.push(column);
+        self.is_news = true;
+        Some(self.columns.len() - 1)
+    }
+
+    /// Remembers a block that is gone, and forgets the oldest.
+    fn remember(&mut self, gone: impl IntoIterator<Item = Gone>, cx: &mut Context<'_>) {
+        let memory = Arc::clone(&self.memory);
+        let mut memory = memory.lock();
+        for gone in gone {
+            memory.remember(gone);
+            if memory.len() > cx.settings.max_remembered {
+                let Some(oldest) = memory.forget_oldest() else { continue };
+                self.forgot = true;
+                self.forget(&oldest, cx);
+            }
+        }
+    }
+
+    /// Remembers blocks that were swept away.
+    pub(super) fn recall(&mut self, gone: impl IntoIterator<Item = Gone>, cx: &mut Context<'_>) {
+        self.remember(gone, cx);
+    }
+
+    fn forget(&mut self, gone: &Gone, cx: &mut Context<'_>) {
+        if gone.domain != SHARED
+            && let Some(known) = cx.span.find(&self.namer, gone.name)
+        {
+            cx.span.forget(&self.namer, Known { domain: gone.domain, ..known });
+        }
+        if !self.loose.is_empty() && gone.name != 0 {
+            let name = cx.interned.name(gone.name);
+            self.loose.forget(&name);
+        }
+    }
+
+    /// A block of which the last copy under a name went from everywhere.
+    fn gone(name: u64, domain: Domain, prefix: Option<Prefix>, fate: BlockFate, order: u64) -> Gone {
+        Gone { name, domain, prefix, fate: prefix.map(|_| fate), order }
+    }
+}

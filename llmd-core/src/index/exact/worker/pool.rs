@@ -1,0 +1,138 @@
+//! What lies on the storage that the pool shares: there or not, as the last word of anybody has it.
+
+use super::super::super::Applied;
+use super::super::super::span::{At, Column, Place};
+use super::super::content::{alone, names_of};
+use super::super::context::Context;
+use super::super::memory::{Gone, Prefix};
+use super::Worker;
+use super::place::Standing;
+use crate::event::{BlockRemoved, BlockStored};
+use crate::{BlockHash, ExternalBlockHash};
+
+impl Context<'_> {
+    /// The pool's column; a new one, when there is none yet.
+    fn pool_column(&mut self) -> Option<Column> {
+        if self.pool.column.is_none() {
+            self.pool.column = self.span.column(u32::MAX);
+            self.pool.is_news = true;
+            self.pool.namer.columns.extend(self.pool.column);
+        }
+        self.pool.column
+    }
+
+    /// The blocks that a name covers, from its own one back.
+    fn covered(&self, place: Place, span: u32) -> Vec<Place> {
+        std::iter::successors(Some(place), |&place| self.span.back(place)).take(span as usize).collect()
+    }
+}
+
+impl Worker {
+    pub(super) fn store_in_pool(
+        &mut self,
+        stored: &BlockStored,
+        content: Option<u32>,
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) {
+        if !stored.spec_kind.is_full() {
+            return;
+        }
+        for (nth, name) in stored.block_hashes.iter().enumerate() {
+            if let Some(standing) = self.stands(name, cx) {
+                let span = self.span_of(stored.group_idx);
+                applied.stored += usize::from(self.add_to_pool(&standing, span, cx));
+                continue;
+            }
+            let waits = self.loose.get(name).is_some_and(|entry| entry.waits);
+            if let Some(span) = content
+                && !waits
+            {
+                if let Some(at) = self.pool_parent(stored, nth, cx) {
+                    let mut digests = Vec::new();
+                    let mut event = stored.clone();
+                    event.block_hashes.truncate(nth + 1);
+                    names_of(&event, nth, BlockHash(at.before), at.depth, cx.hasher, &mut digests);
+                    self.waiting.insert(name.clone());
+                    applied.stored += 1;
+                    self.take_place(name, span, at, &digests, cx, applied);
+                    continue;
+                }
+                let parent = match nth {
+                    0 => stored.parent_block_hash.as_ref(),
+                    _ => Some(&stored.block_hashes[nth - 1]),
+                };
+                if let Some(parent) = parent {
+                    self.loose.change(name, |entry| entry.waits = true);
+                    self.orphans.keep(parent.clone(), alone(stored, nth, parent));
+                    applied.orphaned += 1;
+                }
+            }
+            applied.stored += usize::from(self.waiting.insert(name.clone()));
+        }
+    }
+
+    fn pool_parent(&self, stored: &BlockStored, nth: usize, cx: &Context<'_>) -> Option<At> {
+        let parent = match nth {
+            0 => stored.parent_block_hash.as_ref(),
+            _ => Some(&stored.block_hashes[nth - 1]),
+        };
+        match parent {
+            None => Some(At { place: None, before: cx.hasher.root().0, depth: 0 }),
+            Some(parent) => self.stands(parent, cx).map(|standing| standing.at()),
+        }
+    }
+
+    /// The pool holds what a name covers; says whether it did not before.
+    pub(super) fn add_to_pool(&self, standing: &Standing, span: u32, cx: &mut Context<'_>) -> bool {
+        let Some(column) = cx.pool_column() else { return false };
+        match standing.known {
+            Some(known) => {
+                let covered = cx.covered(known.place, span);
+                let is_new = covered.iter().any(|place| !cx.span.holds(place.run, column, place.off));
+                covered.into_iter().for_each(|place| cx.span.hold_unnamed(column, place));
+                is_new
+            }
+            None => {
+                let Prefix { digest, before, depth } = standing.prefix;
+                let at = At { place: None, before, depth: depth - 1 };
+                cx.span.store_unnamed(column, &mut cx.pool.namer, at, &[BlockHash(digest)]);
+                true
+            }
+        }
+    }
+
+    /// The pool holds blocks that a name covers, which are about to get their place.
+    pub(super) fn pour_into_pool(&mut self, name: u64, at: At, digests: &[BlockHash], cx: &mut Context<'_>) {
+        let Some(column) = cx.pool_column() else { return };
+        cx.span.store_unnamed(column, &mut cx.pool.namer, at, digests);
+        let last = digests.len() - 1;
+        let before = if last == 0 { at.before } else { digests[last - 1].0 };
+        let prefix = Prefix { digest: digests[last].0, before, depth: at.depth + digests.len() as u32 };
+        // Nobody holds it under this name, but the name may be said again.
+        let gone = Gone { name, domain: 0, prefix: Some(prefix), fate: None, order: 0 };
+        self.remember([gone], cx);
+    }
+
+    pub(super) fn remove_from_pool(&mut self, removed: &BlockRemoved, cx: &mut Context<'_>, applied: &mut Applied) {
+        if self.is_sparse(removed.group_idx) {
+            return;
+        }
+        for name in &removed.block_hashes {
+            let gone = self.take_from_pool(name, removed, cx);
+            applied.removed += usize::from(self.waiting.remove(name) || gone);
+        }
+    }
+
+    /// Says whether the pool held something of what a name covers.
+    fn take_from_pool(&self, name: &ExternalBlockHash, removed: &BlockRemoved, cx: &mut Context<'_>) -> bool {
+        let (Some(column), Some(standing)) = (cx.pool.column, self.stands(name, cx)) else { return false };
+        let Some(known) = standing.known else { return false };
+        let covered = cx.covered(known.place, self.span_of(removed.group_idx));
+        let held = |place: &Place| cx.span.holds(place.run, column, place.off);
+        let covered: Vec<_> = covered.into_iter().filter(held).collect();
+        covered.iter().for_each(|&place| cx.span.let_go_unnamed(column, place));
+        covered.iter().for_each(|place| cx.span.settle(place.run));
+        !covered.is_empty()
+    }
+}

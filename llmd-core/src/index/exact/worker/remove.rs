@@ -1,0 +1,92 @@
+//! Blocks go.
+
+use smallvec::SmallVec;
+
+use super::super::super::span::Removed;
+use super::super::super::{Applied, BlockFate};
+use super::super::context::Context;
+use super::super::memory::{Gone, Prefix};
+use super::Worker;
+use crate::event::BlockRemoved;
+use crate::{ExternalBlockHash, GroupIdx, Locality, Medium};
+
+impl Worker {
+    pub(in super::super) fn remove(&mut self, removed: &BlockRemoved, cx: &mut Context<'_>, applied: &mut Applied) {
+        if removed.medium == Medium::Storage && removed.locality == Locality::Remote {
+            self.remove_from_pool(removed, cx, applied);
+            return;
+        }
+        let order = cx.next_order();
+        let mut unknown: SmallVec<[usize; 4]> = (0..removed.block_hashes.len()).collect();
+        for kept in 0..self.columns.len() {
+            let is_it = self.columns[kept].group == removed.group_idx && self.columns[kept].medium == removed.medium;
+            if is_it && !unknown.is_empty() {
+                unknown = self.remove_from(kept, removed, &unknown, order, cx, applied);
+            }
+        }
+        for nth in unknown {
+            self.remove_loose(&removed.block_hashes[nth], removed.group_idx, removed.medium, order, cx, applied);
+        }
+    }
+
+    /// Takes names out of a column; gives those that it does not have.
+    fn remove_from(
+        &mut self,
+        kept: usize,
+        removed: &BlockRemoved,
+        wanted: &[usize],
+        order: u64,
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) -> SmallVec<[usize; 4]> {
+        let mut scratch = std::mem::take(cx.scratch);
+        scratch.names.clear();
+        scratch.names.extend(wanted.iter().map(|&nth| cx.interned.number(&removed.block_hashes[nth])));
+        let super::Kept { column, span, .. } = self.columns[kept];
+        let fate = BlockFate::Evicted { at: cx.at };
+        let mut unknown = SmallVec::new();
+        let mut gone = SmallVec::<[Gone; 8]>::new();
+        let (copies, names) = cx.span.remove(
+            column,
+            &self.namer,
+            span,
+            &scratch.names,
+            |nth| unknown.push(wanted[nth]),
+            |Removed { name, domain, digest, before, depth }| {
+                gone.push(Self::gone(name, domain, Some(Prefix { digest, before, depth }), fate, order));
+            },
+        );
+        *cx.scratch = scratch;
+        let kept = &mut self.columns[kept];
+        kept.copies -= copies;
+        kept.names -= names;
+        self.residents -= names;
+        applied.removed += copies;
+        self.remember(gone, cx);
+        unknown
+    }
+
+    /// Takes away one copy of a name that has no place, if there is one.
+    fn remove_loose(
+        &mut self,
+        name: &ExternalBlockHash,
+        group: GroupIdx,
+        medium: Medium,
+        order: u64,
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) {
+        let is_known = self.loose.get(name).is_some();
+        let last = if is_known { self.loose.change(name, |entry| entry.remove(group, medium)) } else { None };
+        let Some(is_last) = last else {
+            applied.unknown_removals += 1;
+            return;
+        };
+        applied.removed += 1;
+        self.residents -= usize::from(is_last);
+        if self.loose.get(name).is_some_and(|entry| entry.copies.is_empty()) {
+            let number = cx.interned.keep(name);
+            self.remember([Self::gone(number, 0, None, BlockFate::NeverStored, order)], cx);
+        }
+    }
+}

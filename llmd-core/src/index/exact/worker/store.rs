@@ -1,0 +1,345 @@
+//! Blocks come.
+
+use super::super::super::Applied;
+use super::super::super::groups::{Group, Kind};
+use super::super::super::span::{At, Batch, Stored};
+use super::super::content::{Told, alone, names_of, told};
+use super::super::context::Context;
+use super::super::memory::Prefix;
+use super::place::{Standing, prefix};
+use super::{MAX_GROUPS, Worker};
+use crate::event::BlockStored;
+use crate::{BlockHash, ExternalBlockHash, GroupIdx, Locality, Medium};
+
+/// Where the copies of an event belong.
+#[derive(Clone, Copy, Debug)]
+struct Into {
+    group: GroupIdx,
+    medium: Medium,
+    /// How many blocks each name covers, where the event says so.
+    span: Option<u32>,
+}
+
+impl Worker {
+    pub(in super::super) fn store(&mut self, stored: &BlockStored, cx: &mut Context<'_>, applied: &mut Applied) {
+        self.spoke_of_other_media |= stored.medium != Medium::Gpu && !stored.block_hashes.is_empty();
+        let mut content = None;
+        let mut span = None;
+        match told(stored, cx.settings.block_size) {
+            Told::Content(kind, covers) => match self.learn(stored, kind, covers) {
+                true if kind == Kind::Full => (content, span) = (Some(covers), Some(covers)),
+                true => span = Some(1),
+                false => self.cannot_place(stored),
+            },
+            Told::Names => {}
+            Told::Nothing => self.cannot_place(stored),
+        }
+        if stored.medium == Medium::Storage && stored.locality == Locality::Remote {
+            self.store_in_pool(stored, content, cx, applied);
+            return;
+        }
+        let into = Into { group: stored.group_idx, medium: stored.medium, span };
+        if let Some(span) = content
+            && self.store_at_once(stored, span, into, cx, applied)
+        {
+            return;
+        }
+        for name in 0..stored.block_hashes.len() {
+            self.store_one(stored, name, content, into, cx, applied);
+        }
+    }
+
+    fn cannot_place(&mut self, stored: &BlockStored) {
+        self.unplaceable += stored.block_hashes.len() as u64;
+        self.incomplete = true;
+    }
+
+    /// Learns of which kind a group is and how many blocks its names cover; says whether that agrees with what is known.
+    fn learn(&mut self, stored: &BlockStored, kind: Kind, span: u32) -> bool {
+        let place = match self.groups.binary_search_by_key(&stored.group_idx, |(idx, _)| *idx) {
+            Ok(place) => place,
+            Err(_) if self.groups.len() == MAX_GROUPS => return false,
+            Err(place) => {
+                self.groups.insert(place, (stored.group_idx, Group::new(kind)));
+                self.is_news = true;
+                place
+            }
+        };
+        let group = &mut self.groups[place].1;
+        if group.kind != kind {
+            return false;
+        }
+        if stored.medium == Medium::Gpu {
+            self.is_news |= group.add_span(span);
+        }
+        true
+    }
+
+    /// The usual case: the parent is known, and nobody waits for any of the names. Says whether it was that.
+    fn store_at_once(
+        &mut self,
+        stored: &BlockStored,
+        span: u32,
+        into: Into,
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) -> bool {
+        let names = stored.block_hashes.len();
+        let is_loose = |name| self.loose.get(name).is_some() || self.waiting.contains(name);
+        let waits = !(self.loose.is_empty() && self.waiting.is_empty()) && stored.block_hashes.iter().any(is_loose);
+        if waits || self.residents + names > cx.settings.max_blocks {
+            return false;
+        }
+        let Some(at) = self.parent(stored, 0, cx) else { return false };
+        let Some(kept) = self.column(into.group, into.medium, span, cx) else { return false };
+        let mut scratch = std::mem::take(cx.scratch);
+        scratch.digests.clear();
+        scratch.names.clear();
+        names_of(stored, 0, BlockHash(at.before), at.depth, cx.hasher, &mut scratch.digests);
+        scratch.names.extend(stored.block_hashes.iter().map(|name| cx.interned.keep(name)));
+        let batch = Batch { digests: &scratch.digests, names: &scratch.names, span };
+        let column = self.columns[kept].column;
+        let done = cx.span.store(column, &mut self.namer, at, batch);
+        *cx.scratch = scratch;
+        self.count(kept, done, applied);
+        if !self.orphans.is_empty() {
+            self.settle_behind(stored, cx, applied);
+        }
+        true
+    }
+
+    /// Puts what waited for any of the blocks of an event at its place.
+    fn settle_behind(&mut self, stored: &BlockStored, cx: &mut Context<'_>, applied: &mut Applied) {
+        for name in &stored.block_hashes {
+            let orphans = self.orphans.take(name);
+            let Some(at) = self.stands(name, cx).map(|standing| standing.at()) else { continue };
+            for orphan in orphans {
+                let span = orphan.block_size / cx.settings.block_size as u32;
+                self.settle(&orphan, 0, span, at, cx, applied);
+            }
+        }
+    }
+
+    /// Counts what was stored in a column.
+    fn count(&mut self, kept: usize, stored: Stored, applied: &mut Applied) {
+        let Stored { fresh, again, lost, .. } = stored;
+        self.columns[kept].names += fresh;
+        self.columns[kept].copies += fresh + again;
+        self.residents += fresh;
+        self.has_two_names |= stored.second_name;
+        applied.stored += fresh + again;
+        applied.dropped += lost;
+        self.incomplete |= lost > 0;
+    }
+
+    /// Where the blocks of an event go on from its name number `name`; `None` when the parent has no place.
+    fn parent(&self, stored: &BlockStored, name: usize, cx: &Context<'_>) -> Option<At> {
+        let parent = match name {
+            0 => stored.parent_block_hash.as_ref(),
+            _ => Some(&stored.block_hashes[name - 1]),
+        };
+        match parent {
+            None => Some(At { place: None, before: cx.hasher.root().0, depth: 0 }),
+            Some(parent) => self.stands(parent, cx).map(|standing| standing.at()),
+        }
+    }
+
+    /// Any case: one name of an event, whose blocks may stand somewhere already, or nowhere yet.
+    fn store_one(
+        &mut self,
+        stored: &BlockStored,
+        nth: usize,
+        content: Option<u32>,
+        into: Into,
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) {
+        let name = &stored.block_hashes[nth];
+        if let Some(standing) = self.stands(name, cx) {
+            self.add(name, &standing, into, cx, applied);
+            return;
+        }
+        let is_known = self.loose.get(name).is_some_and(|entry| {
+            entry.copies.iter().any(|copies| copies.group == into.group && copies.medium == into.medium)
+        });
+        if !is_known && self.residents >= cx.settings.max_blocks {
+            self.incomplete = true;
+            applied.dropped += 1;
+            return;
+        }
+        let waits = self.loose.get(name).is_some_and(|entry| entry.waits);
+        if let Some(span) = content
+            && !waits
+            && let Some(at) = self.parent(stored, nth, cx)
+        {
+            self.residents += usize::from(self.loose.change(name, |entry| entry.add(into.group, into.medium)));
+            applied.stored += 1;
+            self.settle(stored, nth, span, at, cx, applied);
+            return;
+        }
+        self.residents += usize::from(self.loose.change(name, |entry| entry.add(into.group, into.medium)));
+        applied.stored += 1;
+        if content.is_some() && !waits {
+            let parent = match nth {
+                0 => stored.parent_block_hash.as_ref(),
+                _ => Some(&stored.block_hashes[nth - 1]),
+            };
+            let parent = parent.expect("what has no parent stands at the beginning");
+            self.loose.change(name, |entry| entry.waits = true);
+            self.orphans.keep(parent.clone(), alone(stored, nth, parent));
+            applied.orphaned += 1;
+            while self.orphans.len() > cx.settings.max_orphans {
+                let Some(dropped) = self.orphans.take_oldest() else { break };
+                self.loose.change(&dropped.block_hashes[0], |entry| entry.waits = false);
+                applied.dropped += 1;
+            }
+        }
+    }
+
+    /// One copy more of a name that stands somewhere.
+    fn add(
+        &mut self,
+        name: &ExternalBlockHash,
+        standing: &Standing,
+        into: Into,
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) {
+        let span = into.span.unwrap_or_else(|| self.span_of(into.group));
+        let is_full = self.residents >= cx.settings.max_blocks;
+        let number = cx.interned.keep(name);
+        let has = |kept: &super::Kept| {
+            kept.group == into.group && kept.medium == into.medium && kept.span == span
+                && standing.known.is_some_and(|known| cx.span.copies_under(&self.namer, kept.column, known) > 0)
+        };
+        if is_full && !self.columns.iter().any(has) {
+            self.incomplete = true;
+            applied.dropped += 1;
+            return;
+        }
+        let Some(kept) = self.column(into.group, into.medium, span, cx) else {
+            self.incomplete = true;
+            applied.dropped += 1;
+            return;
+        };
+        let done = self.put(kept, number, standing, cx);
+        self.count(kept, done, applied);
+    }
+
+    /// Puts one copy of a name where it stands.
+    fn put(&mut self, kept: usize, number: u64, standing: &Standing, cx: &mut Context<'_>) -> Stored {
+        let super::Kept { column, span, .. } = self.columns[kept];
+        match standing.known {
+            Some(known) => cx.span.hold_known(column, &mut self.namer, known.place, span, number),
+            None => {
+                // Only the block that the name stands at is known; it alone is held until the others come again.
+                let Prefix { digest, before, depth } = standing.prefix;
+                let at = At { place: None, before, depth: depth - 1 };
+                let batch = Batch { digests: &[BlockHash(digest)], names: &[number], span: 1 };
+                cx.span.store(column, &mut self.namer, at, batch)
+            }
+        }
+    }
+
+    /// How many blocks the names of a group cover, of which an event does not say so.
+    pub(super) fn span_of(&self, group: GroupIdx) -> u32 {
+        if self.is_sparse(group) {
+            return 1;
+        }
+        let own = self.groups.iter().find(|(idx, _)| *idx == group);
+        let full = own.or_else(|| self.groups.iter().find(|(_, group)| group.kind == Kind::Full));
+        full.map_or(1, |(_, group)| group.span())
+    }
+
+    /// Puts a name of an event at its place, and then all that waited for it, one after the other.
+    fn settle(
+        &mut self,
+        stored: &BlockStored,
+        nth: usize,
+        span: u32,
+        at: At,
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) {
+        let mut ready = vec![(alone_or(stored, nth), span, at)];
+        while let Some((event, span, at)) = ready.pop() {
+            let name = event.block_hashes[0].clone();
+            let mut digests = Vec::new();
+            names_of(&event, 0, BlockHash(at.before), at.depth, cx.hasher, &mut digests);
+            let standing = self.take_place(&name, span, at, &digests, cx, applied);
+            let next = standing.at();
+            for orphan in self.orphans.take(&name) {
+                let span = orphan.block_size / cx.settings.block_size as u32;
+                ready.push((orphan, span, next));
+            }
+        }
+    }
+
+    /// A name has these blocks, and its copies go there.
+    pub(super) fn take_place(
+        &mut self,
+        name: &ExternalBlockHash,
+        span: u32,
+        at: At,
+        digests: &[BlockHash],
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) -> Standing {
+        let entry = self.loose.take(name).unwrap_or_default();
+        let number = cx.interned.keep(name);
+        let last = digests.len() - 1;
+        let before = if last == 0 { at.before } else { digests[last - 1].0 };
+        let prefix_of = Prefix { digest: digests[last].0, before, depth: at.depth + digests.len() as u32 };
+        let mut standing = Standing { known: None, prefix: prefix_of };
+        for copies in &entry.copies {
+            let covers = if self.is_sparse(copies.group) { 1 } else { span };
+            self.residents -= 1;
+            let Some(kept) = self.column(copies.group, copies.medium, covers, cx) else {
+                self.incomplete = true;
+                applied.dropped += 1;
+                continue;
+            };
+            let column = self.columns[kept].column;
+            for _ in 0..copies.count {
+                let done = match standing.known {
+                    Some(known) => cx.span.hold_known(column, &mut self.namer, known.place, covers, number),
+                    None if covers == 1 && span > 1 => {
+                        let at = At { place: None, before, depth: at.depth + last as u32 };
+                        let batch = Batch { digests: &digests[last..], names: &[number], span: 1 };
+                        cx.span.store(column, &mut self.namer, at, batch)
+                    }
+                    None => cx.span.store(column, &mut self.namer, at, Batch { digests, names: &[number], span }),
+                };
+                let mut counted = Applied::default();
+                self.count(kept, done, &mut counted);
+                applied.dropped += counted.dropped;
+                standing.known = cx.span.find(&self.namer, number);
+            }
+        }
+        if self.waiting.remove(name) {
+            self.pour_into_pool(number, at, digests, cx);
+        }
+        if entry.copies.is_empty() {
+            self.memory.lock().place(number, prefix_of);
+        }
+        if let Some(known) = standing.known {
+            standing.prefix = prefix(cx, known.place);
+        }
+        standing
+    }
+}
+
+/// One name of an event, as an event of its own.
+fn alone_or(stored: &BlockStored, nth: usize) -> BlockStored {
+    let first = ExternalBlockHash::from_int(0);
+    let (parent, has_parent) = match nth {
+        0 => (stored.parent_block_hash.as_ref().unwrap_or(&first), stored.parent_block_hash.is_some()),
+        _ => (&stored.block_hashes[nth - 1], true),
+    };
+    let mut event = alone(stored, nth, parent);
+    if !has_parent {
+        event.parent_block_hash = None;
+        event.cache_salt.clone_from(&stored.cache_salt);
+    }
+    event
+}
