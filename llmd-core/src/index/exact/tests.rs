@@ -149,7 +149,8 @@ fn an_orphan_whose_parent_may_have_been_forgotten_is_nothing_exact() {
     let (chain, event) = prompt(&reader, 1);
     let child = KvEvent::BlockStored(stored(Some(0), [1], &[1, 1]));
 
-    writer.apply(W, 0.0, &[event, KvEvent::AllBlocksCleared, child]);
+    writer.apply(W, 0.0, &[event, KvEvent::AllBlocksCleared]);
+    writer.apply(W, 0.0, &[child]);
     assert_eq!((reader.query(&chain).leading(W), reader.state(W)), (0, WorkerState::Approximate));
 
     writer.apply(W, 0.0, &[prompt(&reader, 1).1]);

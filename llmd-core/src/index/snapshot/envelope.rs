@@ -8,6 +8,8 @@ use crate::{Error, ErrorKind, Result};
 
 const MAGIC: [u8; 8] = *b"llmdsnap";
 const VERSION: u32 = 3;
+/// The largest block, in tokens, that a snapshot can tell of.
+const MAX_BLOCK_SIZE: usize = 1 << 20;
 const CHECKSUM: usize = 16;
 /// Length and checksum, which end a snapshot of any version.
 const TRAILER: usize = 8 + CHECKSUM;
@@ -60,14 +62,14 @@ pub(in super::super) fn open(snapshot: &[u8]) -> Result<(Head, Cursor<'_>)> {
     match body.u32("version")? {
         VERSION => {}
         0 => return Err(corrupt(format!("snapshot of version 0; expected {VERSION}"))),
-        newer => {
-            let message = format!("snapshot of version {newer} is newer than this program; expected {VERSION}");
+        other => {
+            let message = format!("snapshot of version {other}, which another version of this program wrote; expected {VERSION}");
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
     }
     let key = HashKey::from_bytes(body.bytes("key")?);
     let block_size = body.u64("block size")?;
-    let block_size = usize::try_from(block_size).ok().filter(|&size| size > 0);
+    let block_size = usize::try_from(block_size).ok().filter(|size| (1..=MAX_BLOCK_SIZE).contains(size));
     let block_size = block_size.ok_or_else(|| body.corrupt("a block size that no block has"))?;
     let workers = body.count(super::Standing::LEAST, "number of workers")?;
     Ok((Head { key, block_size, workers }, body))

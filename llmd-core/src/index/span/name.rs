@@ -130,8 +130,15 @@ impl Span {
         names.map_or(0, |(_, at)| self.view.word(at + place.off))
     }
 
-    /// Makes a name a block's own; says in which space, or `None` when it can be in none.
-    pub(super) fn register(&mut self, namer: &mut Namer, place: Place, name: u64) -> Option<Domain> {
+    /// Makes a name a block's own; says in which space, or `None` when it can be in none. `unnamed` is the column that holds
+    /// the block without a name so far, if one does.
+    pub(super) fn register(
+        &mut self,
+        namer: &mut Namer,
+        place: Place,
+        name: u64,
+        unnamed: Option<Column>,
+    ) -> Option<Domain> {
         let shared = self.name_at(place);
         if self.view.word(shared) == name {
             return Some(SHARED);
@@ -153,17 +160,17 @@ impl Span {
                 }
             };
             if self.alias(place, domain) == 0 && self.names.insert(self.key(domain, name), place).is_ok() {
-                self.add_alias(namer, place, domain, name);
+                self.add_alias(namer, place, domain, name, unnamed);
                 return Some(domain);
             }
         }
         None
     }
 
-    fn add_alias(&mut self, namer: &Namer, place: Place, domain: Domain, name: u64) {
+    fn add_alias(&mut self, namer: &Namer, place: Place, domain: Domain, name: u64, unnamed: Option<Column>) {
         let before = self.implied(namer, place);
-        let held: SmallVec<[Column; 4]> =
-            namer.columns.iter().copied().filter(|&column| self.holds(place.run, column, place.off)).collect();
+        let named = namer.columns.iter().copied().filter(|&column| Some(column) != unnamed);
+        let held: SmallVec<[Column; 4]> = named.filter(|&column| self.holds(place.run, column, place.off)).collect();
         let room = self.meta(place.run).room;
         let names = self.aliases.entry(place.run).or_default();
         let at = match names.iter().find(|(other, _)| *other == domain) {

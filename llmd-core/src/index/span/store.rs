@@ -303,7 +303,7 @@ impl Span {
         for block in otherwise {
             let own = Place { run: place.run, off: place.off + (block - done) as u32 };
             let name = batch.name(block).expect("only names are kept for later");
-            match self.register(namer, own, name) {
+            match self.register(namer, own, name, Some(column)) {
                 Some(_) => stored.fresh += 1,
                 None => {
                     // A block that has no name can never be removed: it must not be held.
@@ -354,7 +354,7 @@ impl Span {
             let own = Place { run: place.run, off: place.off + (block - done) as u32 };
             let was_held = old.iter().any(|&(from, to)| from <= own.off && own.off < to);
             let before = self.implied(namer, own);
-            let Some(domain) = self.register(namer, own, name) else {
+            let Some(domain) = self.register(namer, own, name, None) else {
                 stored.lost += 1;
                 if !was_held {
                     new = super::cover::without(&new, (own.off, own.off + 1));

@@ -59,7 +59,7 @@ pub(super) fn media_are_told_apart(writer: &mut dyn IndexWriter, reader: &dyn Pr
     store(writer, W, offloaded(Medium::Storage, [2]));
     writer.apply(W, 1.0, &[removed(Medium::Gpu, [3])]);
 
-    let overlap = *reader.query(&chain(reader)).get(W).expect("it holds the first block");
+    let overlap = reader.query(&chain(reader)).get(W).expect("it holds the first block");
     assert_eq!(overlap.leading_by_medium, [2, 3, 0]);
     assert_eq!(overlap.leading, 4, "GPU, GPU, CPU, GPU");
 }

@@ -93,17 +93,19 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The media on which every full-attention group holds a block under the same name.
+/// The media on which every full-attention group holds a block, under whatever name.
 fn media(said: &Said, hasher: &BlockHasher) -> BTreeMap<BlockHash, BTreeSet<Medium>> {
+    let mut held = BTreeMap::<_, BTreeSet<GroupIdx>>::new();
+    for (name, group, medium) in said.copies.keys() {
+        let place = said.place(name, hasher);
+        for block in place.iter().flat_map(|place| place.covered()) {
+            held.entry((*block, *medium)).or_default().insert(*group);
+        }
+    }
     let mut media = BTreeMap::<_, BTreeSet<_>>::new();
-    for (name, _, medium) in said.copies.keys() {
-        let holds = |group| said.copies.contains_key(&(name.clone(), group, *medium));
-        if let Some(place) = said.place(name, hasher)
-            && said.full_groups().all(holds)
-        {
-            for block in place.covered() {
-                media.entry(*block).or_default().insert(*medium);
-            }
+    for ((block, medium), groups) in held {
+        if said.full_groups().all(|group| groups.contains(&group)) {
+            media.entry(block).or_default().insert(medium);
         }
     }
     media

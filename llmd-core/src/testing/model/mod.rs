@@ -88,6 +88,7 @@ impl Fleet {
                 applied.stored += usize::from(!is_there);
             }
         }
+        said.compare_names(hasher);
         for name in said.waiting.clone() {
             if let Some(place) = said.place(&name, hasher) {
                 self.pool.extend(place.covered());

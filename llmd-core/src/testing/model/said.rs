@@ -20,6 +20,8 @@ pub(super) struct Said {
     groups: BTreeMap<GroupIdx, Group>,
     said_what_cannot_be_placed: bool,
     spoke_of_other_media: bool,
+    /// Whether a block was ever held under two names at once.
+    has_two_names: bool,
 }
 
 /// Where a name stands: every block of the index up to the last that it covers.
@@ -61,6 +63,13 @@ impl Said {
             group.spans.insert(span);
         }
         if kind == Kind::Full { self.learn(stored, hasher) } else { 0 }
+    }
+
+    /// Looks whether a block is held under two names.
+    pub(super) fn compare_names(&mut self, hasher: &BlockHasher) {
+        let names: BTreeSet<_> = self.copies.keys().map(|(name, ..)| name).collect();
+        let places: Vec<_> = names.iter().filter_map(|name| Some(self.place(name, hasher)?.at())).collect();
+        self.has_two_names |= places.iter().collect::<BTreeSet<_>>().len() < places.len();
     }
 
     fn learn(&mut self, stored: &BlockStored, hasher: &BlockHasher) -> usize {
@@ -119,7 +128,8 @@ impl Said {
     pub(super) fn is_complete(&self, hasher: &BlockHasher) -> bool {
         let waits = |name| self.content.contains_key(name) && self.place(name, hasher).is_none();
         let is_understood = match self.rule() {
-            Rule::AllAlike { .. } => true,
+            // Groups name a block alike, so one that they hold under two names is no hit, though each of them holds it.
+            Rule::AllAlike { .. } => !(self.has_two_names && self.groups.len() > 1),
             Rule::Lookup(_) if self.spoke_of_other_media => false,
             // Parts of blocks can be hit, and their parents are parts that may have no name of their own.
             Rule::Lookup(lookup) if lookup.hits_parts() => {

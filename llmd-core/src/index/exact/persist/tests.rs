@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::*;
 use crate::event::{Anchor, EventExtraKey, KvEvent};
 use crate::hash::HashKey;
-use crate::index::{Applied, IndexStats, IndexWriter as _, PrefixIndex as _, Resident};
+use crate::index::{Applied, IndexStats, IndexWriter as _, PrefixIndex as _, Resident, WorkerState};
 use crate::testing::{Step, engines, offloaded, prompts, removed, stored};
 use crate::{ErrorKind, ExternalBlockHash, Medium};
 
@@ -48,7 +48,7 @@ fn step((writer, _): &mut Index, step: &Step) -> Applied {
 
 /// What is held now; what was only counted does not come back.
 fn held((_, reader): &Index) -> IndexStats {
-    IndexStats { dropped: 0, unplaceable: 0, unknown_removals: 0, ..reader.stats() }
+    IndexStats { blocks: 0, dropped: 0, unplaceable: 0, unknown_removals: 0, ..reader.stats() }
 }
 
 fn residents((writer, _): &Index, worker: WorkerId) -> Vec<Resident> {
@@ -217,9 +217,9 @@ fn refusals_say_what_is_wrong() {
     };
     assert!(refused(b"{}").1.contains("cut off"));
     assert!(refused(&[b'{'; 100]).1.contains("no snapshot"));
-    let (kind, message) = refused(&changed(8, 2));
+    let (kind, message) = refused(&changed(8, 9));
     assert_eq!(kind, ErrorKind::Unsupported);
-    assert!(message.contains("version 2"), "{message}");
+    assert!(message.contains("version 9"), "{message}");
     assert_eq!(refused(&changed(8, 0)).0, ErrorKind::Corrupt);
     let mut no_tokens = snapshot.clone();
     no_tokens[44..52].fill(0);

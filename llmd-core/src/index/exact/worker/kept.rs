@@ -110,7 +110,7 @@ impl Worker {
         }
         all.sort_by_key(|gone| gone.order);
         let record = |gone: Gone| GoneRecord {
-            name: (gone.name != 0 && gone.domain == SHARED).then(|| interned.name(gone.name)),
+            name: (gone.name != 0).then(|| interned.name(gone.name)),
             prefix: gone.prefix.map(|prefix| (prefix.digest, prefix.before, prefix.depth)),
             fate: gone.fate,
         };
@@ -151,7 +151,6 @@ impl Worker {
             let prefix = prefix.map(|(digest, before, depth)| Prefix { digest, before, depth });
             let order = cx.next_order();
             memory.remember(Gone { name, domain: SHARED, prefix, fate, order });
-            self.forgot |= name == 0;
         }
         // Whether more was remembered once is not written down.
         self.forgot |= self.memory.lock().len() >= cx.settings.max_remembered;
