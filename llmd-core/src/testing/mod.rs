@@ -1,7 +1,8 @@
 //! What others need to test their own code against ours: conformance suites, and models that are slow and obviously
 //! right.
 //!
-//! - [`index`] runs the suite that every index must pass; [`reader`] the part of it that needs no writer.
+//! - [`index`] runs the suite that every index must pass; [`reader`] the part of it that needs no writer, and
+//!   [`index_at_full_width`] what it must do besides for hybrid models, several block sizes and shared storage.
 //! - [`ModelIndex`] is the index that every other is compared with, on what [`engines`] do at random.
 //! - [`stored`], [`names`], [`removed`] and [`offloaded`] make events in one line.
 
@@ -11,7 +12,7 @@ mod model;
 mod prompt;
 mod reader;
 
-pub use conformance::index;
+pub use conformance::{index, index_at_full_width};
 pub use engine::{Step, engines};
 pub use model::ModelIndex;
 pub use prompt::prompts;
