@@ -1,7 +1,11 @@
 //! An index against real engines: fed with what vLLM published, it must hold exactly what vLLM held after each step, and
 //! foretell every hit.
 
+#![expect(clippy::print_stdout, reason = "a replay says how much it compared")]
+
 mod capture;
+mod folder;
+mod messages;
 mod replay;
 
 use llmd_core::index::{ExactIndex, IndexSettings};

@@ -22,6 +22,8 @@ pub(crate) struct Found {
     /// when it is told to, and says so with the next step.
     pub(crate) unannounced: usize,
     pub(crate) hits: usize,
+    /// Lookups of prompts that begin with blocks on shared storage.
+    pub(crate) shared: usize,
     /// The most copies of a block in a group.
     pub(crate) copies: u32,
     /// Steps after which the index does not claim to be exact.
