@@ -22,6 +22,10 @@ pub(crate) struct Args {
     /// Leave the Python tests out
     #[arg(long)]
     no_python: bool,
+    /// Replay the captures of this folder through an index, and nothing else: `*.json.gz` with what the engine held, as
+    /// in `tests/fixtures/vllm-0.32-truth`, and `*.json` with what it said, as in `tests/fixtures/vllm-0.32`
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["no_python", "filter"])]
+    captures: Option<PathBuf>,
     /// Run only the tests whose names contain one of these
     filter: Vec<String>,
 }
@@ -35,6 +39,10 @@ const PYTHON_TESTS: [&str; 2] = ["llmd-py/tests", "tests/python"];
 pub(crate) fn run(args: Args) -> Result {
     let workspace = Workspace::load()?;
     let mut stages = Stages::default();
+    if let Some(folder) = args.captures {
+        stages.run("captures", || run_command(&mut replay(&workspace, &folder)?));
+        return stages.finish();
+    }
     let built = stages
         .run("build", || run_command(cargo(&workspace.root, ["build"]).args(EVERYTHING).args(["--bins", "--tests"])));
     if !built {
@@ -57,6 +65,23 @@ pub(crate) fn run(args: Args) -> Result {
         }
     }
     stages.finish()
+}
+
+/// Replays the captures of a folder, and says of each how much was compared and how much was wrong.
+fn replay(workspace: &Workspace, folder: &Path) -> Result<Command> {
+    let folder = folder
+        .canonicalize()
+        .map_err(|error| Failure::new(format!("captures {}: {error}: expected a folder", folder.display())))?;
+    let mut command = cargo(&workspace.root, ["test"]);
+    command.args(EVERYTHING).args([
+        "--test",
+        "truth",
+        "--",
+        "--exact",
+        "folder::every_capture_of_a_folder_is_replayed",
+    ]);
+    command.args(["--ignored", "--nocapture"]).env("LLMD_CAPTURES", folder);
+    Ok(command)
 }
 
 /// Unit and integration tests, by nextest where it is installed.

@@ -1,7 +1,10 @@
 //! What every index that is fed with events must do.
 
 mod copies;
+mod hybrid;
 mod places;
+mod shared;
+mod sizes;
 mod workers;
 
 use std::cell::{Cell, RefCell};
@@ -51,6 +54,46 @@ pub fn index<W: IndexWriter, R: PrefixIndex>(make: impl Fn(usize) -> (W, R)) {
     }
 }
 
+/// Runs the sentences that such a pair must make true besides, if it knows hybrid models, several block sizes and storage
+/// that is shared.
+///
+/// `make` gives an empty index for blocks of so many tokens.
+///
+/// # Panics
+///
+/// When one is not true.
+pub fn index_at_full_width<W: IndexWriter, R: PrefixIndex>(make: impl Fn(usize) -> (W, R)) {
+    let sentences = [
+        hybrid::a_window_needs_the_blocks_before_the_end,
+        hybrid::a_state_is_needed_at_the_end_alone,
+        hybrid::a_hit_ends_where_every_group_allows_it,
+        hybrid::the_last_token_is_never_hit,
+        hybrid::sparse_names_stand_where_the_full_group_has_them,
+        hybrid::a_group_that_names_nothing_is_one_all_the_same,
+        hybrid::a_lookup_takes_from_the_gpu,
+        hybrid::a_group_without_a_rule_changes_no_answer,
+        hybrid::a_group_stays_what_it_was_first,
+        hybrid::an_explanation_names_the_group,
+        sizes::a_name_covers_several_blocks,
+        sizes::wide_blocks_lie_on_other_media_too,
+        sizes::a_hit_is_a_multiple_of_the_widest_group,
+        sizes::a_part_of_a_block_can_be_hit,
+        sizes::a_part_behind_a_part_without_a_name_is_nothing_exact,
+        sizes::a_salt_stands_in_the_first_of_the_blocks,
+        sizes::an_image_in_a_wide_block_cannot_be_placed,
+        shared::the_pools_blocks_count_for_all_who_hold_some,
+        shared::one_who_holds_a_later_block_is_not_left_out,
+        shared::the_last_word_about_a_shared_block_counts,
+        shared::a_shared_block_waits_for_its_place,
+        shared::a_shared_block_outlives_those_who_stored_it,
+        shared::a_lookup_does_not_count_shared_blocks,
+    ];
+    for sentence in sentences {
+        let (mut writer, reader) = make(BLOCK_SIZE);
+        sentence(&mut writer, &reader);
+    }
+}
+
 fn readers_answer_as_all_readers_do<W: IndexWriter, R: PrefixIndex>(make: impl Fn(usize) -> (W, R)) {
     let writer = RefCell::new(None);
     let named = Cell::new(0);
@@ -85,6 +128,12 @@ fn chain(reader: &dyn PrefixIndex) -> Chain {
 
 fn leading(reader: &dyn PrefixIndex, worker: WorkerId) -> u32 {
     reader.query(&chain(reader)).leading(worker)
+}
+
+/// Leading blocks of the prompt and one more token.
+fn taken(reader: &dyn PrefixIndex, worker: WorkerId) -> u32 {
+    let tokens = [&PROMPT[..], &[99]].concat();
+    reader.query(&reader.hasher().chain(&tokens, &Namespace::default())).leading(worker)
 }
 
 fn store(writer: &mut dyn IndexWriter, worker: WorkerId, event: BlockStored) -> Applied {

@@ -1,8 +1,10 @@
 //! What others need to test their own code against ours: conformance suites, and models that are slow and obviously
 //! right.
 //!
-//! - [`index`] runs the suite that every index must pass; [`reader`] the part of it that needs no writer.
-//! - [`ModelIndex`] is the index that every other is compared with, on what [`engines`] do at random.
+//! - [`index`] runs the suite that every index must pass; [`reader`] the part of it that needs no writer, and
+//!   [`index_at_full_width`] what it must do besides for hybrid models, several block sizes and shared storage.
+//! - [`ModelIndex`] is the index that every other is compared with, on what [`engines`] do at random, and at full width
+//!   on what [`full_width_engines`] do.
 //! - [`stored`], [`names`], [`removed`] and [`offloaded`] make events in one line.
 
 mod conformance;
@@ -10,12 +12,14 @@ mod engine;
 mod model;
 mod prompt;
 mod reader;
+mod wide_engine;
 
-pub use conformance::index;
+pub use conformance::{index, index_at_full_width};
 pub use engine::{Step, engines};
 pub use model::ModelIndex;
-pub use prompt::prompts;
+pub use prompt::{full_width_prompts, prompts};
 pub use reader::reader;
+pub use wide_engine::full_width_engines;
 
 use crate::event::{BlockRemoved, BlockStored, KvEvent};
 use crate::{ExternalBlockHash, Medium, TokenId};

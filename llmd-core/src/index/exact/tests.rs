@@ -31,10 +31,12 @@ fn the_index_does_what_every_index_does() {
 
 #[test]
 fn the_model_does_too() {
-    testing::index(|block_size| {
+    let make = |block_size| {
         let model = ModelIndex::new(IndexSettings::default().with_block_size(block_size));
         (model.clone(), model)
-    });
+    };
+    testing::index(make);
+    testing::index_at_full_width(make);
 }
 
 fn step(writer: &mut impl IndexWriter, at: f64, step: &Step) -> Applied {

@@ -14,6 +14,8 @@ mod answer;
 mod content;
 mod rules;
 mod said;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
