@@ -56,7 +56,7 @@ impl ExactWriter {
             let column = match self.pool.column {
                 Some(column) => column,
                 None => {
-                    let column = self.span.column(u32::MAX).ok_or_else(|| from.corrupt("too many columns"))?;
+                    let column = self.span.column(u32::MAX, true).ok_or_else(|| from.corrupt("too many columns"))?;
                     self.pool.column = Some(column);
                     self.pool.namer.columns.push(column);
                     self.pool.is_news = true;

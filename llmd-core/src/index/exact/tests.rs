@@ -8,7 +8,7 @@ use super::super::{
 use super::{ExactIndex, ExactReader, ExactWriter};
 use crate::event::KvEvent;
 use crate::hash::{Chain, HashKey, Namespace};
-use crate::testing::{self, ModelIndex, Step, engines, offloaded, prompts, removed, stored};
+use crate::testing::{self, ModelIndex, Step, engines, full_width_engines, full_width_prompts, offloaded, prompts, removed, stored};
 use crate::{Medium, WorkerId};
 
 const W: WorkerId = WorkerId(0);
@@ -27,6 +27,11 @@ fn prompt(reader: &ExactReader, blocks: u32) -> (Chain, KvEvent) {
 #[test]
 fn the_index_does_what_every_index_does() {
     testing::index(|block_size| ExactIndex::new(IndexSettings::default().with_block_size(block_size)));
+}
+
+#[test]
+fn the_index_does_what_every_index_of_full_width_does() {
+    testing::index_at_full_width(|block_size| ExactIndex::new(IndexSettings::default().with_block_size(block_size)));
 }
 
 #[test]
@@ -86,6 +91,20 @@ proptest! {
         prop_assert_eq!(stats, exact.0.stats());
         let residents: usize = (0..3).map(|worker| exact.0.residents(WorkerId(worker)).len()).sum();
         prop_assert_eq!((stats.held.residents, stats.dropped), (residents, 0));
+    }
+
+    /// The same for hybrid models, several block sizes, and storage that all share.
+    #[test]
+    fn the_index_is_the_model_at_full_width(steps in full_width_engines()) {
+        let mut exact = ExactIndex::new(settings());
+        let mut model = ModelIndex::new(settings());
+        let chains = full_width_prompts(exact.1.hasher());
+        for (number, now) in steps.iter().enumerate() {
+            let applied = step(&mut exact.0, number as f64, now);
+            prop_assert_eq!(applied, step(&mut model, number as f64, now));
+            compare(&exact, &model, &chains[number % chains.len()..][..1])?;
+        }
+        compare(&exact, &model, &chains)?;
     }
 
     /// Limits that are too low lose answers, never truth: nothing is found that the engine does not hold.

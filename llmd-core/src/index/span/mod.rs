@@ -47,9 +47,6 @@ pub(super) use self::walk::{Levels, Walk};
 /// What is held of a kind, as a number.
 pub(super) type Column = u16;
 
-/// How many columns there can be.
-pub(super) const MAX_COLUMNS: usize = 1 << 16;
-
 /// The longest run: longer chains are several.
 const MAX_RUN: usize = 1 << 16;
 
@@ -95,6 +92,9 @@ pub(super) struct Span {
     free_runs: Vec<u32>,
     /// Whose each column is.
     owners: Vec<u32>,
+    /// Whether names in a column cover several blocks each, or there are none: then a block has no name in it unless
+    /// [`copies`](Self::copies) says so.
+    is_wide: Vec<bool>,
     free_columns: Vec<Column>,
     /// Copies of a block in a column that are not one copy under the name that goes without saying.
     copies: HashMap<(Place, Column), Copies, BuildHasherDefault<Mixed>>,
@@ -151,6 +151,7 @@ impl Span {
             meta: vec![Meta::default()],
             free_runs: Vec::new(),
             owners: Vec::new(),
+            is_wide: Vec::new(),
             free_columns: Vec::new(),
             copies: HashMap::default(),
             aliases: HashMap::default(),
@@ -187,14 +188,17 @@ impl Span {
         self.bytes + self.arena.bytes() + self.heads.bytes() + self.names.bytes() + meta
     }
 
-    /// A new column of the worker with this number; `None` when there are [`MAX_COLUMNS`] already.
-    pub(super) fn column(&mut self, owner: u32) -> Option<Column> {
+    /// A new column of the worker with this number, in which each name covers one block unless it is wide; `None` when
+    /// there are 65,536 already.
+    pub(super) fn column(&mut self, owner: u32, is_wide: bool) -> Option<Column> {
         if let Some(column) = self.free_columns.pop() {
             self.owners[usize::from(column)] = owner;
+            self.is_wide[usize::from(column)] = is_wide;
             return Some(column);
         }
         let column = Column::try_from(self.owners.len()).ok()?;
         self.owners.push(owner);
+        self.is_wide.push(is_wide);
         Some(column)
     }
 

@@ -78,7 +78,7 @@ impl Span {
         {
             return copies.iter().find(|(domain, _)| *domain == known.domain).map_or(0, |&(_, count)| count);
         }
-        u32::from(self.implied(namer, known.place) == known.domain)
+        u32::from(!self.is_wide[usize::from(column)] && self.implied(namer, known.place) == known.domain)
     }
 
     /// Every name of a block under which a column has copies, with their number.
@@ -97,7 +97,10 @@ impl Span {
     }
 
     fn copies_of(&self, namer: &Namer, column: Column, place: Place) -> Copies {
-        let implied = || SmallVec::from_slice(&[(self.implied(namer, place), 1)]);
+        let implied = || match self.is_wide[usize::from(column)] {
+            true => Copies::new(),
+            false => SmallVec::from_slice(&[(self.implied(namer, place), 1)]),
+        };
         self.copies.get(&(place, column)).cloned().unwrap_or_else(implied)
     }
 
@@ -169,7 +172,8 @@ impl Span {
 
     fn add_alias(&mut self, namer: &Namer, place: Place, domain: Domain, name: u64, unnamed: Option<Column>) {
         let before = self.implied(namer, place);
-        let named = namer.columns.iter().copied().filter(|&column| Some(column) != unnamed);
+        let named = namer.columns.iter().copied();
+        let named = named.filter(|&column| Some(column) != unnamed && !self.is_wide[usize::from(column)]);
         let held: SmallVec<[Column; 4]> = named.filter(|&column| self.holds(place.run, column, place.off)).collect();
         let room = self.meta(place.run).room;
         let names = self.aliases.entry(place.run).or_default();

@@ -1,5 +1,7 @@
 //! Blocks go: copy by copy, under the names that they came by.
 
+use smallvec::SmallVec;
+
 use super::cover::{Parts, without};
 use super::name::{Known, Namer, SHARED};
 use super::{Column, Place, Span};
@@ -12,11 +14,15 @@ const AHEAD: usize = 12;
 pub(in super::super) struct Removed {
     pub(in super::super) name: u64,
     pub(in super::super) domain: u32,
-    /// The digest of its block, the one before it, and how many blocks the prefix has.
+    /// The digest of its block, the one before it, and how many blocks the prefix has. A name that covers several blocks is
+    /// told of once for each, with 0 for the name but the first time.
     pub(in super::super) digest: u64,
     pub(in super::super) before: u64,
     pub(in super::super) depth: u32,
 }
+
+/// Where blocks stood: digest, depth, digest before.
+type Stood = SmallVec<[(u64, u32, u64); 1]>;
 
 /// Blocks of a run that are about to go together.
 struct Pending {
@@ -96,7 +102,8 @@ impl Span {
                 Some((is_last, gone)) => {
                     copies += 1;
                     last += usize::from(is_last);
-                    if let Some((digest, depth, before)) = gone {
+                    for (nth, (digest, depth, before)) in gone.into_iter().enumerate() {
+                        let name = if nth == 0 { name } else { 0 };
                         removed(Removed { name, domain: known.domain, digest, before, depth });
                     }
                 }
@@ -115,20 +122,23 @@ impl Span {
     }
 
     /// Takes one copy away. `None` when there is none; whether it was the last in the column under this name; and where the
-    /// block stood, when the worker has no other under it.
-    #[expect(clippy::type_complexity, reason = "three things that the caller takes apart at once")]
+    /// blocks stood that the name covers, when the worker has no other copy under it.
     fn remove_copy(
         &mut self,
         column: Column,
         namer: &Namer,
         span: u32,
         known: Known,
-    ) -> Option<(bool, Option<(u64, u32, u64)>)> {
+    ) -> Option<(bool, Stood)> {
         let count = self.copies_under(namer, column, known);
         if count == 0 {
             return None;
         }
         let key = (known.place, column);
+        let covered: Stood = std::iter::successors(Some(known.place), |&place| self.back(place))
+            .take(span as usize)
+            .map(|place| self.prefix(place))
+            .collect();
         let mut is_held = false;
         if let Some(copies) = self.copies.get_mut(&key) {
             copies.retain(|(domain, count)| {
@@ -144,10 +154,9 @@ impl Span {
             self.uncover(column, span, known.place);
         }
         if count > 1 {
-            return Some((false, None));
+            return Some((false, Stood::new()));
         }
-        let gone = (!self.has(namer, known)).then(|| self.prefix(known.place));
-        Some((true, gone))
+        Some((true, if self.has(namer, known) { Stood::new() } else { covered }))
     }
 
     /// The column does not hold a block any more, nor those before it that its name covers.

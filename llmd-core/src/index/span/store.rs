@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::cover::with;
 use super::memory::prefetch;
-use super::name::Namer;
+use super::name::{Namer, SHARED};
 use super::run::Header;
 use super::set::Set;
 use super::{Column, Domain, FLOATING, MAX_RUN, Meta, Place, ROOT, Span};
@@ -296,7 +296,12 @@ impl Span {
             self.view.set_word(at + nth as u32, shared.unwrap_or(0));
             match (name, shared) {
                 (Some(_), None) => otherwise.push(block),
-                (Some(_), Some(_)) => stored.fresh += 1,
+                (Some(_), Some(_)) => {
+                    stored.fresh += 1;
+                    if self.is_wide[usize::from(column)] {
+                        self.count(column, namer, own, SHARED, None);
+                    }
+                }
                 (None, _) => {}
             }
         }
@@ -304,7 +309,12 @@ impl Span {
             let own = Place { run: place.run, off: place.off + (block - done) as u32 };
             let name = batch.name(block).expect("only names are kept for later");
             match self.register(namer, own, name, Some(column)) {
-                Some(_) => stored.fresh += 1,
+                Some(domain) => {
+                    stored.fresh += 1;
+                    if self.is_wide[usize::from(column)] {
+                        self.count(column, namer, own, domain, None);
+                    }
+                }
                 None => {
                     // A block that has no name can never be removed: it must not be held.
                     let parts = self.parts(own.run, column);
@@ -339,7 +349,7 @@ impl Span {
         let old = self.parts(place.run, column);
         let is_new = !old.iter().any(|&(from, to)| from < range.1 && range.0 < to);
         let has_all_names = batch.span == 1 && batch.names.len() == batch.digests.len();
-        if is_new && has_all_names && !self.meta(place.run).has_aliases {
+        if is_new && has_all_names && !self.meta(place.run).has_aliases && !self.is_wide[usize::from(column)] {
             let at = self.name_at(place);
             let names = &batch.names[done..done + blocks];
             if names.iter().enumerate().all(|(nth, &name)| self.view.word(at + nth as u32) == name) {
@@ -382,8 +392,10 @@ impl Span {
         before: Option<Domain>,
     ) -> bool {
         let implied = self.implied(namer, place);
+        let is_wide = self.is_wide[usize::from(column)];
+        let before = before.filter(|_| !is_wide || self.copies.contains_key(&(place, column)));
         let Some(before) = before else {
-            if implied != domain {
+            if implied != domain || is_wide {
                 self.copies.insert((place, column), SmallVec::from_slice(&[(domain, 1)]));
                 self.meta_mut(place.run).has_copies = true;
             }

@@ -110,7 +110,7 @@ pub(super) fn a_lookup_takes_from_the_gpu(writer: &mut dyn IndexWriter, reader: 
     assert_eq!(reader.query(&chain(reader)).get(W).map(|held| held.leading_by_medium), Some([3, 0, 0]));
 
     store(writer, W, offloaded(Medium::Cpu, [1, 2, 3]));
-    let overlap = *reader.query(&chain(reader)).get(W).expect("it holds a prefix");
+    let overlap = reader.query(&chain(reader)).get(W).expect("it holds a prefix");
     assert_eq!((overlap.leading, overlap.leading_by_medium), (3, [3, 0, 0]));
     assert_eq!(reader.state(W), WorkerState::Approximate, "what its engine would load from there is not known");
 }

@@ -144,13 +144,17 @@ impl Worker {
         if !copies.keys().any(|(name, ..)| *name == key.0)
             && let Some(place) = self.said.place(&key.0, hasher)
         {
-            self.fates.extend(place.covered().iter().map(|&block| (block, fate)));
+            // A sparse group holds the end of what a name covers, and a full one all of it.
+            let went = if self.said.is_sparse(key.1) { &[place.at()] } else { place.covered() };
+            self.fates.extend(went.iter().map(|&block| (block, fate)));
         }
         removed
     }
 
     fn remove_all(&mut self, media: &[Medium], hasher: &BlockHasher) -> u32 {
-        let keys: Vec<_> = self.said.copies.keys().filter(|(.., medium)| media.contains(medium)).cloned().collect();
+        let mut keys: Vec<_> = self.said.copies.keys().filter(|(.., medium)| media.contains(medium)).cloned().collect();
+        // All go at once, so the group that holds most of what a name covers decides what is said of it.
+        keys.sort_by_key(|(_, group, _)| !self.said.is_sparse(*group));
         keys.iter().map(|key| self.remove(key, true, BlockFate::Cleared, hasher)).sum()
     }
 

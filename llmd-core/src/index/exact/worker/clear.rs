@@ -89,16 +89,19 @@ impl Worker {
 
     /// What is to be remembered of a block that is about to be swept out of a column that was given up.
     pub(in super::super) fn swept(&self, given: &GivenUp, swept: Swept, span: &Span) -> SmallVec<[Gone; 1]> {
-        let (digest, depth, before) = span.prefix(swept.place);
-        let prefix = Prefix { digest, before, depth };
         let mut gone = SmallVec::new();
         for (domain, name) in span.names_under(&given.namer, swept.column, swept.place) {
             let known = Known { place: swept.place, domain };
             if given.names_last && span.has(&self.namer, known) {
                 continue;
             }
-            let name = if given.names_last { name } else { 0 };
-            gone.push(Self::gone(name, domain, Some(prefix), BlockFate::Cleared, given.order));
+            let covered = std::iter::successors(Some(swept.place), |&place| span.back(place)).take(given.span as usize);
+            for (nth, place) in covered.enumerate() {
+                let (digest, depth, before) = span.prefix(place);
+                let name = if given.names_last && nth == 0 { name } else { 0 };
+                let prefix = Some(Prefix { digest, before, depth });
+                gone.push(Self::gone(name, domain, prefix, BlockFate::Cleared, given.order));
+            }
         }
         gone
     }

@@ -183,7 +183,7 @@ impl Worker {
         if let Some(place) = self.columns.iter().position(is_it) {
             return Some(place);
         }
-        let column = cx.span.column(self.id.0)?;
+        let column = cx.span.column(self.id.0, span > 1)?;
         self.columns.push(Kept { group, medium, span, column, names: 0, copies: 0 });
         self.namer.columns.push(column);
         self.is_news = true;

@@ -14,7 +14,7 @@ impl Context<'_> {
     /// The pool's column; a new one, when there is none yet.
     fn pool_column(&mut self) -> Option<Column> {
         if self.pool.column.is_none() {
-            self.pool.column = self.span.column(u32::MAX);
+            self.pool.column = self.span.column(u32::MAX, true);
             self.pool.is_news = true;
             self.pool.namer.columns.extend(self.pool.column);
         }

@@ -2,11 +2,11 @@
 
 use super::super::super::Applied;
 use super::super::super::groups::{Group, Kind};
-use super::super::super::span::{At, Batch, Stored};
+use super::super::super::span::{At, Batch, Known, SHARED, Stored};
 use super::super::content::{Told, alone, names_of, told};
 use super::super::context::Context;
 use super::super::memory::Prefix;
-use super::place::{Standing, prefix};
+use super::place::Standing;
 use super::{MAX_GROUPS, Worker};
 use crate::event::BlockStored;
 use crate::{BlockHash, ExternalBlockHash, GroupIdx, Locality, Medium};
@@ -285,7 +285,9 @@ impl Worker {
         cx: &mut Context<'_>,
         applied: &mut Applied,
     ) -> Standing {
-        let entry = self.loose.take(name).unwrap_or_default();
+        let mut entry = self.loose.take(name).unwrap_or_default();
+        // Who holds all that the name covers comes first: the others hold its last block alone.
+        entry.copies.sort_by_key(|copies| self.is_sparse(copies.group));
         let number = cx.interned.keep(name);
         let last = digests.len() - 1;
         let before = if last == 0 { at.before } else { digests[last - 1].0 };
@@ -322,8 +324,10 @@ impl Worker {
         if entry.copies.is_empty() {
             self.memory.lock().place(number, prefix_of);
         }
-        if let Some(known) = standing.known {
-            standing.prefix = prefix(cx, known.place);
+        if standing.known.is_none() {
+            // Nobody may have it, but others may: what comes behind it must not stand in two places.
+            let found = cx.span.search(prefix_of.digest, prefix_of.depth);
+            standing.known = found.map(|place| Known { place, domain: SHARED });
         }
         standing
     }
