@@ -85,7 +85,7 @@ impl Producer for PrecisePrefixCache {
             self.speculative.as_ref().map(|speculative| speculative.query(&chain, now)).unwrap_or_default();
         let matches = pool.iter().map(|endpoint| {
             let worker = endpoint.worker();
-            let held = overlap.get(worker).copied().unwrap_or_else(|| WorkerOverlap::none(worker));
+            let held = overlap.get(worker).unwrap_or_else(|| WorkerOverlap::none(worker));
             let expected = speculated.iter().filter(|(known, _)| *known == worker).map(|&(_, blocks)| blocks).max();
             self.found(&chain, endpoint, held, expected.unwrap_or_default())
         });

@@ -69,6 +69,15 @@ fn the_index_holds_what_a_dense_engine_holds_and_foretells_every_hit() {
 }
 
 #[test]
+fn the_index_holds_what_a_hybrid_engine_holds_and_foretells_every_hit() {
+    for name in HYBRID {
+        let found = exact(&read(name), None);
+        is_right(name, &found);
+        assert_eq!((found.inexact, found.short.len()), (0, 0), "{name}");
+    }
+}
+
+#[test]
 fn the_model_holds_what_every_engine_holds_and_foretells_every_hit() {
     for name in DENSE.into_iter().chain(HYBRID) {
         let found = model(&read(name), None);

@@ -98,6 +98,8 @@ pub(super) struct Span {
     free_columns: Vec<Column>,
     /// Copies of a block in a column that are not one copy under the name that goes without saying.
     copies: HashMap<(Place, Column), Copies, BuildHasherDefault<Mixed>>,
+    /// How many names of a wide column cover a block, where that is more than one.
+    covers: HashMap<(Place, Column), u32, BuildHasherDefault<Mixed>>,
     /// Names beside the shared ones, for runs that have such.
     aliases: HashMap<u32, Aliases, BuildHasherDefault<Mixed>>,
     retired: Vec<sweep::Retired>,
@@ -130,7 +132,7 @@ struct Meta {
     list_room: u32,
     /// How many of its groups do not begin with the run.
     islands: u32,
-    /// Whether [`Span::copies`] knows of it.
+    /// Whether [`Span::copies`] or [`Span::covers`] knows of it.
     has_copies: bool,
     /// Whether it has names beside the shared ones.
     has_aliases: bool,
@@ -154,6 +156,7 @@ impl Span {
             is_wide: Vec::new(),
             free_columns: Vec::new(),
             copies: HashMap::default(),
+            covers: HashMap::default(),
             aliases: HashMap::default(),
             retired: Vec::new(),
             sweeping_at: 1,
@@ -288,5 +291,16 @@ impl Hasher for Mixed {
     fn write_u64(&mut self, number: u64) {
         let mixed = (self.0.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+#[cfg(test)]
+impl Span {
+    pub(super) fn debug(&self) {
+        for run in 1..self.meta.len() as u32 {
+            let h = self.run(run).peek();
+            eprintln!("run {run}: {h:?} {:?}", self.meta(run));
+            for c in 0..self.owners.len() as u16 { eprintln!("   col {c}: {:?}", self.parts(run, c)); }
+        }
     }
 }

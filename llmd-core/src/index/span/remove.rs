@@ -164,9 +164,16 @@ impl Span {
         let mut next = Some(place);
         for _ in 0..span {
             let Some(place) = next else { return };
+            next = self.back(place);
+            if let Some(names) = self.covers.get_mut(&(place, column)) {
+                *names -= 1;
+                if *names == 1 {
+                    self.covers.remove(&(place, column));
+                }
+                continue;
+            }
             let parts = self.parts(place.run, column);
             self.cover(place.run, column, &parts, &without(&parts, (place.off, place.off + 1)));
-            next = self.back(place);
         }
     }
 }

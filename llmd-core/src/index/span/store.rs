@@ -42,6 +42,8 @@ pub(in super::super) struct Stored {
     pub(in super::super) again: usize,
     /// Those for which there is no room.
     pub(in super::super) lost: usize,
+    /// Whether the column holds a block that it did not.
+    pub(in super::super) more: bool,
     /// Whether the worker held one of the blocks under another name.
     pub(in super::super) second_name: bool,
 }
@@ -64,6 +66,8 @@ impl Span {
             stored.lost = batch.names.len();
             return stored;
         }
+        // In a wide column, blocks are held as often as names cover them.
+        let is_counted = self.is_wide[usize::from(column)] && !batch.names.is_empty();
         let (mut run, mut off) = at.place.map_or((ROOT, 0), |place| (place.run, place.off + 1));
         let mut done = 0;
         while done < digests.len() {
@@ -87,9 +91,10 @@ impl Span {
                 continue;
             }
             let new = self.unknown(&digests[done..], depth);
+            stored.more = true;
             if self.can_extend(run, &header, off, column) {
                 let new = new.min(MAX_RUN - header.len as usize);
-                self.extend(column, run, &digests[done..done + new]);
+                self.extend(column, run, &digests[done..done + new], is_counted);
                 off = header.len;
                 self.name_new(column, namer, Place { run, off }, new, batch, done, &mut stored);
                 (done, off) = (done + new, off + new as u32);
@@ -97,7 +102,8 @@ impl Span {
             }
             let new = new.min(MAX_RUN);
             let parent = if run == ROOT && depth > 0 { FLOATING } else { run };
-            let made = self.make_run(column, (parent, off), (before, depth), &digests[done..done + new]);
+            let holders = if is_counted { Set::default() } else { Set::of(column) };
+            let made = self.make_run(holders, (parent, off), (before, depth), &digests[done..done + new]);
             if self.heads.insert(digests[done].0, Place { run: made, off: 0 }).is_err() {
                 // Two prefixes with one digest: nothing can be said of the second.
                 self.unmake(made);
@@ -180,8 +186,8 @@ impl Span {
         is_own
     }
 
-    /// Makes a run longer, by blocks that the column holds.
-    fn extend(&mut self, column: Column, run: u32, digests: &[BlockHash]) {
+    /// Makes a run longer, by blocks that the column holds, unless these are counted name by name.
+    fn extend(&mut self, column: Column, run: u32, digests: &[BlockHash], is_counted: bool) {
         let new = digests.len() as u32;
         let old = self.run(run).peek();
         if old.len + new > self.meta(run).room {
@@ -192,7 +198,7 @@ impl Span {
             self.view.set_word(at + old.len + nth as u32, digest.0);
         }
         let parts = self.parts(run, column);
-        let is_sole = old.whole.is_only(column) && old.groups == 0;
+        let is_sole = !is_counted && old.whole.is_only(column) && old.groups == 0;
         self.run(run).begin();
         let mut header = self.run(run).peek();
         if !is_sole {
@@ -200,7 +206,7 @@ impl Span {
         }
         header.len += new;
         header.end = digests[digests.len() - 1].0;
-        if !is_sole {
+        if !is_sole && !is_counted {
             let more = with(&parts, (old.len, header.len));
             self.change(run, &mut header, column, &parts, &more);
         }
@@ -234,8 +240,8 @@ impl Span {
         }
     }
 
-    /// A new run of blocks that the column holds, without names, and which no reader finds yet.
-    fn make_run(&mut self, column: Column, parent: (u32, u32), (before, start): (u64, u32), digests: &[BlockHash]) -> u32 {
+    /// A new run of blocks with these holders, without names, and which no reader finds yet.
+    fn make_run(&mut self, holders: Set, parent: (u32, u32), (before, start): (u64, u32), digests: &[BlockHash]) -> u32 {
         let run = self.free_runs.pop().unwrap_or_else(|| {
             self.meta.push(Meta::default());
             let run = self.meta.len() - 1;
@@ -253,7 +259,7 @@ impl Span {
             before,
             head: digests[0].0,
             end: digests[digests.len() - 1].0,
-            whole: Set::of(column),
+            whole: holders,
             digests: at,
             groups: 0,
             list: 0,
@@ -300,6 +306,7 @@ impl Span {
                     stored.fresh += 1;
                     if self.is_wide[usize::from(column)] {
                         self.count(column, namer, own, SHARED, None);
+                        self.cover_back(column, own, batch.span);
                     }
                 }
                 (None, _) => {}
@@ -313,6 +320,7 @@ impl Span {
                     stored.fresh += 1;
                     if self.is_wide[usize::from(column)] {
                         self.count(column, namer, own, domain, None);
+                        self.cover_back(column, own, batch.span);
                     }
                 }
                 None => {
@@ -358,7 +366,9 @@ impl Span {
                 return;
             }
         }
-        let mut new = with(&old, range);
+        let is_wide = self.is_wide[usize::from(column)] && !batch.names.is_empty();
+        let mut new = if is_wide { old.clone() } else { with(&old, range) };
+        let mut covered = SmallVec::<[Place; 4]>::new();
         for block in done..done + blocks {
             let Some(name) = batch.name(block) else { continue };
             let own = Place { run: place.run, off: place.off + (block - done) as u32 };
@@ -374,11 +384,37 @@ impl Span {
             stored.second_name |= self.has_other_name(namer, own, domain);
             if self.count(column, namer, own, domain, was_held.then_some(before)) {
                 stored.fresh += 1;
+                covered.push(own);
             } else {
                 stored.again += 1;
             }
         }
-        self.cover(place.run, column, &old, &new);
+        if is_wide {
+            covered.into_iter().for_each(|end| self.cover_back(column, end, batch.span));
+        } else {
+            stored.more |= new != old;
+            self.cover(place.run, column, &old, &new);
+        }
+    }
+
+    /// A name of a wide column covers the blocks up to its own.
+    fn cover_back(&mut self, column: Column, end: Place, span: u32) {
+        let mut next = Some(end);
+        for _ in 0..span {
+            let Some(place) = next else { return };
+            self.cover_once(column, place);
+            next = self.back(place);
+        }
+    }
+
+    /// One name more covers a block in a wide column.
+    fn cover_once(&mut self, column: Column, place: Place) {
+        if self.holds(place.run, column, place.off) {
+            self.meta_mut(place.run).has_copies = true;
+            *self.covers.entry((place, column)).or_insert(1) += 1;
+        } else {
+            self.hold_unnamed(column, place);
+        }
     }
 
     /// Counts one copy more under a name; says whether it is the first. `before` is the space of the copy that went without
@@ -427,14 +463,11 @@ impl Span {
         let mut stored = Stored::default();
         let digest = [BlockHash(self.prefix(place).0)];
         self.hold(column, namer, place, 1, Batch { digests: &digest, names: &[name], span: 1 }, 0, &mut stored);
-        if stored.fresh == 1 {
-            let mut next = self.back(place);
-            for _ in 1..span {
-                let Some(place) = next else { break };
-                let parts = self.parts(place.run, column);
-                self.cover(place.run, column, &parts, &with(&parts, (place.off, place.off + 1)));
-                next = self.back(place);
-            }
+        if stored.fresh == 1
+            && span > 1
+            && let Some(before) = self.back(place)
+        {
+            self.cover_back(column, before, span - 1);
         }
         stored
     }
@@ -466,8 +499,16 @@ impl Span {
     }
 
     /// A column that knows no names holds blocks, which may be new.
-    pub(in super::super) fn store_unnamed(&mut self, column: Column, namer: &mut Namer, at: At, digests: &[BlockHash]) {
-        self.store(column, namer, at, Batch { digests, names: &[], span: 1 });
+    ///
+    /// Says whether it did not hold them all.
+    pub(in super::super) fn store_unnamed(
+        &mut self,
+        column: Column,
+        namer: &mut Namer,
+        at: At,
+        digests: &[BlockHash],
+    ) -> bool {
+        self.store(column, namer, at, Batch { digests, names: &[], span: 1 }).more
     }
 
     /// Asks for what an event that comes later will look at: the lines of its first names.

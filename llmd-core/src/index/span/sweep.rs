@@ -87,6 +87,7 @@ impl Span {
             swept(self, Swept { column, place });
             if self.meta(run).has_copies {
                 self.copies.remove(&(place, column));
+                self.covers.remove(&(place, column));
             }
         }
         self.cover(run, column, &parts, &Parts::new());

@@ -53,9 +53,10 @@ impl Worker {
                     let mut event = stored.clone();
                     event.block_hashes.truncate(nth + 1);
                     names_of(&event, nth, BlockHash(at.before), at.depth, cx.hasher, &mut digests);
-                    self.waiting.insert(name.clone());
-                    applied.stored += 1;
-                    self.take_place(name, span, at, &digests, cx, applied);
+                    let number = cx.interned.keep(name);
+                    applied.stored += usize::from(self.pour_into_pool(number, at, &digests, cx));
+                    let next = self.take_place(name, span, at, &digests, cx, applied).at();
+                    self.settle_all_behind(name, next, cx, applied);
                     continue;
                 }
                 let parent = match nth {
@@ -96,22 +97,22 @@ impl Worker {
             None => {
                 let Prefix { digest, before, depth } = standing.prefix;
                 let at = At { place: None, before, depth: depth - 1 };
-                cx.span.store_unnamed(column, &mut cx.pool.namer, at, &[BlockHash(digest)]);
-                true
+                cx.span.store_unnamed(column, &mut cx.pool.namer, at, &[BlockHash(digest)])
             }
         }
     }
 
-    /// The pool holds blocks that a name covers, which are about to get their place.
-    pub(super) fn pour_into_pool(&mut self, name: u64, at: At, digests: &[BlockHash], cx: &mut Context<'_>) {
-        let Some(column) = cx.pool_column() else { return };
-        cx.span.store_unnamed(column, &mut cx.pool.namer, at, digests);
+    /// The pool holds blocks that a name covers, which are about to get their place; says whether it did not hold them all.
+    pub(super) fn pour_into_pool(&mut self, name: u64, at: At, digests: &[BlockHash], cx: &mut Context<'_>) -> bool {
+        let Some(column) = cx.pool_column() else { return false };
+        let is_new = cx.span.store_unnamed(column, &mut cx.pool.namer, at, digests);
         let last = digests.len() - 1;
         let before = if last == 0 { at.before } else { digests[last - 1].0 };
         let prefix = Prefix { digest: digests[last].0, before, depth: at.depth + digests.len() as u32 };
         // Nobody holds it under this name, but the name may be said again.
         let gone = Gone { name, domain: 0, prefix: Some(prefix), fate: None, order: 0 };
         self.remember([gone], cx);
+        is_new
     }
 
     pub(super) fn remove_from_pool(&mut self, removed: &BlockRemoved, cx: &mut Context<'_>, applied: &mut Applied) {

@@ -111,12 +111,23 @@ impl Worker {
     /// Puts what waited for any of the blocks of an event at its place.
     fn settle_behind(&mut self, stored: &BlockStored, cx: &mut Context<'_>, applied: &mut Applied) {
         for name in &stored.block_hashes {
-            let orphans = self.orphans.take(name);
-            let Some(at) = self.stands(name, cx).map(|standing| standing.at()) else { continue };
-            for orphan in orphans {
-                let span = orphan.block_size / cx.settings.block_size as u32;
-                self.settle(&orphan, 0, span, at, cx, applied);
+            if let Some(at) = self.stands(name, cx).map(|standing| standing.at()) {
+                self.settle_all_behind(name, at, cx, applied);
             }
+        }
+    }
+
+    /// Puts what waited for a block at its place.
+    pub(super) fn settle_all_behind(
+        &mut self,
+        name: &ExternalBlockHash,
+        at: At,
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) {
+        for orphan in self.orphans.take(name) {
+            let span = orphan.block_size / cx.settings.block_size as u32;
+            self.settle(&orphan, 0, span, at, cx, applied);
         }
     }
 
@@ -156,7 +167,11 @@ impl Worker {
     ) {
         let name = &stored.block_hashes[nth];
         if let Some(standing) = self.stands(name, cx) {
-            self.add(name, &standing, into, cx, applied);
+            let path = match content {
+                Some(span) if standing.known.is_none() || span > 1 => self.path(stored, nth, cx),
+                _ => None,
+            };
+            self.add(name, &standing, path, into, cx, applied);
             return;
         }
         let is_known = self.loose.get(name).is_some_and(|entry| {
@@ -196,11 +211,20 @@ impl Worker {
         }
     }
 
-    /// One copy more of a name that stands somewhere.
+    /// The blocks that a name of an event covers, and where they go on; `None` when the parent has no place.
+    fn path(&self, stored: &BlockStored, nth: usize, cx: &Context<'_>) -> Option<(At, Vec<BlockHash>)> {
+        let at = self.parent(stored, nth, cx)?;
+        let mut digests = Vec::new();
+        names_of(&alone_or(stored, nth), 0, BlockHash(at.before), at.depth, cx.hasher, &mut digests);
+        Some((at, digests))
+    }
+
+    /// One copy more of a name that stands somewhere; `path` is where, when it is said again.
     fn add(
         &mut self,
         name: &ExternalBlockHash,
         standing: &Standing,
+        path: Option<(At, Vec<BlockHash>)>,
         into: Into,
         cx: &mut Context<'_>,
         applied: &mut Applied,
@@ -222,7 +246,13 @@ impl Worker {
             applied.dropped += 1;
             return;
         };
-        let done = self.put(kept, number, standing, cx);
+        let column = self.columns[kept].column;
+        let done = match path.filter(|(_, digests)| digests.last() == Some(&BlockHash(standing.prefix.digest))) {
+            Some((at, digests)) => {
+                cx.span.store(column, &mut self.namer, at, Batch { digests: &digests, names: &[number], span })
+            }
+            None => self.put(kept, number, standing, cx),
+        };
         self.count(kept, done, applied);
     }
 
