@@ -56,9 +56,9 @@ impl Memory {
         self.gone.iter().rev().find(|gone| gone.name == name && gone.prefix.is_some()).and_then(|gone| gone.prefix)
     }
 
-    /// Whether a name is remembered at all.
-    pub(super) fn knows(&self, name: u64) -> bool {
-        self.gone.iter().any(|gone| gone.name == name)
+    /// Where a block stood, by its digest.
+    pub(super) fn find_digest(&self, digest: u64) -> Option<Prefix> {
+        self.gone.iter().rev().filter_map(|gone| gone.prefix).find(|prefix| prefix.digest == digest)
     }
 
     /// The place of a name that is remembered without one is known now.

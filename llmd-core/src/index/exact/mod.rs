@@ -229,8 +229,3 @@ fn look_ahead(events: &[KvEvent], worker: &Worker, cx: &Context<'_>) {
         cx.span.look_ahead_block(name);
     }
 }
-
-#[cfg(test)]
-impl ExactWriter {
-    fn debug(&self) { eprintln!("{:#?}", self.workers); self.span.debug(); }
-}

@@ -293,14 +293,3 @@ impl Hasher for Mixed {
         self.0 = mixed ^ (mixed >> 32);
     }
 }
-
-#[cfg(test)]
-impl Span {
-    pub(super) fn debug(&self) {
-        for run in 1..self.meta.len() as u32 {
-            let h = self.run(run).peek();
-            eprintln!("run {run}: {h:?} {:?}", self.meta(run));
-            for c in 0..self.owners.len() as u16 { eprintln!("   col {c}: {:?}", self.parts(run, c)); }
-        }
-    }
-}

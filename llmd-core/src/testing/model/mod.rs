@@ -144,8 +144,9 @@ impl Worker {
         if !copies.keys().any(|(name, ..)| *name == key.0)
             && let Some(place) = self.said.place(&key.0, hasher)
         {
-            // A sparse group holds the end of what a name covers, and a full one all of it.
-            let went = if self.said.is_sparse(key.1) { &[place.at()] } else { place.covered() };
+            // A full group holds all that a name covers, any other the end of it.
+            let is_full = self.said.full_groups().any(|group| group == key.1);
+            let went = if is_full { place.covered() } else { &[place.at()] };
             self.fates.extend(went.iter().map(|&block| (block, fate)));
         }
         removed
@@ -154,7 +155,8 @@ impl Worker {
     fn remove_all(&mut self, media: &[Medium], hasher: &BlockHasher) -> u32 {
         let mut keys: Vec<_> = self.said.copies.keys().filter(|(.., medium)| media.contains(medium)).cloned().collect();
         // All go at once, so the group that holds most of what a name covers decides what is said of it.
-        keys.sort_by_key(|(_, group, _)| !self.said.is_sparse(*group));
+        let full: Vec<_> = self.said.full_groups().collect();
+        keys.sort_by_key(|(_, group, _)| full.contains(group));
         keys.iter().map(|key| self.remove(key, true, BlockFate::Cleared, hasher)).sum()
     }
 

@@ -4,7 +4,7 @@ use super::super::super::span::{At, Known, Place, SHARED};
 use super::super::context::Context;
 use super::super::memory::Prefix;
 use super::Worker;
-use crate::ExternalBlockHash;
+use crate::{BlockHash, ExternalBlockHash};
 
 /// Where a name stands: in the index, or where it would if anybody held it.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,17 @@ impl Worker {
         let found = known.map(|known| known.place).filter(|&place| prefix(cx, place).digest == remembered.digest);
         let found = found.or_else(|| cx.span.search(remembered.digest, remembered.depth));
         Some(Standing { known: found.map(|place| Known { place, domain: SHARED }), prefix: remembered })
+    }
+
+    /// The blocks up to one that nobody holds, as many of `span` as are remembered, and where they go on.
+    pub(super) fn remembered_path(&self, last: Prefix, span: u32, cx: &Context<'_>) -> (At, Vec<BlockHash>) {
+        let memory = self.memory.lock();
+        let before = |prefix: &Prefix| memory.find_digest(prefix.before).filter(|found| found.depth + 1 == prefix.depth);
+        let path: Vec<_> = std::iter::successors(Some(last), before).take(span as usize).collect();
+        let first = path.last().copied().unwrap_or(last);
+        let place = if first.depth > 1 { cx.span.search(first.before, first.depth - 1) } else { None };
+        let digests = path.iter().rev().map(|prefix| BlockHash(prefix.digest)).collect();
+        (At { place, before: first.before, depth: first.depth - 1 }, digests)
     }
 
     /// Whether a name is of a block that went with all others, and is not swept yet.

@@ -95,9 +95,8 @@ impl Worker {
                 is_new
             }
             None => {
-                let Prefix { digest, before, depth } = standing.prefix;
-                let at = At { place: None, before, depth: depth - 1 };
-                cx.span.store_unnamed(column, &mut cx.pool.namer, at, &[BlockHash(digest)])
+                let (at, digests) = self.remembered_path(standing.prefix, span, cx);
+                cx.span.store_unnamed(column, &mut cx.pool.namer, at, &digests)
             }
         }
     }

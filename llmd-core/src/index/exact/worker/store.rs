@@ -229,7 +229,7 @@ impl Worker {
         cx: &mut Context<'_>,
         applied: &mut Applied,
     ) {
-        let span = into.span.unwrap_or_else(|| self.span_of(into.group));
+        let span = into.span.unwrap_or_else(|| self.span_here(into.group, standing, cx));
         let is_full = self.residents >= cx.settings.max_blocks;
         let number = cx.interned.keep(name);
         let has = |kept: &super::Kept| {
@@ -262,23 +262,28 @@ impl Worker {
         match standing.known {
             Some(known) => cx.span.hold_known(column, &mut self.namer, known.place, span, number),
             None => {
-                // Only the block that the name stands at is known; it alone is held until the others come again.
-                let Prefix { digest, before, depth } = standing.prefix;
-                let at = At { place: None, before, depth: depth - 1 };
-                let batch = Batch { digests: &[BlockHash(digest)], names: &[number], span: 1 };
+                let (at, digests) = self.remembered_path(standing.prefix, span, cx);
+                let batch = Batch { digests: &digests, names: &[number], span: digests.len() as u32 };
                 cx.span.store(column, &mut self.namer, at, batch)
             }
         }
     }
 
-    /// How many blocks the names of a group cover, of which an event does not say so.
+    /// How many blocks the names of a group cover, of which an event does not say so. Of groups that are not full, or not
+    /// known, only the last one counts.
     pub(super) fn span_of(&self, group: GroupIdx) -> u32 {
-        if self.is_sparse(group) {
-            return 1;
-        }
-        let own = self.groups.iter().find(|(idx, _)| *idx == group);
-        let full = own.or_else(|| self.groups.iter().find(|(_, group)| group.kind == Kind::Full));
+        let full = self.groups.iter().find(|(idx, known)| *idx == group && known.kind == Kind::Full);
         full.map_or(1, |(_, group)| group.span())
+    }
+
+    /// The same for a name that the worker has in some column of the group.
+    fn span_here(&self, group: GroupIdx, standing: &Standing, cx: &Context<'_>) -> u32 {
+        let known = standing.known;
+        let has = |kept: &&super::Kept| {
+            let copies = known.map_or(0, |known| cx.span.copies_under(&self.namer, kept.column, known));
+            kept.group == group && copies > 0
+        };
+        self.columns.iter().find(has).map_or_else(|| self.span_of(group), |kept| kept.span)
     }
 
     /// Puts a name of an event at its place, and then all that waited for it, one after the other.
@@ -324,7 +329,8 @@ impl Worker {
         let prefix_of = Prefix { digest: digests[last].0, before, depth: at.depth + digests.len() as u32 };
         let mut standing = Standing { known: None, prefix: prefix_of };
         for copies in &entry.copies {
-            let covers = if self.is_sparse(copies.group) { 1 } else { span };
+            let is_full = self.groups.iter().any(|(idx, group)| *idx == copies.group && group.kind == Kind::Full);
+            let covers = if is_full { span } else { 1 };
             self.residents -= 1;
             let Some(kept) = self.column(copies.group, copies.medium, covers, cx) else {
                 self.incomplete = true;
@@ -335,11 +341,15 @@ impl Worker {
             for _ in 0..copies.count {
                 let done = match standing.known {
                     Some(known) => cx.span.hold_known(column, &mut self.namer, known.place, covers, number),
-                    None if covers == 1 && span > 1 => {
-                        let at = At { place: None, before, depth: at.depth + last as u32 };
-                        let batch = Batch { digests: &digests[last..], names: &[number], span: 1 };
-                        cx.span.store(column, &mut self.namer, at, batch)
-                    }
+                    None if covers == 1 && span > 1 => match cx.span.search(prefix_of.digest, prefix_of.depth) {
+                        Some(place) => cx.span.hold_known(column, &mut self.namer, place, 1, number),
+                        None => {
+                            let place = cx.span.search(before, prefix_of.depth - 1);
+                            let at = At { place, before, depth: prefix_of.depth - 1 };
+                            let batch = Batch { digests: &digests[last..], names: &[number], span: 1 };
+                            cx.span.store(column, &mut self.namer, at, batch)
+                        }
+                    },
                     None => cx.span.store(column, &mut self.namer, at, Batch { digests, names: &[number], span }),
                 };
                 let mut counted = Applied::default();
