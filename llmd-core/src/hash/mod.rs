@@ -35,7 +35,7 @@ pub use namespace::{ExtraKey, Lora, MultimodalItem, Namespace};
 pub use sglang::Sglang;
 pub use vllm::{ExtraKeyForm, Sha256Cbor, VllmAlgorithm, VllmDigest, VllmHash};
 
-use crate::{BlockHash, TokenId};
+use crate::{BlockHash, ExternalBlockHash, TokenId};
 
 /// How a block's name follows from the name before it and the block's own content.
 pub trait HashScheme: Debug + Send + Sync {
@@ -102,7 +102,7 @@ impl BlockHasher {
     /// The chain of a prompt.
     pub fn chain(&self, tokens: &[TokenId], namespace: &Namespace) -> Chain {
         let blocks = chain(&self.scheme, self.block_size, tokens, namespace);
-        Chain { blocks, block_size: self.block_size, tokens: tokens.len() }
+        Chain { blocks, block_size: self.block_size, tokens: tokens.len(), names: Vec::new() }
     }
 }
 
@@ -112,9 +112,24 @@ pub struct Chain {
     blocks: Vec<BlockHash>,
     block_size: usize,
     tokens: usize,
+    names: Vec<ExternalBlockHash>,
 }
 
 impl Chain {
+    /// The same, with the engines' own names for the blocks, first block first, where whoever asks can compute them.
+    ///
+    /// Engines that name parts of blocks name some behind parts that have no name. Events do not say where those stand,
+    /// so that they are found under these names only. See [`EngineHasher`].
+    #[must_use]
+    pub fn with_names(self, names: impl IntoIterator<Item = ExternalBlockHash>) -> Self {
+        Self { names: names.into_iter().collect(), ..self }
+    }
+
+    /// The engines' own names for the blocks; none, unless [`with_names`](Self::with_names) gave them.
+    pub fn names(&self) -> &[ExternalBlockHash] {
+        &self.names
+    }
+
     /// The names of the full blocks.
     pub fn blocks(&self) -> &[BlockHash] {
         &self.blocks
