@@ -5,7 +5,7 @@ use std::fmt;
 use smallvec::SmallVec;
 
 use super::{BlockHasher, Namespace};
-use crate::{BlockHash, Error, ErrorKind, Result, TokenId};
+use crate::{BlockHash, Error, ErrorKind, ExternalBlockHash, Result, TokenId};
 
 /// A prompt as an index sees it: the names of its full blocks, first block first.
 #[derive(Clone, Default, Eq, PartialEq)]
@@ -17,9 +17,24 @@ pub struct Chain {
     namespace: u64,
     /// The tokens behind the last full block.
     rest: SmallVec<[TokenId; 16]>,
+    names: Vec<ExternalBlockHash>,
 }
 
 impl Chain {
+    /// The same, with the engines' own names for the blocks, first block first, where whoever asks can compute them.
+    ///
+    /// Engines that name parts of blocks name some behind parts that have no name. Events do not say where those stand,
+    /// so that they are found under these names only. See [`EngineHasher`](super::EngineHasher).
+    #[must_use]
+    pub fn with_names(self, names: impl IntoIterator<Item = ExternalBlockHash>) -> Self {
+        Self { names: names.into_iter().collect(), ..self }
+    }
+
+    /// The engines' own names for the blocks; none, unless [`with_names`](Self::with_names) gave them.
+    pub fn names(&self) -> &[ExternalBlockHash] {
+        &self.names
+    }
+
     /// The names of the full blocks.
     pub fn blocks(&self) -> &[BlockHash] {
         &self.blocks
@@ -83,6 +98,7 @@ impl Chain {
     pub(super) fn begin(&mut self, hasher: &BlockHasher, namespace: &Namespace) {
         self.blocks.clear();
         self.rest.clear();
+        self.names.clear();
         self.block_size = hasher.block_size();
         self.tokens = 0;
         self.namespace = hasher.scheme().mark(namespace);

@@ -79,6 +79,7 @@ pub fn index_at_full_width<W: IndexWriter, R: PrefixIndex>(make: impl Fn(usize) 
         sizes::a_hit_is_a_multiple_of_the_widest_group,
         sizes::a_part_of_a_block_can_be_hit,
         sizes::a_part_behind_a_part_without_a_name_is_nothing_exact,
+        sizes::such_a_part_is_found_by_its_own_name,
         sizes::a_salt_stands_in_the_first_of_the_blocks,
         sizes::an_image_in_a_wide_block_cannot_be_placed,
         shared::the_pools_blocks_count_for_all_who_hold_some,

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use llmd_core::TokenId;
-use llmd_core::hash::{Lora, Namespace};
+use llmd_core::hash::{EngineHasher, Lora, Namespace};
 use serde::Deserialize;
 
 /// One engine, from its start.
 #[derive(Deserialize)]
 pub(crate) struct Capture {
+    vllm: String,
     pub(crate) config: Config,
     pub(crate) steps: Vec<Step>,
 }
@@ -21,6 +22,9 @@ pub(crate) struct Config {
     /// How many tokens one hash covers: the index's block size.
     pub(crate) hash_block_size: usize,
     pub(crate) int_hashes: bool,
+    algo: String,
+    #[serde(rename = "PYTHONHASHSEED")]
+    seed: Option<String>,
     pub(crate) groups: Vec<Group>,
 }
 
@@ -107,6 +111,18 @@ impl Capture {
     pub(crate) fn is_dense(&self) -> bool {
         let size = self.config.hash_block_size;
         self.config.groups.iter().all(|group| group.kind == "FullAttentionSpec" && group.block_size == size)
+    }
+
+    /// What names the engine's blocks.
+    pub(crate) fn hasher(&self) -> EngineHasher {
+        let Config { algo, seed, hash_block_size, .. } = &self.config;
+        let hasher = EngineHasher::new(&format!("vllm-{algo}"), *hash_block_size)
+            .and_then(|hasher| hasher.with_engine_version(&self.vllm))
+            .expect("a known engine");
+        match seed {
+            Some(seed) => hasher.with_seed(seed).expect("every algorithm has a seed"),
+            None => hasher,
+        }
     }
 
     pub(crate) fn batches(&self) -> usize {

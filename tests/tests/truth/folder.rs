@@ -9,7 +9,7 @@ use llmd_core::testing::ModelIndex;
 
 use crate::capture::Capture;
 use crate::messages::Messages;
-use crate::replay::{Found, replay};
+use crate::replay::{Found, How, replay};
 
 /// One recording, in one of the two forms.
 enum Recording {
@@ -35,8 +35,8 @@ impl Recording {
         let pair = (model.clone(), model);
         match self {
             Self::Truth(capture) => {
-                let model = ("the model", replay(capture, pair, None));
-                let exact = capture.is_dense().then(|| replay(capture, ExactIndex::new(settings), None));
+                let model = ("the model", replay(capture, pair, How::default()));
+                let exact = capture.is_dense().then(|| replay(capture, ExactIndex::new(settings), How::default()));
                 std::iter::once(model).chain(exact.map(|found| ("the index", found))).collect()
             }
             Self::Messages(messages) => vec![("the model", messages.replay(pair))],

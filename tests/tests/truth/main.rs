@@ -12,7 +12,7 @@ use llmd_core::index::{ExactIndex, IndexSettings};
 use llmd_core::testing::ModelIndex;
 
 use crate::capture::{Capture, fixture};
-use crate::replay::{Found, replay};
+use crate::replay::{Found, How, replay};
 
 const DENSE: [&str; 5] = [
     "d1-sha256-int-b32",
@@ -36,13 +36,13 @@ fn settings(capture: &Capture) -> IndexSettings {
     IndexSettings::default().with_block_size(capture.config.hash_block_size)
 }
 
-fn model(capture: &Capture, drop: Option<usize>) -> Found {
+fn model(capture: &Capture, how: How) -> Found {
     let model = ModelIndex::new(settings(capture));
-    replay(capture, (model.clone(), model), drop)
+    replay(capture, (model.clone(), model), how)
 }
 
-fn exact(capture: &Capture, drop: Option<usize>) -> Found {
-    replay(capture, ExactIndex::new(settings(capture)), drop)
+fn exact(capture: &Capture, how: How) -> Found {
+    replay(capture, ExactIndex::new(settings(capture)), how)
 }
 
 /// Holds what the engine held, foretells every hit, and that after enough of each.
@@ -58,7 +58,7 @@ fn is_right(name: &str, found: &Found) {
 #[test]
 fn the_index_holds_what_a_dense_engine_holds_and_foretells_every_hit() {
     for name in DENSE {
-        let found = exact(&read(name), None);
+        let found = exact(&read(name), How::default());
         is_right(name, &found);
         assert_eq!(
             (found.unannounced, found.inexact, found.short.len()),
@@ -80,7 +80,7 @@ fn the_index_holds_what_a_hybrid_engine_holds_and_foretells_every_hit() {
 #[test]
 fn the_model_holds_what_every_engine_holds_and_foretells_every_hit() {
     for name in DENSE.into_iter().chain(HYBRID) {
-        let found = model(&read(name), None);
+        let found = model(&read(name), How::default());
         is_right(name, &found);
         assert_eq!((found.inexact, found.short.len()), (0, 0), "{name}");
     }
@@ -88,10 +88,17 @@ fn the_model_holds_what_every_engine_holds_and_foretells_every_hit() {
 
 #[test]
 fn parts_of_blocks_that_cannot_be_placed_are_missed_and_nothing_exact() {
-    let found = model(&read(PARTS), None);
+    let found = model(&read(PARTS), How::default());
     is_right(PARTS, &found);
     assert!(found.inexact > 0, "the index never said that it misses something");
     assert_eq!(found.short.len(), 18, "{:?}", found.short);
+}
+
+#[test]
+fn the_engines_own_names_find_such_parts() {
+    let found = model(&read(PARTS), How { by_name: true, ..How::default() });
+    is_right(PARTS, &found);
+    assert_eq!(found.short, [""; 0]);
 }
 
 #[test]
@@ -99,11 +106,9 @@ fn a_batch_that_is_lost_is_noticed() {
     for name in DENSE.into_iter().chain(HYBRID).chain([PARTS]) {
         let capture = read(name);
         let batches = capture.batches();
-        for found in
-            [Some(model(&capture, Some(batches / 2))), capture.is_dense().then(|| exact(&capture, Some(batches / 2)))]
-                .into_iter()
-                .flatten()
-        {
+        let how = How { lost: Some(batches / 2), ..How::default() };
+        let exact = capture.is_dense().then(|| exact(&capture, how));
+        for found in exact.into_iter().chain([model(&capture, how)]) {
             assert_eq!(found.batches, batches);
             assert!(!found.wrong.is_empty(), "{name}: nothing was wrong without batch {}", batches / 2);
         }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use llmd_core::event::decode_batch;
-use llmd_core::hash::Chain;
+use llmd_core::hash::{Chain, EngineHasher, Namespace};
 use llmd_core::index::{IndexWriter, PrefixIndex, WorkerState};
-use llmd_core::{ExternalBlockHash, GroupIdx, Medium, WorkerId};
+use llmd_core::{ExternalBlockHash, GroupIdx, Medium, TokenId, WorkerId};
 
 use crate::capture::{Cached, Capture, Request, Step};
 
@@ -34,12 +34,29 @@ pub(crate) struct Found {
     pub(crate) wrong: Vec<String>,
 }
 
-/// Feeds an empty index with a capture, but for the batch with the number `drop`, and compares.
+/// How a capture is replayed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct How {
+    /// The number of a batch that is lost.
+    pub(crate) lost: Option<usize>,
+    /// Whether the engine's own names are asked for too.
+    pub(crate) by_name: bool,
+}
+
+/// Feeds an empty index with a capture, and compares.
 pub(crate) fn replay<W: IndexWriter, R: PrefixIndex>(
     capture: &Capture,
     (mut writer, reader): (W, R),
-    drop: Option<usize>,
+    how: How,
 ) -> Found {
+    let named = how.by_name.then(|| capture.hasher());
+    let ask = |tokens: &[TokenId], request: &Request| {
+        let chain = reader.hasher().chain(tokens, &request.namespace());
+        match &named {
+            Some(hasher) => chain.with_names(names(hasher, capture.config.int_hashes, tokens, &request.namespace())),
+            None => chain,
+        }
+    };
     writer.set_state(WORKER, WorkerState::Exact);
     let mut found = Found::default();
     let mut asked: HashMap<&str, &Request> = HashMap::new();
@@ -47,7 +64,7 @@ pub(crate) fn replay<W: IndexWriter, R: PrefixIndex>(
     for step in &capture.steps {
         asked.extend(step.requests.iter().map(|request| (&*request.id, request)));
         if is_current {
-            compare_lookups(step, &asked, &reader, &mut found);
+            compare_lookups(step, &asked, &reader, &ask, &mut found);
         } else {
             let requests = step.requests.iter().map(|request| request.exact_before);
             let resumed = step.resumed.iter().map(|resumed| resumed.exact_before);
@@ -56,7 +73,7 @@ pub(crate) fn replay<W: IndexWriter, R: PrefixIndex>(
         for (_, _, payload) in &step.frames {
             let batch = decode_batch(&hex::decode(payload).expect("frames are hexadecimal")).expect("a batch");
             assert_eq!(batch.errors, [], "{}", step.name);
-            if drop != Some(found.batches) {
+            if how.lost != Some(found.batches) {
                 let applied = writer.apply(WORKER, batch.timestamp, &batch.events);
                 if applied.unknown_removals > 0 || applied.dropped > 0 {
                     found.wrong.push(format!("{}: {applied:?}", step.name));
@@ -74,7 +91,13 @@ pub(crate) fn replay<W: IndexWriter, R: PrefixIndex>(
 }
 
 /// Compares what the index foretells with what the engine took from its cache, where nothing came in between.
-fn compare_lookups(step: &Step, asked: &HashMap<&str, &Request>, reader: &impl PrefixIndex, found: &mut Found) {
+fn compare_lookups(
+    step: &Step,
+    asked: &HashMap<&str, &Request>,
+    reader: &impl PrefixIndex,
+    ask: &impl Fn(&[TokenId], &Request) -> Chain,
+    found: &mut Found,
+) {
     let mut compare = |id: &str, chain: &Chain, reads: bool, hit: usize| {
         let foretold = if reads { chain.hit_tokens(reader.query(chain).leading(WORKER) as usize) } else { 0 };
         found.lookups += 1;
@@ -86,15 +109,26 @@ fn compare_lookups(step: &Step, asked: &HashMap<&str, &Request>, reader: &impl P
         }
     };
     for request in step.requests.iter().filter(|request| request.exact_before) {
-        let chain = reader.hasher().chain(&request.prompt_token_ids, &request.namespace());
+        let chain = ask(&request.prompt_token_ids, request);
         compare(&request.id, &chain, !request.skip_reading_prefix_cache, request.lookup_hit);
     }
     for resumed in step.resumed.iter().filter(|resumed| resumed.exact_before) {
         let request = asked[&*resumed.id];
         let tokens = [&request.prompt_token_ids[..], &request.output_token_ids].concat();
-        let chain = reader.hasher().chain(&tokens[..resumed.num_tokens], &request.namespace());
+        let chain = ask(&tokens[..resumed.num_tokens], request);
         compare(&resumed.id, &chain, !request.skip_reading_prefix_cache, resumed.hit_tokens);
     }
+}
+
+/// What the engine calls the full blocks of a prompt.
+fn names(hasher: &EngineHasher, are_ints: bool, tokens: &[TokenId], namespace: &Namespace) -> Vec<ExternalBlockHash> {
+    let mut digests = Vec::new();
+    hasher.hash_into(tokens, namespace, &mut digests).expect("all is known of it");
+    let name = |digest: &[u8]| match are_ints {
+        true => ExternalBlockHash::from_int(hasher.event_int(digest).expect("a whole name")),
+        false => ExternalBlockHash::from_bytes(digest),
+    };
+    digests.chunks_exact(hasher.digest_len()).map(name).collect()
 }
 
 /// Compares what the index holds with what the engine held, copies included, in every group.

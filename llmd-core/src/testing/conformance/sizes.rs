@@ -80,6 +80,18 @@ pub(super) fn a_part_behind_a_part_without_a_name_is_nothing_exact(
     assert_eq!(reader.state(W), WorkerState::Exact, "it is gone");
 }
 
+pub(super) fn such_a_part_is_found_by_its_own_name(writer: &mut dyn IndexWriter, reader: &dyn PrefixIndex) {
+    let other = [71, 72, 73, 74, 75, 76, 77, 78];
+    store(writer, W, stored(None, [94], &other));
+    store(writer, W, stored(Some(99), [98], &PROMPT[2..4]));
+    assert_eq!(taken(reader, W), 0, "its place is not known");
+
+    let named = chain(reader).with_names(names([99, 98, 97, 96]));
+    assert_eq!(reader.query(&named).leading(W), 2);
+    writer.apply(W, 1.0, &[removed(Medium::Gpu, [98])]);
+    assert_eq!(reader.query(&named).leading(W), 0);
+}
+
 pub(super) fn a_salt_stands_in_the_first_of_the_blocks(writer: &mut dyn IndexWriter, reader: &dyn PrefixIndex) {
     let salt = vec![EventExtraKey::Text("salt".into())];
     store(writer, W, BlockStored { extra_keys: vec![salt, vec![]], ..wide() });

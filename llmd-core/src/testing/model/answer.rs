@@ -7,7 +7,7 @@ use super::rules::{Lookup, Rule};
 use super::said::Said;
 use crate::hash::{BlockHasher, Chain};
 use crate::index::{BlockFate, WorkerExplanation, WorkerOverlap};
-use crate::{BlockHash, GroupIdx, Medium, WorkerId};
+use crate::{BlockHash, ExternalBlockHash, GroupIdx, Medium, WorkerId};
 
 /// A prompt that is asked about.
 pub(super) struct Asked<'a> {
@@ -75,7 +75,8 @@ impl<'a> Asked<'a> {
             }
         }
         let hit = lookup.hit(self.limit(), self.hasher.block_size(), |group, end| {
-            at.contains(&(group, self.chain.blocks()[end - 1]))
+            let holds = |name: &ExternalBlockHash| said.copies.contains_key(&(name.clone(), group, Medium::Gpu));
+            at.contains(&(group, self.chain.blocks()[end - 1])) || self.chain.names().get(end - 1).is_some_and(holds)
         });
         overlap.leading = blocks(hit.blocks);
         overlap.leading_by_medium[Medium::Gpu.index()] = overlap.leading;
