@@ -31,6 +31,7 @@ mod tests;
 
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::sync::OnceLock;
 
 use aes::Aes128;
 use aes::cipher::KeyInit as _;
@@ -52,9 +53,10 @@ struct Line([u64; LINE / 2]);
 /// The terms of blocks of one size under one master key.
 pub(super) struct Kernel {
     block_size: usize,
-    /// One line per 16 tokens of a block. The keys of words that are not there are zero, so that reading zeros for them adds
-    /// nothing.
-    words: Box<[Line]>,
+    /// One line per 16 tokens of a block, made for the first block that comes: so a size that no block has, as a damaged
+    /// file may say, takes no memory.
+    words: OnceLock<Box<[Line]>>,
+    of_words: Aes128,
     positions: Positions,
     /// One that this machine has.
     form: Form,
@@ -73,7 +75,8 @@ impl Kernel {
         let cipher = |key: u128| Aes128::new(&key.to_le_bytes().into());
         Some(Self {
             block_size,
-            words: lines(&cipher(of_words), block_size),
+            words: OnceLock::new(),
+            of_words: cipher(of_words),
             positions: Positions::new(cipher(of_positions)),
             form,
             #[cfg(target_arch = "x86_64")]
@@ -99,6 +102,9 @@ impl Kernel {
     /// `parent`.
     pub(super) fn extend(&self, parent: u64, position: u64, tokens: &[TokenId], out: &mut Vec<BlockHash>) {
         let blocks = tokens.len() / self.block_size;
+        if blocks == 0 {
+            return;
+        }
         let (before, len) = (out.len(), out.len() + blocks);
         out.reserve(blocks);
         self.fill(parent, position, tokens, &mut out.spare_capacity_mut()[..blocks]);
@@ -114,7 +120,7 @@ impl Kernel {
 
     /// Writes every sum of `out`; gives the last.
     fn fill(&self, parent: u64, position: u64, tokens: &[TokenId], out: &mut [MaybeUninit<BlockHash>]) -> u64 {
-        let blocks = (&*self.words, self.block_size);
+        let blocks = (&**self.words.get_or_init(|| lines(&self.of_words, self.block_size)), self.block_size);
         let tokens = &tokens[..out.len() * self.block_size];
         match self.form {
             #[cfg(target_arch = "x86_64")]
@@ -157,7 +163,7 @@ impl Kernel {
     }
 }
 
-/// The keys of a block's words.
+/// The keys of a block's words. Those of words that are not there are zero, so that reading zeros for them adds nothing.
 fn lines(cipher: &Aes128, block_size: usize) -> Box<[Line]> {
     let mut lines = vec![Line::default(); block_size.div_ceil(LINE)].into_boxed_slice();
     let pairs = lines.iter_mut().flat_map(|line| line.0.as_chunks_mut::<2>().0);
