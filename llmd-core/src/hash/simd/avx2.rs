@@ -6,11 +6,11 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::positions::PositionKey;
-use super::{Line, PAIR, sse};
+use super::{LINE, Line, padded, sse};
 use crate::{BlockHash, TokenId};
 
 /// Tokens in a vector.
-const HALF: usize = 2 * PAIR;
+const HALF: usize = LINE / 2;
 
 /// Writes the sums of the blocks of `size` tokens, as many as `out` has room for; gives the last.
 #[target_feature(enable = "avx2,pclmulqdq,vpclmulqdq")]
@@ -39,7 +39,7 @@ fn sums<const SIZE: usize>(
     out: &mut [MaybeUninit<BlockHash>],
 ) -> u64 {
     let size = if SIZE == 0 { size } else { SIZE };
-    let words = &words[..size.div_ceil(2 * HALF)];
+    let words = &words[..size.div_ceil(LINE)];
     let mut before = _mm256_set1_epi64x(parent as i64);
     let (groups, last) = out.as_chunks_mut::<4>();
     let (whole, tail) = tokens.split_at(groups.len() * 4 * size);
@@ -60,18 +60,26 @@ fn sums<const SIZE: usize>(
 #[inline]
 #[target_feature(enable = "avx2,vpclmulqdq")]
 fn products<const SIZE: usize>(words: &[Line], block: &[TokenId]) -> __m256i {
-    let (halves, rest) = block.as_chunks::<HALF>();
-    let mut keys = words.iter().flat_map(|line| line.0.as_chunks::<4>().0);
+    let (lines, rest) = block.as_chunks::<LINE>();
     let mut sum = _mm256_setzero_si256();
-    for (tokens, keys) in halves.iter().zip(&mut keys) {
-        sum = _mm256_xor_si256(sum, multiply(_mm256_xor_si256(load(tokens), load_words(keys))));
+    for (tokens, keys) in lines.iter().zip(words) {
+        sum = _mm256_xor_si256(sum, of_line(tokens, keys, LINE / HALF));
     }
     if SIZE == 0
-        && let (false, Some(keys)) = (rest.is_empty(), keys.next())
+        && let (false, Some(keys)) = (rest.is_empty(), words.get(lines.len()))
     {
-        let mut padded = [0; HALF];
-        padded[..rest.len()].copy_from_slice(rest);
-        sum = _mm256_xor_si256(sum, multiply(_mm256_xor_si256(load(&padded), load_words(keys))));
+        sum = _mm256_xor_si256(sum, of_line(&padded(rest), keys, rest.len().div_ceil(HALF)));
+    }
+    sum
+}
+
+/// The products of the first `halves` halves of a line.
+#[inline]
+#[target_feature(enable = "avx2,vpclmulqdq")]
+fn of_line(tokens: &[TokenId; LINE], Line(keys): &Line, halves: usize) -> __m256i {
+    let mut sum = _mm256_setzero_si256();
+    for (tokens, keys) in tokens.as_chunks::<HALF>().0.iter().zip(keys.as_chunks::<4>().0).take(halves) {
+        sum = _mm256_xor_si256(sum, multiply(_mm256_xor_si256(load(tokens), load_words(keys))));
     }
     sum
 }

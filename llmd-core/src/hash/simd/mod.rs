@@ -174,6 +174,14 @@ fn lines(cipher: &Aes128, block_size: usize) -> Box<[Line]> {
     lines
 }
 
+/// The tokens of a line that is not full, and zeros.
+#[cfg(target_arch = "x86_64")]
+fn padded(rest: &[TokenId]) -> [TokenId; LINE] {
+    let mut line = [0; LINE];
+    line[..rest.len()].copy_from_slice(rest);
+    line
+}
+
 /// The two words that up to four tokens make: zero stands for those that are not there.
 fn words_of(tokens: &[TokenId]) -> [u64; 2] {
     let token = |place: usize| u64::from(tokens.get(place).copied().unwrap_or(0));

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::positions::PositionKey;
-use super::{Line, PAIR};
+use super::{LINE, Line, PAIR, padded};
 use crate::{BlockHash, TokenId};
 
 /// Writes the sums of the blocks of `size` tokens, as many as `out` has room for; gives the last.
@@ -41,18 +41,26 @@ pub(super) fn run(
 #[inline]
 #[target_feature(enable = "pclmulqdq")]
 fn product(words: &[Line], key: &PositionKey, block: &[TokenId]) -> __m128i {
-    let (pairs, rest) = block.as_chunks::<PAIR>();
-    let mut keys = words.iter().flat_map(|line| line.0.as_chunks::<2>().0);
+    let (lines, rest) = block.as_chunks::<LINE>();
     let mut sum = load_keys(&key.0);
-    for (tokens, keys) in pairs.iter().zip(&mut keys) {
-        sum = _mm_xor_si128(sum, multiply(_mm_xor_si128(load(tokens), load_keys(keys))));
+    for (tokens, keys) in lines.iter().zip(words) {
+        sum = _mm_xor_si128(sum, products(tokens, keys, LINE / PAIR));
     }
-    if let (false, Some(keys)) = (rest.is_empty(), keys.next()) {
-        let mut padded = [0; PAIR];
-        padded[..rest.len()].copy_from_slice(rest);
-        sum = _mm_xor_si128(sum, multiply(_mm_xor_si128(load(&padded), load_keys(keys))));
+    if let (false, Some(keys)) = (rest.is_empty(), words.get(lines.len())) {
+        sum = _mm_xor_si128(sum, products(&padded(rest), keys, rest.len().div_ceil(PAIR)));
     }
     multiply(sum)
+}
+
+/// The sum of the products of the first `pairs` pairs of words.
+#[inline]
+#[target_feature(enable = "pclmulqdq")]
+fn products(tokens: &[TokenId; LINE], Line(keys): &Line, pairs: usize) -> __m128i {
+    let mut sum = _mm_setzero_si128();
+    for (tokens, keys) in tokens.as_chunks::<PAIR>().0.iter().zip(keys.as_chunks::<2>().0).take(pairs) {
+        sum = _mm_xor_si128(sum, multiply(_mm_xor_si128(load(tokens), load_keys(keys))));
+    }
+    sum
 }
 
 /// Low by high half.
