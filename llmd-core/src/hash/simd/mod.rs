@@ -60,8 +60,6 @@ pub(super) struct Kernel {
     positions: Positions,
     /// One that this machine has.
     form: Form,
-    #[cfg(target_arch = "x86_64")]
-    rounds: avx512::Rounds,
 }
 
 impl Kernel {
@@ -79,12 +77,6 @@ impl Kernel {
             of_words: cipher(of_words),
             positions: Positions::new(cipher(of_positions)),
             form,
-            #[cfg(target_arch = "x86_64")]
-            rounds: match form {
-                // SAFETY: a machine with this form has AES instructions.
-                Form::Avx512 => unsafe { avx512::Rounds::new(of_positions) },
-                _ => avx512::Rounds::default(),
-            },
         })
     }
 
@@ -105,11 +97,10 @@ impl Kernel {
         if blocks == 0 {
             return;
         }
-        let (before, len) = (out.len(), out.len() + blocks);
+        let len = out.len() + blocks;
         out.reserve(blocks);
         self.fill(parent, position, tokens, &mut out.spare_capacity_mut()[..blocks]);
-        debug_assert_eq!(len - before, blocks);
-        // SAFETY: there is room for `len`, since it was reserved, and `fill` has written all that is behind `before`.
+        // SAFETY: there is room for `len`, since it was reserved, and `fill` has written all that came behind.
         unsafe { out.set_len(len) }
     }
 
@@ -121,22 +112,13 @@ impl Kernel {
     /// Writes every sum of `out`; gives the last.
     fn fill(&self, parent: u64, position: u64, tokens: &[TokenId], out: &mut [MaybeUninit<BlockHash>]) -> u64 {
         let blocks = (&**self.words.get_or_init(|| lines(&self.of_words, self.block_size)), self.block_size);
-        let tokens = &tokens[..out.len() * self.block_size];
-        match self.form {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: a kernel has only forms that its machine has.
-            Form::Avx512 => unsafe { avx512::run(blocks, &self.rounds, (parent, position), tokens, out) },
-            _ => {
-                let (mut sum, mut done) = (parent, 0);
-                self.positions.runs(position, out.len(), |keys| {
-                    let tokens = &tokens[done * self.block_size..][..keys.len() * self.block_size];
-                    let out = &mut out[done..][..keys.len()];
-                    sum = self.run(blocks, keys, sum, tokens, out);
-                    done += keys.len();
-                });
-                sum
-            }
-        }
+        let (mut sum, mut done) = (parent, 0);
+        self.positions.runs(position, out.len(), |keys| {
+            let tokens = &tokens[done * self.block_size..][..keys.len() * self.block_size];
+            sum = self.run(blocks, keys, sum, tokens, &mut out[done..][..keys.len()]);
+            done += keys.len();
+        });
+        sum
     }
 
     /// Writes as many sums as there are keys.
@@ -151,6 +133,9 @@ impl Kernel {
         match self.form {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a kernel has only forms that its machine has.
+            Form::Avx512 => unsafe { avx512::run(blocks, keys, parent, tokens, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
             Form::Avx2 => unsafe { avx2::run(blocks, keys, parent, tokens, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
@@ -172,14 +157,6 @@ fn lines(cipher: &Aes128, block_size: usize) -> Box<[Line]> {
         *pair = [keys as u64, (keys >> 64) as u64];
     }
     lines
-}
-
-/// The tokens of a line that is not full, and zeros.
-#[cfg(target_arch = "x86_64")]
-fn padded(rest: &[TokenId]) -> [TokenId; LINE] {
-    let mut line = [0; LINE];
-    line[..rest.len()].copy_from_slice(rest);
-    line
 }
 
 /// The two words that up to four tokens make: zero stands for those that are not there.

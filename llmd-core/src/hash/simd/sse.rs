@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::positions::PositionKey;
-use super::{LINE, Line, PAIR, padded};
+use super::{LINE, Line, PAIR};
 use crate::{BlockHash, TokenId};
 
 /// Writes the sums of the blocks of `size` tokens, as many as `out` has room for; gives the last.
@@ -44,20 +44,26 @@ fn product(words: &[Line], key: &PositionKey, block: &[TokenId]) -> __m128i {
     let (lines, rest) = block.as_chunks::<LINE>();
     let mut sum = load_keys(&key.0);
     for (tokens, keys) in lines.iter().zip(words) {
-        sum = _mm_xor_si128(sum, products(tokens, keys, LINE / PAIR));
+        sum = _mm_xor_si128(sum, products(tokens.as_chunks().0, keys));
     }
     if let (false, Some(keys)) = (rest.is_empty(), words.get(lines.len())) {
-        sum = _mm_xor_si128(sum, products(&padded(rest), keys, rest.len().div_ceil(PAIR)));
+        let (pairs, rest) = rest.as_chunks();
+        sum = _mm_xor_si128(sum, products(pairs, keys));
+        if let (false, Some(keys)) = (rest.is_empty(), keys.0.as_chunks::<2>().0.get(pairs.len())) {
+            let mut padded = [0; PAIR];
+            padded[..rest.len()].copy_from_slice(rest);
+            sum = _mm_xor_si128(sum, multiply(_mm_xor_si128(load(&padded), load_keys(keys))));
+        }
     }
     multiply(sum)
 }
 
-/// The sum of the products of the first `pairs` pairs of words.
+/// The sum of the products of pairs of words that stand in one line.
 #[inline]
 #[target_feature(enable = "pclmulqdq")]
-fn products(tokens: &[TokenId; LINE], Line(keys): &Line, pairs: usize) -> __m128i {
+fn products(pairs: &[[TokenId; PAIR]], Line(keys): &Line) -> __m128i {
     let mut sum = _mm_setzero_si128();
-    for (tokens, keys) in tokens.as_chunks::<PAIR>().0.iter().zip(keys.as_chunks::<2>().0).take(pairs) {
+    for (tokens, keys) in pairs.iter().zip(keys.as_chunks::<2>().0) {
         sum = _mm_xor_si128(sum, multiply(_mm_xor_si128(load(tokens), load_keys(keys))));
     }
     sum
