@@ -104,6 +104,13 @@ impl Chain {
         self.namespace = hasher.scheme().mark(namespace);
     }
 
+    /// Becomes the chain of the first `kept` blocks.
+    pub(super) fn cut(&mut self, kept: usize) {
+        self.blocks.truncate(kept);
+        self.rest.clear();
+        self.tokens = self.blocks.len() * self.block_size;
+    }
+
     pub(super) fn append(&mut self, hasher: &BlockHasher, more: &[TokenId], namespace: &Namespace) {
         self.tokens += more.len();
         let first = self.blocks.len();

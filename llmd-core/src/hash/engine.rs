@@ -1,10 +1,12 @@
 //! The front of the engines' schemes: by name, over whole prompts, for those who call from other languages.
 
+mod before;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
+use self::before::Before;
 use super::{ExtraKeyForm, HashScheme as _, Namespace, Sglang, VllmAlgorithm, VllmHash};
 use crate::{Error, ErrorKind, Result, TokenId};
 
@@ -159,26 +161,39 @@ impl EngineHasher {
     /// called, or when an adapter's path is not known and enters the hash (vLLM 0.31 and later).
     /// [`ErrorKind::Unsupported`] for adapters and items of SGLang, whose names depend on what only the engine knows.
     pub fn hash_into(&self, tokens: &[TokenId], namespace: &Namespace, out: &mut Vec<u8>) -> Result<usize> {
-        let blocks = tokens.len() / self.block_size;
+        let (root, blocks) = (self.root(namespace)?, tokens.len() / self.block_size);
+        out.reserve(blocks * self.digest_len());
+        root.append(0, self.block_size, tokens, namespace, out);
+        Ok(blocks)
+    }
+
+    /// Makes `names` those of `tokens`, whose first `kept` blocks have the names that stand in it first already. On an error,
+    /// `names` is as it was.
+    pub(super) fn go_on(
+        &self,
+        tokens: &[TokenId],
+        namespace: &Namespace,
+        kept: usize,
+        names: &mut Vec<u8>,
+    ) -> Result<()> {
+        let root = self.root(namespace)?;
+        names.truncate(kept * self.digest_len());
+        let more = &tokens[kept * self.block_size..];
+        names.reserve(more.len() / self.block_size * self.digest_len());
+        root.last_of(names).append(kept, self.block_size, more, namespace, names);
+        Ok(())
+    }
+
+    /// What stands before the first name.
+    fn root(&self, namespace: &Namespace) -> Result<Before<'_>> {
         match &self.scheme {
-            Scheme::Sglang => {
-                let seed = sglang_seed(namespace)?;
-                out.reserve(blocks * self.digest_len());
-                Sglang::chain(seed, self.block_size, tokens).for_each(|name| out.extend_from_slice(&name));
-            }
+            Scheme::Sglang => Ok(Before::Sglang(sglang_seed(namespace)?)),
             Scheme::Vllm { algorithm, form, hash, .. } => {
                 let hash = hash.as_ref().ok_or_else(|| seed_missing(*algorithm))?;
                 check_adapter(*form, namespace)?;
-                out.reserve(blocks * self.digest_len());
-                let mut name = hash.root();
-                for (position, block) in tokens.chunks_exact(self.block_size).enumerate() {
-                    let extra = namespace.extra_keys(position * self.block_size, self.block_size);
-                    name = hash.next(&name, position, block, &extra);
-                    out.extend_from_slice(name.as_bytes());
-                }
+                Ok(Before::Vllm(hash, hash.root()))
             }
         }
-        Ok(blocks)
     }
 
     /// The integer that events say instead of this name, bit for bit: vLLM's the last 8 bytes, SGLang's the first 8,

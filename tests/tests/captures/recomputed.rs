@@ -74,7 +74,7 @@ fn a_stored_block_and_a_request_for_it_have_the_same_name_of_ours() {
     for file in files("capture") {
         let size = number(&json(&file)["meta"]["block_size"]) as usize;
         let scheme = AdditiveDigest::new(key, size);
-        let mut ours = HashMap::<ExternalBlockHash, BlockHash>::new();
+        let mut ours = HashMap::<ExternalBlockHash, (BlockHash, usize)>::new();
         for scenario in scenarios(&file) {
             let asked: Vec<Vec<BlockHash>> = scenario
                 .requests
@@ -83,12 +83,14 @@ fn a_stored_block_and_a_request_for_it_have_the_same_name_of_ours() {
                 .collect();
             for stored in stored_events(&scenario) {
                 let adapter = stored.adapter();
-                let mut name = stored.parent_block_hash.as_ref().map_or_else(|| scheme.root(), |parent| ours[parent]);
+                let before = stored.parent_block_hash.as_ref().map(|parent| ours[parent]);
+                let (mut name, mut position) = before.unwrap_or_else(|| (scheme.root(), 0));
                 for (block, tokens) in stored.token_ids.chunks_exact(size).enumerate() {
                     let keys = event_extra_keys(&stored, block, adapter.as_deref());
-                    name = scheme.next(&name, block, tokens, &keys);
+                    name = scheme.next(&name, position, tokens, &keys);
+                    position += 1;
                     assert!(asked.iter().any(|chain| chain.contains(&name)), "{}: block {block}", scenario.name);
-                    ours.insert(stored.block_hashes[block].clone(), name);
+                    ours.insert(stored.block_hashes[block].clone(), (name, position));
                     blocks += 1;
                     with_keys += usize::from(!keys.is_empty());
                     images += usize::from(file.contains("-mm-"));

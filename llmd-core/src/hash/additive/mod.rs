@@ -1,5 +1,7 @@
 //! llmd's own names: every block hashed by itself under secret keys of its position, and a name the sum of all before it.
 
+#[cfg(test)]
+mod collision;
 mod extra;
 
 use std::fmt;

@@ -6,11 +6,11 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::positions::PositionKey;
-use super::{Line, PAIR, sse};
+use super::{LINE, Line, sse};
 use crate::{BlockHash, TokenId};
 
 /// Tokens in a vector.
-const HALF: usize = 2 * PAIR;
+const HALF: usize = LINE / 2;
 
 /// Writes the sums of the blocks of `size` tokens, as many as `out` has room for; gives the last.
 #[target_feature(enable = "avx2,pclmulqdq,vpclmulqdq")]
@@ -25,11 +25,12 @@ pub(super) fn run(
         16 => sums::<16>((words, 16), keys, parent, tokens, out),
         32 => sums::<32>((words, 32), keys, parent, tokens, out),
         64 => sums::<64>((words, 64), keys, parent, tokens, out),
-        _ => sums::<0>((words, size), keys, parent, tokens, out),
+        _ if size.is_multiple_of(LINE) => sums::<0>((words, size), keys, parent, tokens, out),
+        _ => sse::run((words, size), keys, parent, tokens, out),
     }
 }
 
-/// `SIZE` is the size of blocks, or 0 for any.
+/// `SIZE` is the size of blocks, or 0 for any that is made of whole lines.
 #[target_feature(enable = "avx2,pclmulqdq,vpclmulqdq")]
 fn sums<const SIZE: usize>(
     (words, size): (&[Line], usize),
@@ -39,13 +40,13 @@ fn sums<const SIZE: usize>(
     out: &mut [MaybeUninit<BlockHash>],
 ) -> u64 {
     let size = if SIZE == 0 { size } else { SIZE };
-    let words = &words[..size.div_ceil(2 * HALF)];
+    let words = &words[..size.div_ceil(LINE)];
     let mut before = _mm256_set1_epi64x(parent as i64);
     let (groups, last) = out.as_chunks_mut::<4>();
     let (whole, tail) = tokens.split_at(groups.len() * 4 * size);
     let (fours, rest) = keys.as_chunks::<4>();
     for ((group, keys), tokens) in groups.iter_mut().zip(fours).zip(whole.chunks_exact(4 * size)) {
-        let products = |block: usize| products::<SIZE>(words, &tokens[block * size..][..size]);
+        let products = |block: usize| products(words, &tokens[block * size..][..size]);
         let one = multiply(_mm256_xor_si256(by_block(products(0), products(1)), load_keys(&keys[0].0, &keys[1].0)));
         let other = multiply(_mm256_xor_si256(by_block(products(2), products(3)), load_keys(&keys[2].0, &keys[3].0)));
         let sums = up_to_each(reduce(one, other));
@@ -59,19 +60,12 @@ fn sums<const SIZE: usize>(
 /// The products of a block's pairs of words: two numbers, whose sum is the block's.
 #[inline]
 #[target_feature(enable = "avx2,vpclmulqdq")]
-fn products<const SIZE: usize>(words: &[Line], block: &[TokenId]) -> __m256i {
-    let (halves, rest) = block.as_chunks::<HALF>();
-    let mut keys = words.iter().flat_map(|line| line.0.as_chunks::<4>().0);
+fn products(words: &[Line], block: &[TokenId]) -> __m256i {
     let mut sum = _mm256_setzero_si256();
-    for (tokens, keys) in halves.iter().zip(&mut keys) {
-        sum = _mm256_xor_si256(sum, multiply(_mm256_xor_si256(load(tokens), load_words(keys))));
-    }
-    if SIZE == 0
-        && let (false, Some(keys)) = (rest.is_empty(), keys.next())
-    {
-        let mut padded = [0; HALF];
-        padded[..rest.len()].copy_from_slice(rest);
-        sum = _mm256_xor_si256(sum, multiply(_mm256_xor_si256(load(&padded), load_words(keys))));
+    for (tokens, Line(keys)) in block.as_chunks::<LINE>().0.iter().zip(words) {
+        for (tokens, keys) in tokens.as_chunks::<HALF>().0.iter().zip(keys.as_chunks::<4>().0) {
+            sum = _mm256_xor_si256(sum, multiply(_mm256_xor_si256(load(tokens), load_words(keys))));
+        }
     }
     sum
 }

@@ -1,103 +1,64 @@
-//! Eight blocks at a time, with AVX-512, and the keys of their positions made beside them, with VAES.
+//! Eight blocks at a time, with AVX-512 and VPCLMULQDQ.
 
 #![expect(unsafe_code, reason = "vectors are read from and written to memory by pointer")]
 
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
+use super::positions::PositionKey;
 use super::{LINE, Line};
 use crate::{BlockHash, TokenId};
 
-/// What AES makes of a key before it encrypts with it: one key per round.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Rounds([[u64; 2]; 11]);
-
-impl Rounds {
-    /// The rounds of AES-128 under `key`.
-    #[target_feature(enable = "aes")]
-    pub(super) fn new(key: u128) -> Self {
-        let mut rounds = [[0; 2]; 11];
-        let mut round = _mm_set_epi64x((key >> 64) as i64, key as i64);
-        let mut made = 0;
-        let mut keep = |round: __m128i| {
-            rounds[made] =
-                [_mm_cvtsi128_si64(round) as u64, _mm_cvtsi128_si64(_mm_unpackhi_epi64(round, round)) as u64];
-            made += 1;
-        };
-        keep(round);
-        macro_rules! expand {
-            ($($constant:literal)*) => {$(
-                round = next_round(round, _mm_aeskeygenassist_si128::<$constant>(round));
-                keep(round);
-            )*};
-        }
-        expand!(0x01 0x02 0x04 0x08 0x10 0x20 0x40 0x80 0x1b 0x36);
-        Self(rounds)
-    }
-}
-
-/// Each word of a round's key is the word before, plus the word of the round before.
-#[target_feature(enable = "aes")]
-fn next_round(round: __m128i, assist: __m128i) -> __m128i {
-    let sums = _mm_xor_si128(round, _mm_slli_si128::<4>(round));
-    let sums = _mm_xor_si128(sums, _mm_slli_si128::<8>(sums));
-    _mm_xor_si128(sums, _mm_shuffle_epi32::<0xff>(assist))
-}
-
-/// Writes the sums of the blocks of `size` tokens from `position` on, as many as `out` has room for; gives the last.
-#[target_feature(enable = "aes,avx512f,vaes,vpclmulqdq")]
+/// Writes the sums of the blocks of `size` tokens, as many as `out` has room for; gives the last.
+#[target_feature(enable = "avx512f,vpclmulqdq")]
 pub(super) fn run(
     (words, size): (&[Line], usize),
-    rounds: &Rounds,
-    (parent, position): (u64, u64),
+    keys: &[PositionKey],
+    parent: u64,
     tokens: &[TokenId],
     out: &mut [MaybeUninit<BlockHash>],
 ) -> u64 {
     // Sizes that compilers know beforehand cost no loops.
     match size {
-        16 => sums::<16>((words, 16), rounds, (parent, position), tokens, out),
-        32 => sums::<32>((words, 32), rounds, (parent, position), tokens, out),
-        64 => sums::<64>((words, 64), rounds, (parent, position), tokens, out),
-        _ => sums::<0>((words, size), rounds, (parent, position), tokens, out),
+        16 => sums::<16>((words, 16), keys, parent, tokens, out),
+        32 => sums::<32>((words, 32), keys, parent, tokens, out),
+        64 => sums::<64>((words, 64), keys, parent, tokens, out),
+        _ => sums::<0>((words, size), keys, parent, tokens, out),
     }
 }
 
 /// `SIZE` is the size of blocks, or 0 for any.
-#[target_feature(enable = "aes,avx512f,vaes,vpclmulqdq")]
+#[target_feature(enable = "avx512f,vpclmulqdq")]
 fn sums<const SIZE: usize>(
     (words, size): (&[Line], usize),
-    Rounds(rounds): &Rounds,
-    (parent, position): (u64, u64),
+    keys: &[PositionKey],
+    parent: u64,
     tokens: &[TokenId],
     out: &mut [MaybeUninit<BlockHash>],
 ) -> u64 {
     let size = if SIZE == 0 { size } else { SIZE };
     let words = &words[..size.div_ceil(LINE)];
-    let rounds = rounds.map(|[low, high]| _mm512_broadcast_i32x4(_mm_set_epi64x(high as i64, low as i64)));
-    let place = |ahead: u64| position.wrapping_add(ahead) as i64;
-    // A position in the low half of each quarter. Only the low half counts on, as the portable form does.
-    let mut first = _mm512_setr_epi64(place(0), 0, place(1), 0, place(2), 0, place(3), 0);
-    let four = _mm512_setr_epi64(4, 0, 4, 0, 4, 0, 4, 0);
     let mut before = _mm512_set1_epi64(parent as i64);
-
     let (groups, last) = out.as_chunks_mut::<8>();
     let (whole, tail) = tokens.split_at(groups.len() * 8 * size);
-    for (group, tokens) in groups.iter_mut().zip(whole.chunks_exact(8 * size)) {
-        let product = |block: usize| products::<SIZE>(words, &tokens[block * size..][..size]);
-        let products = [0, 1, 2, 3, 4, 5, 6, 7].map(product);
-        let second = _mm512_add_epi64(first, four);
-        let sums = up_to_each(terms(&rounds, [first, second], products));
+    let (eights, rest) = keys.as_chunks::<8>();
+    for ((group, keys), tokens) in groups.iter_mut().zip(eights).zip(whole.chunks_exact(8 * size)) {
+        let products = |block: usize| products::<SIZE>(words, &tokens[block * size..][..size]);
+        let one = by_block([products(0), products(1), products(2), products(3)]);
+        let other = by_block([products(4), products(5), products(6), products(7)]);
+        let sums = up_to_each(terms([one, other], load_keys(keys)));
         store(group, _mm512_xor_si512(sums, before));
         before = _mm512_xor_si512(before, _mm512_permutexvar_epi64(_mm512_set1_epi64(7), sums));
-        first = _mm512_add_epi64(second, four);
     }
     if !last.is_empty() {
-        let mut products_ = [_mm512_setzero_si512(); 8];
-        for (product, block) in products_.iter_mut().zip(tail.chunks_exact(size)) {
-            *product = products::<SIZE>(words, block);
-        }
-        let second = _mm512_add_epi64(first, four);
-        let sums = up_to_each(terms(&rounds, [first, second], products_));
+        let mut blocks = tail.chunks_exact(size);
+        let zero = _mm512_setzero_si512();
+        let mut products = || if let Some(block) = blocks.next() { products::<SIZE>(words, block) } else { zero };
+        let one = by_block([products(), products(), products(), products()]);
+        let other = if last.len() > 4 { by_block([products(), products(), products(), products()]) } else { zero };
+        let mut padded = [PositionKey::default(); 8];
+        padded[..rest.len()].copy_from_slice(rest);
+        let sums = up_to_each(terms([one, other], load_keys(&padded)));
         store_part(last, _mm512_xor_si512(sums, before));
         let end = _mm512_set1_epi64(last.len() as i64 - 1);
         before = _mm512_xor_si512(before, _mm512_permutexvar_epi64(end, sums));
@@ -112,25 +73,24 @@ fn products<const SIZE: usize>(words: &[Line], block: &[TokenId]) -> __m512i {
     let (lines, rest) = block.as_chunks::<LINE>();
     let mut sum = _mm512_setzero_si512();
     for (tokens, keys) in lines.iter().zip(words) {
-        let keyed = _mm512_xor_si512(load(tokens), load_keys(keys));
+        let keyed = _mm512_xor_si512(load(tokens), load_words(keys));
         sum = _mm512_xor_si512(sum, multiply(keyed));
     }
     if SIZE == 0
         && let (false, Some(keys)) = (rest.is_empty(), words.get(lines.len()))
     {
-        let keyed = _mm512_xor_si512(load_part(rest), load_keys(keys));
+        let keyed = _mm512_xor_si512(load_part(rest), load_words(keys));
         sum = _mm512_xor_si512(sum, multiply(keyed));
     }
     sum
 }
 
-/// The terms of eight blocks: `positions` has those of the first four and of the last four.
+/// The terms of eight blocks, from the sums of their products.
 #[inline]
-#[target_feature(enable = "avx512f,vaes,vpclmulqdq")]
-fn terms(rounds: &[__m512i; 11], positions: [__m512i; 2], products: [__m512i; 8]) -> __m512i {
-    let [a, b, c, d, e, f, g, h] = products;
-    let one = multiply(keyed(rounds, positions[0], by_block([a, b, c, d])));
-    let other = multiply(keyed(rounds, positions[1], by_block([e, f, g, h])));
+#[target_feature(enable = "avx512f,vpclmulqdq")]
+fn terms(sums: [__m512i; 2], keys: [__m512i; 2]) -> __m512i {
+    let one = multiply(_mm512_xor_si512(sums[0], keys[0]));
+    let other = multiply(_mm512_xor_si512(sums[1], keys[1]));
     let low = _mm512_permutex2var_epi64(one, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), other);
     let high = _mm512_permutex2var_epi64(one, _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), other);
     reduce(low, high)
@@ -143,18 +103,6 @@ fn by_block([a, b, c, d]: [__m512i; 4]) -> __m512i {
     let ab = _mm512_xor_si512(_mm512_shuffle_i64x2::<0x88>(a, b), _mm512_shuffle_i64x2::<0xdd>(a, b));
     let cd = _mm512_xor_si512(_mm512_shuffle_i64x2::<0x88>(c, d), _mm512_shuffle_i64x2::<0xdd>(c, d));
     _mm512_xor_si512(_mm512_shuffle_i64x2::<0x88>(ab, cd), _mm512_shuffle_i64x2::<0xdd>(ab, cd))
-}
-
-/// Adds to `sums` the keys of their positions. The last round adds a key, and what is keyed along with it.
-#[inline]
-#[target_feature(enable = "avx512f,vaes")]
-fn keyed(rounds: &[__m512i; 11], positions: __m512i, sums: __m512i) -> __m512i {
-    let [begin, between @ .., end] = rounds;
-    let mut state = _mm512_xor_si512(positions, *begin);
-    for round in between {
-        state = _mm512_aesenc_epi128(state, *round);
-    }
-    _mm512_aesenclast_epi128(state, _mm512_xor_si512(*end, sums))
 }
 
 /// Low by high half of each quarter.
@@ -208,9 +156,17 @@ fn load_part(tokens: &[TokenId]) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_keys(keys: &Line) -> __m512i {
+fn load_words(keys: &Line) -> __m512i {
     // SAFETY: a line is 64 bytes and stands at a multiple of 64.
     unsafe { _mm512_load_si512(std::ptr::from_ref(keys).cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_keys(keys: &[PositionKey; 8]) -> [__m512i; 2] {
+    let (halves, _) = keys.as_chunks::<4>();
+    // SAFETY: 4 keys of 16 bytes are the 64 bytes that are read, and this load asks for no alignment.
+    [0, 1].map(|half| unsafe { _mm512_loadu_si512(halves[half].as_ptr().cast()) })
 }
 
 #[inline]

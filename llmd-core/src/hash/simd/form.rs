@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Form {
-    /// x86-64 with AVX-512, VAES and VPCLMULQDQ: eight blocks at a time, keys made as they are needed.
+    /// x86-64 with AVX-512 and VPCLMULQDQ: eight blocks at a time.
     Avx512,
     /// x86-64 with AVX2 and VPCLMULQDQ: four blocks at a time.
     Avx2,
@@ -33,9 +33,8 @@ impl Form {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("aes")
-                    && is_x86_feature_detected!("vaes")
                     && is_x86_feature_detected!("vpclmulqdq")
+                    && Self::Avx2.is_available()
             }
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {

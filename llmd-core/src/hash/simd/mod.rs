@@ -31,6 +31,7 @@ mod tests;
 
 use std::fmt;
 use std::mem::MaybeUninit;
+use std::sync::OnceLock;
 
 use aes::Aes128;
 use aes::cipher::KeyInit as _;
@@ -52,14 +53,13 @@ struct Line([u64; LINE / 2]);
 /// The terms of blocks of one size under one master key.
 pub(super) struct Kernel {
     block_size: usize,
-    /// One line per 16 tokens of a block. The keys of words that are not there are zero, so that reading zeros for them adds
-    /// nothing.
-    words: Box<[Line]>,
+    /// One line per 16 tokens of a block, made for the first block that comes: so a size that no block has, as a damaged
+    /// file may say, takes no memory.
+    words: OnceLock<Box<[Line]>>,
+    of_words: Aes128,
     positions: Positions,
     /// One that this machine has.
     form: Form,
-    #[cfg(target_arch = "x86_64")]
-    rounds: avx512::Rounds,
 }
 
 impl Kernel {
@@ -73,15 +73,10 @@ impl Kernel {
         let cipher = |key: u128| Aes128::new(&key.to_le_bytes().into());
         Some(Self {
             block_size,
-            words: lines(&cipher(of_words), block_size),
+            words: OnceLock::new(),
+            of_words: cipher(of_words),
             positions: Positions::new(cipher(of_positions)),
             form,
-            #[cfg(target_arch = "x86_64")]
-            rounds: match form {
-                // SAFETY: a machine with this form has AES instructions.
-                Form::Avx512 => unsafe { avx512::Rounds::new(of_positions) },
-                _ => avx512::Rounds::default(),
-            },
         })
     }
 
@@ -99,11 +94,13 @@ impl Kernel {
     /// `parent`.
     pub(super) fn extend(&self, parent: u64, position: u64, tokens: &[TokenId], out: &mut Vec<BlockHash>) {
         let blocks = tokens.len() / self.block_size;
-        let (before, len) = (out.len(), out.len() + blocks);
+        if blocks == 0 {
+            return;
+        }
+        let len = out.len() + blocks;
         out.reserve(blocks);
         self.fill(parent, position, tokens, &mut out.spare_capacity_mut()[..blocks]);
-        debug_assert_eq!(len - before, blocks);
-        // SAFETY: there is room for `len`, since it was reserved, and `fill` has written all that is behind `before`.
+        // SAFETY: there is room for `len`, since it was reserved, and `fill` has written all that came behind.
         unsafe { out.set_len(len) }
     }
 
@@ -114,23 +111,14 @@ impl Kernel {
 
     /// Writes every sum of `out`; gives the last.
     fn fill(&self, parent: u64, position: u64, tokens: &[TokenId], out: &mut [MaybeUninit<BlockHash>]) -> u64 {
-        let blocks = (&*self.words, self.block_size);
-        let tokens = &tokens[..out.len() * self.block_size];
-        match self.form {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: a kernel has only forms that its machine has.
-            Form::Avx512 => unsafe { avx512::run(blocks, &self.rounds, (parent, position), tokens, out) },
-            _ => {
-                let (mut sum, mut done) = (parent, 0);
-                self.positions.runs(position, out.len(), |keys| {
-                    let tokens = &tokens[done * self.block_size..][..keys.len() * self.block_size];
-                    let out = &mut out[done..][..keys.len()];
-                    sum = self.run(blocks, keys, sum, tokens, out);
-                    done += keys.len();
-                });
-                sum
-            }
-        }
+        let blocks = (&**self.words.get_or_init(|| lines(&self.of_words, self.block_size)), self.block_size);
+        let (mut sum, mut done) = (parent, 0);
+        self.positions.runs(position, out.len(), |keys| {
+            let tokens = &tokens[done * self.block_size..][..keys.len() * self.block_size];
+            sum = self.run(blocks, keys, sum, tokens, &mut out[done..][..keys.len()]);
+            done += keys.len();
+        });
+        sum
     }
 
     /// Writes as many sums as there are keys.
@@ -145,6 +133,9 @@ impl Kernel {
         match self.form {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a kernel has only forms that its machine has.
+            Form::Avx512 => unsafe { avx512::run(blocks, keys, parent, tokens, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
             Form::Avx2 => unsafe { avx2::run(blocks, keys, parent, tokens, out) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
@@ -157,7 +148,7 @@ impl Kernel {
     }
 }
 
-/// The keys of a block's words.
+/// The keys of a block's words. Those of words that are not there are zero, so that reading zeros for them adds nothing.
 fn lines(cipher: &Aes128, block_size: usize) -> Box<[Line]> {
     let mut lines = vec![Line::default(); block_size.div_ceil(LINE)].into_boxed_slice();
     let pairs = lines.iter_mut().flat_map(|line| line.0.as_chunks_mut::<2>().0);

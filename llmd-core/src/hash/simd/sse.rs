@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::positions::PositionKey;
-use super::{Line, PAIR};
+use super::{LINE, Line, PAIR};
 use crate::{BlockHash, TokenId};
 
 /// Writes the sums of the blocks of `size` tokens, as many as `out` has room for; gives the last.
@@ -41,18 +41,32 @@ pub(super) fn run(
 #[inline]
 #[target_feature(enable = "pclmulqdq")]
 fn product(words: &[Line], key: &PositionKey, block: &[TokenId]) -> __m128i {
-    let (pairs, rest) = block.as_chunks::<PAIR>();
-    let mut keys = words.iter().flat_map(|line| line.0.as_chunks::<2>().0);
+    let (lines, rest) = block.as_chunks::<LINE>();
     let mut sum = load_keys(&key.0);
-    for (tokens, keys) in pairs.iter().zip(&mut keys) {
-        sum = _mm_xor_si128(sum, multiply(_mm_xor_si128(load(tokens), load_keys(keys))));
+    for (tokens, keys) in lines.iter().zip(words) {
+        sum = _mm_xor_si128(sum, products(tokens.as_chunks().0, keys));
     }
-    if let (false, Some(keys)) = (rest.is_empty(), keys.next()) {
-        let mut padded = [0; PAIR];
-        padded[..rest.len()].copy_from_slice(rest);
-        sum = _mm_xor_si128(sum, multiply(_mm_xor_si128(load(&padded), load_keys(keys))));
+    if let (false, Some(keys)) = (rest.is_empty(), words.get(lines.len())) {
+        let (pairs, rest) = rest.as_chunks();
+        sum = _mm_xor_si128(sum, products(pairs, keys));
+        if let (false, Some(keys)) = (rest.is_empty(), keys.0.as_chunks::<2>().0.get(pairs.len())) {
+            let mut padded = [0; PAIR];
+            padded[..rest.len()].copy_from_slice(rest);
+            sum = _mm_xor_si128(sum, multiply(_mm_xor_si128(load(&padded), load_keys(keys))));
+        }
     }
     multiply(sum)
+}
+
+/// The sum of the products of pairs of words that stand in one line.
+#[inline]
+#[target_feature(enable = "pclmulqdq")]
+fn products(pairs: &[[TokenId; PAIR]], Line(keys): &Line) -> __m128i {
+    let mut sum = _mm_setzero_si128();
+    for (tokens, keys) in pairs.iter().zip(keys.as_chunks::<2>().0) {
+        sum = _mm_xor_si128(sum, multiply(_mm_xor_si128(load(tokens), load_keys(keys))));
+    }
+    sum
 }
 
 /// Low by high half.

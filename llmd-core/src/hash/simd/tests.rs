@@ -36,6 +36,13 @@ fn a_form_that_the_machine_lacks_is_refused() {
     assert!(Form::Portable.is_available() && Form::best().is_available());
 }
 
+#[test]
+fn a_size_that_no_block_has_takes_no_memory() {
+    for kernel in kernels([0; 16], usize::MAX) {
+        assert_eq!(sums(&kernel, 0, 0, &[7; 100]), []);
+    }
+}
+
 /// Each pair of forms differs in how blocks and lines are put into vectors, so all block sizes and all tails are met.
 #[test]
 fn forms_agree_for_every_block_size_and_every_tail() {

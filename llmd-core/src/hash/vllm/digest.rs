@@ -26,6 +26,14 @@ impl VllmDigest {
         })
     }
 
+    /// The name of these bytes, when there are as many as the algorithm makes.
+    pub(in crate::hash) fn from_bytes(algorithm: VllmAlgorithm, bytes: &[u8]) -> Option<Self> {
+        Some(Self(match algorithm {
+            VllmAlgorithm::Sha256 | VllmAlgorithm::Sha256Cbor => Bytes::Sha256(bytes.try_into().ok()?),
+            VllmAlgorithm::Xxhash | VllmAlgorithm::XxhashCbor => Bytes::Xxh3(bytes.try_into().ok()?),
+        }))
+    }
+
     /// The bytes, as events carry them from engines that were told to send bytes.
     pub const fn as_bytes(&self) -> &[u8] {
         match &self.0 {

@@ -7,7 +7,8 @@ use crate::hash::HashKey;
 use crate::{Error, ErrorKind, Result};
 
 const MAGIC: [u8; 8] = *b"llmdsnap";
-const VERSION: u32 = 3;
+/// Version 1 held names made by another hash, which no prompt has any more.
+const VERSION: u32 = 2;
 /// The largest block, in tokens, that a snapshot can tell of.
 const MAX_BLOCK_SIZE: usize = 1 << 20;
 const CHECKSUM: usize = 16;
@@ -62,8 +63,12 @@ pub(in super::super) fn open(snapshot: &[u8]) -> Result<(Head, Cursor<'_>)> {
     match body.u32("version")? {
         VERSION => {}
         0 => return Err(corrupt(format!("snapshot of version 0; expected {VERSION}"))),
-        other => {
-            let message = format!("snapshot of version {other}, which another version of this program wrote; expected {VERSION}");
+        1 => {
+            let message = format!("snapshot of version 1 names blocks by another hash; expected {VERSION}");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        newer => {
+            let message = format!("snapshot of version {newer} is newer than this program; expected {VERSION}");
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
     }
