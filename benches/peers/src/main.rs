@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use llmd_core::Result;
 
-use crate::part::{cell, events, memory};
+use crate::part::{cell, events, fanout, fuzz, growth, hash, memory, readers, truth};
 
 /// Measures the prefix index beside those of Dynamo and SMG. What is found goes to standard output, one JSON object a
 /// line; progress goes to standard error.
@@ -30,12 +30,20 @@ struct Args {
 enum Part {
     Cell(cell::Cell),
     Events(events::Events),
+    Fanout(fanout::Fanout),
+    Fuzz(fuzz::Fuzz),
+    Growth(growth::Growth),
+    Hash(hash::Hash),
     Memory(memory::Memory),
+    Readers(readers::Readers),
+    /// Real engines, with what they truly held and hit
+    Truth(truth::Captures),
 }
 
 fn main() -> ExitCode {
     let part = Args::parse().part;
-    if !matches!(part, Part::Memory(_)) {
+    // What takes memory from the system is what these two measure.
+    if !matches!(part, Part::Growth(_) | Part::Memory(_)) {
         system::keep_freed_memory();
     }
     match run(&part) {
@@ -52,6 +60,12 @@ fn run(part: &Part) -> Result<()> {
     match part {
         Part::Cell(cell) => cell::run(cell),
         Part::Events(events) => events::run(events),
+        Part::Fanout(fanout) => fanout::run(fanout),
+        Part::Fuzz(fuzz) => fuzz::run(fuzz),
+        Part::Growth(growth) => growth::run(growth),
+        Part::Hash(hash) => hash::run(hash),
         Part::Memory(memory) => memory::run(memory),
+        Part::Readers(readers) => readers::run(readers),
+        Part::Truth(captures) => truth::run(captures),
     }
 }

@@ -10,7 +10,7 @@ use llmd_core::index::{
 };
 use llmd_core::{ExternalBlockHash, WorkerId};
 
-use super::{Index, Reader, Who};
+use super::{Index, Reader};
 use crate::stream::{BLOCK_SIZE, Batch, Event, Stream, tokens};
 use crate::system::worked;
 
@@ -21,7 +21,6 @@ pub(crate) struct Llmd {
 }
 
 impl Index for Llmd {
-    const WHO: Who = Who::Llmd;
     type Step = (WorkerId, Vec<KvEvent>);
     type Reader = Asked;
 

@@ -20,7 +20,6 @@ use crate::stream::{Batch, Stream};
 
 /// An index, with its writing end.
 pub(crate) trait Index {
-    const WHO: Who;
     /// What an engine says in one step, as the index takes it.
     type Step: Send;
     type Reader: Reader;

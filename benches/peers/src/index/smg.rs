@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kv_index::{ChainBlockMap, ChainIndex, ContentHash, SequenceHash, StoredBlock, compute_request_content_hashes};
 
-use super::{Index, Reader, Who};
+use super::{Index, Reader};
 use crate::stream::{BLOCK_SIZE, Batch, Event, Stream};
 use crate::system::worked;
 
@@ -30,7 +30,6 @@ pub(crate) enum Said {
 }
 
 impl Index for Smg {
-    const WHO: Who = Who::Smg;
     type Step = (u32, Vec<Said>);
     type Reader = Asked<Scored>;
 

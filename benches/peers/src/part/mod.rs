@@ -2,4 +2,10 @@
 
 pub(crate) mod cell;
 pub(crate) mod events;
+pub(crate) mod fanout;
+pub(crate) mod fuzz;
+pub(crate) mod growth;
+pub(crate) mod hash;
 pub(crate) mod memory;
+pub(crate) mod readers;
+pub(crate) mod truth;

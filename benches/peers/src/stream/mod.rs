@@ -217,10 +217,6 @@ impl<K: Eq + std::hash::Hash> Copies<K> {
         }
     }
 
-    pub(crate) fn has(&self, key: &K) -> bool {
-        self.0.contains_key(key)
-    }
-
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

@@ -12,7 +12,7 @@ use dynamo_kv_router::indexer::{SyncIndexer as _, WorkerTask};
 use dynamo_kv_router::protocols::{LocalBlockHash, RouterEvent};
 use tokio::sync::oneshot;
 
-use super::super::{Index, Reader, Who};
+use super::super::{Index, Reader};
 use crate::stream::{Batch, Stream};
 use crate::system::ThreadClock;
 
@@ -29,7 +29,6 @@ impl fmt::Debug for Crtc {
 }
 
 impl Index for Crtc {
-    const WHO: Who = Who::DynamoCrtc;
     type Step = Vec<RouterEvent>;
     type Reader = Asked;
 

@@ -10,7 +10,7 @@ use dynamo_kv_router::indexer::positional::{LevelIndex, PositionalIndexer, Searc
 use dynamo_kv_router::protocols::{LocalBlockHash, RouterEvent, WorkerWithDpRank};
 use rustc_hash::FxHashMap;
 
-use super::super::{Index, Reader, Who};
+use super::super::{Index, Reader};
 use crate::stream::{Batch, Stream};
 use crate::system::worked;
 
@@ -29,7 +29,6 @@ impl fmt::Debug for Positional {
 }
 
 impl Index for Positional {
-    const WHO: Who = Who::DynamoPositional;
     type Step = Vec<RouterEvent>;
     type Reader = Asked;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dynamo_kv_router::RadixTree;
 use dynamo_kv_router::protocols::{LocalBlockHash, RouterEvent};
 
-use super::super::{Index, Reader, Who};
+use super::super::{Index, Reader};
 use crate::stream::{Batch, Stream};
 use crate::system::worked;
 
@@ -23,7 +23,6 @@ impl fmt::Debug for Radix {
 }
 
 impl Index for Radix {
-    const WHO: Who = Who::DynamoRadix;
     type Step = Vec<RouterEvent>;
     type Reader = Self;
 
