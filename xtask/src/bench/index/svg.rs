@@ -13,8 +13,8 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 .small { font-size: 11px; fill: #57606a }
 .ground { fill: #ffffff }
 .grid { stroke: #d0d7de; stroke-width: 1; fill: none }
-.llmd { stroke: #1f883d; stroke-width: 2.5 } .smg { stroke: #bc4c00 } .dynamo { stroke: #0969da }
 .line { fill: none; stroke-width: 1.5 }
+.llmd { stroke: #1f883d; stroke-width: 2.5 } .smg { stroke: #bc4c00 } .dynamo { stroke: #0969da }
 .first { stroke-dasharray: none } .second { stroke-dasharray: 6 3 } .third { stroke-dasharray: 2 3 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 } .small { fill: #9198a1 } .ground { fill: #0d1117 } .grid { stroke: #30363d }
