@@ -2,12 +2,13 @@
 
 mod bindings;
 mod estimates;
+mod index;
 mod table;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use crate::failure::{Failure, OrFail as _, Result};
@@ -19,10 +20,12 @@ use crate::workspace::Workspace;
 /// Micro-benchmarks, each beside a physical limit or a peer.
 ///
 /// The limits and peers are measured in the same run. About two minutes for all once built, a quarter of that with
-/// `--quick`; the machine should be idle.
+/// `--quick`; the machine should be idle. `cargo xtask bench index` is a run of its own.
 #[derive(Debug, clap::Args)]
-#[command(after_help = FIGURES)]
+#[command(after_help = FIGURES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    beside: Option<Beside>,
     /// Only the benches of this part
     part: Option<Part>,
     /// Fewer samples: to see that it runs, not to compare
@@ -31,6 +34,12 @@ pub(crate) struct Args {
     /// Write the figures to this file
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
+}
+
+/// What is measured beside peers that bring much along.
+#[derive(Debug, Subcommand)]
+enum Beside {
+    Index(index::Args),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -76,6 +85,9 @@ And of `bindings`, medians over turns that Rust, C and Python take (<who> is rus
   bindings.py_query_overhead_us, bindings.py_decide_overhead_us";
 
 pub(crate) fn run(args: &Args) -> Result {
+    if let Some(Beside::Index(args)) = &args.beside {
+        return index::run(args);
+    }
     let workspace = Workspace::load()?;
     let parts = args.part.as_ref().map_or(Part::ALL.as_slice(), std::slice::from_ref);
     let machine = machine::machine();
@@ -92,10 +104,15 @@ pub(crate) fn run(args: &Args) -> Result {
     }
     if let Some(path) = &args.json {
         let command = format!("cargo xtask bench{}", if args.quick { " --quick" } else { "" });
-        let report = json!({ "command": command, "machine": machine, "figures": figures });
-        fs::write(path, format!("{report:#}\n")).or_fail(|| format!("cannot write {}", path.display()))?;
+        report(path, &command, &machine, figures)?;
     }
     Ok(())
+}
+
+/// Writes what was measured, by what and where.
+fn report(path: &Path, command: &str, machine: &Value, figures: Map<String, Value>) -> Result {
+    let report = json!({ "command": command, "machine": machine, "figures": figures });
+    fs::write(path, format!("{report:#}\n")).or_fail(|| format!("cannot write {}", path.display()))
 }
 
 /// Runs the benches of these parts that are criterion's.

@@ -23,6 +23,8 @@ pub(crate) fn run(Args {}: Args) -> Result {
     let root = &workspace.root;
     let mut stages = Stages::default();
     stages.run("format", || run_command(&mut cargo(root, ["fmt", "--all", "--check"])));
+    stages
+        .run("format of the peers' bench", || run_command(&mut cargo(&root.join("benches/peers"), ["fmt", "--check"])));
     stages.run("lints", || {
         run_command(cargo(root, ["clippy"]).args(EVERYTHING).args(["--all-targets", "--", "-D", "warnings"]))
     });
