@@ -4,13 +4,15 @@
 //! one after a gap.
 
 mod decode;
+mod fault;
 mod numbered;
 mod sequencer;
 
 use std::borrow::Cow;
 use std::fmt;
 
-pub use decode::{MAX_EVENT_ERRORS, decode_batch};
+pub use decode::decode_batch;
+pub use fault::MAX_EVENT_ERRORS;
 pub use numbered::number_batch;
 pub use sequencer::{Anchor, Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
 

@@ -3,9 +3,9 @@
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
-use super::super::MAX_EVENT_ERRORS;
 use super::*;
 use crate::ErrorKind;
+use crate::event::MAX_EVENT_ERRORS;
 
 /// A batch with this event between two good ones gives those two, and an error with `place` counted from the event's
 /// own beginning.
