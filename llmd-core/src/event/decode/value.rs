@@ -108,13 +108,13 @@ fn list<'a, T>(
     }
 }
 
-/// As many items as an array claims; memory is taken for no more than there can be in the bytes that are left.
+/// As many items as an array claims. No memory is taken for more than there can be in the bytes that are left.
 fn items<'a, T>(
     cursor: &mut Cursor<'a>,
     len: u32,
     mut item: impl FnMut(&mut Cursor<'a>) -> Result<T, Fault>,
 ) -> Result<Vec<T>, Fault> {
-    let mut items = Vec::with_capacity(cursor.left().min(len as usize));
+    let mut items = Vec::with_capacity(if len as usize > cursor.left() { 0 } else { len as usize });
     for _ in 0..len {
         items.push(item(cursor)?);
     }

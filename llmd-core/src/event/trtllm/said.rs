@@ -158,7 +158,7 @@ impl Block {
                 "lora_id" => block.lora_id = within("lora_id", optional(cursor, number))?,
                 "lora_name" => block.lora_name = within("lora_name", optional(cursor, text))?,
                 "mm_keys" => {
-                    block.items = within("mm_keys", optional(cursor, |cursor| list(cursor, item)))?.unwrap_or_default()
+                    block.items = within("mm_keys", optional(cursor, |cursor| list(cursor, item)))?.unwrap_or_default();
                 }
                 "tokens" => within("tokens", block.read_tokens(cursor))?,
                 _ => cursor.skip()?,

@@ -97,14 +97,17 @@ impl TrtllmDecoder {
             let tokens = block.tokens.len();
             if tokens > size || (tokens < size && index < last) {
                 let message = format!("block {index} of {} has {tokens} tokens, expected {size}", last + 1);
-                return no_room.and(Err(Fault::new(at, message).in_field("tokens")));
+                let fault = Fault::new(at, message).in_field("tokens");
+                return no_room.and(Err(fault));
             }
             let key = (about.group_idx, name);
             if tokens < size {
-                return no_room.and(self.remember(rank, key, Place::Untold, at));
+                let remembered = self.remember(rank, key, Place::Untold, at);
+                return no_room.and(remembered);
             }
             let medium = medium(block.level, at)?;
-            no_room = no_room.and(self.remember(rank, key.clone(), Place::On(medium), at));
+            let remembered = self.remember(rank, key.clone(), Place::On(medium), at);
+            no_room = no_room.and(remembered);
             let stored = self.described(about, medium, parent.take(), block);
             parent = Some(key.1.clone());
             match events.last_mut() {
