@@ -14,7 +14,14 @@ use llmd_core::index::WorkerState;
 struct Input {
     replay: bool,
     max_waiting: u8,
-    actions: Vec<Action>,
+    actions: Actions,
+}
+
+/// A stream and its replays come in by two doors, or by one.
+#[derive(Arbitrary, Debug)]
+enum Actions {
+    Apart(Vec<Action>),
+    Mixed(Vec<Mixed>),
 }
 
 #[derive(Arbitrary, Debug)]
@@ -36,6 +43,14 @@ enum Action {
     Wait {
         milliseconds: u16,
     },
+}
+
+#[derive(Arbitrary, Debug)]
+enum Mixed {
+    Heard(Batch),
+    MakeDo,
+    Reconnected,
+    Wait { milliseconds: u16 },
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -115,6 +130,17 @@ impl Driver {
         }
     }
 
+    fn act_mixed(&mut self, action: &Mixed) {
+        match *action {
+            Mixed::Heard(batch) => {
+                self.sequencer.heard(self.now, self.numbered(batch));
+            }
+            Mixed::MakeDo => self.sequencer.make_do(self.now),
+            Mixed::Reconnected => self.sequencer.reconnected(self.now),
+            Mixed::Wait { milliseconds } => self.now += Duration::from_millis(milliseconds.into()),
+        }
+    }
+
     /// Carries out what is to be done.
     fn follow(&mut self) {
         while let Some(step) = self.sequencer.next_step() {
@@ -154,8 +180,14 @@ fuzz_target!(|input: Input| {
         offloads: false,
         state: WorkerState::default(),
     };
-    for action in &input.actions {
-        driver.act(action);
-        driver.follow();
+    match &input.actions {
+        Actions::Apart(actions) => actions.iter().for_each(|action| {
+            driver.act(action);
+            driver.follow();
+        }),
+        Actions::Mixed(actions) => actions.iter().for_each(|action| {
+            driver.act_mixed(action);
+            driver.follow();
+        }),
     }
 });
