@@ -9,6 +9,7 @@ mod demo;
 mod doc;
 mod extension;
 mod failure;
+mod fuzz;
 mod install;
 mod install_c;
 mod kept;
@@ -42,6 +43,7 @@ enum Command {
     Test(test::Args),
     Check(check::Args),
     Bench(bench::Args),
+    Fuzz(fuzz::Args),
     Doc(doc::Args),
     Wheel(wheel::Args),
     Bless(bless::Args),
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(args),
         Command::Check(args) => check::run(args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Doc(args) => doc::run(args),
         Command::Wheel(args) => wheel::run(&args),
         Command::Bless(args) => bless::run(args),

@@ -8,14 +8,12 @@ mod field;
 mod tests;
 mod value;
 
-use cursor::{Cursor, Fault, Head};
+use cursor::{Cursor, Head};
 use value::expected;
 
-use super::{EventError, KvEventBatch};
+use super::KvEventBatch;
+use super::fault::Fault;
 use crate::{Error, ErrorKind, Result};
-
-/// How many [`EventError`]s of a batch are kept; those after them are counted in [`KvEventBatch::errors_dropped`].
-pub const MAX_EVENT_ERRORS: usize = 64;
 
 /// The shortest event that an engine sends: a map or an array of one, with the type `AllBlocksCleared`.
 const SHORTEST_EVENT: usize = 18;
@@ -123,17 +121,6 @@ fn read_rest(cursor: &mut Cursor<'_>, values: u32, batch: &mut KvEventBatch) -> 
     match cursor.left() {
         0 => Ok(()),
         left => Err(Fault::new(cursor.at(), format!("{left} bytes after the end of the batch"))),
-    }
-}
-
-impl KvEventBatch {
-    fn report(&mut self, event: usize, fault: Fault) {
-        if self.errors.len() == MAX_EVENT_ERRORS {
-            self.errors_dropped += 1;
-            return;
-        }
-        let Fault { byte, field, message } = fault;
-        self.errors.push(EventError { event, byte, field, message: message.into_owned() });
     }
 }
 

@@ -1,18 +1,22 @@
 //! KV events: what engines say about their caches, whatever engine and version, as one type.
 //!
-//! [`decode_batch`] takes the payload of one message; [`Sequencer`] says whether it is the next one, a duplicate, or
-//! one after a gap.
+//! [`decode_batch`] takes the payload of one message of vLLM or SGLang, [`TrtllmDecoder`] what TensorRT-LLM answers;
+//! [`Sequencer`] says whether a batch is the next one, a duplicate, or one after a gap.
 
 mod decode;
+mod fault;
 mod numbered;
 mod sequencer;
+mod trtllm;
 
 use std::borrow::Cow;
 use std::fmt;
 
-pub use decode::{MAX_EVENT_ERRORS, decode_batch};
+pub use decode::decode_batch;
+pub use fault::MAX_EVENT_ERRORS;
 pub use numbered::number_batch;
 pub use sequencer::{Anchor, Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
+pub use trtllm::{TrtllmDecoder, TrtllmEvents};
 
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium, TokenId};
 

@@ -25,7 +25,7 @@ pub fn number_batch(seq: u64, payload: &[u8]) -> Numbered<Result<KvEventBatch>> 
     let unreadable = decoded.as_ref().map_or(true, |batch| !batch.errors.is_empty());
     let events = decoded.as_ref().map_or(&[][..], |batch| &batch.events);
     let clears_gpu = events.contains(&KvEvent::AllBlocksCleared);
-    let beyond_gpu = events.iter().any(is_beyond_gpu);
+    let beyond_gpu = events.iter().any(KvEvent::is_beyond_gpu);
     let made_at = decoded.as_ref().ok().and_then(|batch| Duration::try_from_secs_f64(batch.timestamp).ok());
     Numbered::new(seq, xxh3_64(payload), decoded)
         .made_at(made_at)
@@ -34,10 +34,13 @@ pub fn number_batch(seq: u64, payload: &[u8]) -> Numbered<Result<KvEventBatch>> 
         .unreadable(unreadable)
 }
 
-fn is_beyond_gpu(event: &KvEvent) -> bool {
-    match event {
-        KvEvent::AllBlocksCleared => false,
-        KvEvent::BlockRemoved(removed) => removed.medium != Medium::Gpu,
-        KvEvent::BlockStored(stored) => stored.medium != Medium::Gpu,
+impl KvEvent {
+    /// Whether it speaks of blocks that do not lie in GPU memory.
+    pub(super) fn is_beyond_gpu(&self) -> bool {
+        match self {
+            Self::AllBlocksCleared => false,
+            Self::BlockRemoved(removed) => removed.medium != Medium::Gpu,
+            Self::BlockStored(stored) => stored.medium != Medium::Gpu,
+        }
     }
 }

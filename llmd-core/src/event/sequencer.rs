@@ -165,6 +165,9 @@ impl<B> Sequencer<B> {
 
     /// A batch came over the stream.
     pub fn live(&mut self, now: Duration, batch: Numbered<B>) {
+        if self.is_no_batch(&batch) {
+            return;
+        }
         if self.link != Link::Up {
             self.connected(now);
         }
@@ -197,6 +200,9 @@ impl<B> Sequencer<B> {
 
     /// A reply to the replay `id` came. Replies to any other than the last one asked for are ignored.
     pub fn replayed(&mut self, now: Duration, id: ReplayId, batch: Numbered<B>) {
+        if self.is_no_batch(&batch) {
+            return;
+        }
         let Some(asked) = self.asked.as_mut().filter(|asked| asked.id == id) else { return };
         if asked.anchor.is_some_and(|(seq, _)| batch.seq < seq) {
             return; // more than was asked for
@@ -255,6 +261,13 @@ impl<B> Sequencer<B> {
             self.ask(if doubtful { Purpose::CatchUp } else { Purpose::Probe });
         }
         self.settle(now);
+    }
+
+    /// Whether it has the number that ends a replay: such a one is dropped, since none could follow it.
+    fn is_no_batch(&mut self, batch: &Numbered<B>) -> bool {
+        let ends = batch.seq == u64::MAX;
+        self.counts.dropped += u64::from(ends);
+        ends
     }
 
     fn hold(&mut self, batch: Numbered<B>) {

@@ -1,29 +1,8 @@
 //! Reading msgpack, value by value, with the place of whatever is wrong.
 
-use std::borrow::Cow;
-
 use rmp::Marker;
 
-/// Why a value could not be read, and where.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) struct Fault {
-    /// The first byte of the payload that could not be read.
-    pub(super) byte: usize,
-    /// The field it stands in; empty when no field had begun.
-    pub(super) field: &'static str,
-    /// What was found and what was expected.
-    pub(super) message: Cow<'static, str>,
-}
-
-impl Fault {
-    pub(super) fn new(byte: usize, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { byte, field: "", message: message.into() }
-    }
-
-    pub(super) fn in_field(self, field: &'static str) -> Self {
-        Self { field, ..self }
-    }
-}
+use crate::event::fault::Fault;
 
 /// A scalar, whole; or the opening of a container, whose values follow.
 #[derive(Clone, Copy, Debug, PartialEq)]

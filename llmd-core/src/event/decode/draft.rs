@@ -1,8 +1,9 @@
 //! An event while its fields come in, in whatever order.
 
-use super::cursor::{Cursor, Fault};
+use super::cursor::Cursor;
 use super::field::{Field, REMOVED, STORED};
 use super::value;
+use crate::event::fault::{Fault, quoted};
 use crate::event::{BlockRemoved, BlockStored, KvEvent, SpecKind};
 use crate::{GroupIdx, Locality, Medium};
 
@@ -22,7 +23,7 @@ impl Kind {
             Some("AllBlocksCleared") => Ok(Self::AllBlocksCleared),
             Some("BlockRemoved") => Ok(Self::BlockRemoved),
             Some("BlockStored") => Ok(Self::BlockStored),
-            Some(other) => Err(Fault::new(start, format!("unknown event type {}", value::quoted(other)))),
+            Some(other) => Err(Fault::new(start, format!("unknown event type {}", quoted(other)))),
             None => Err(Fault::new(start, "expected an event type, found nil")),
         }
     }
@@ -146,7 +147,7 @@ fn word<T: Default>(
 ) -> Result<T, Fault> {
     let start = cursor.at();
     let Some(word) = value::text(cursor)? else { return Ok(T::default()) };
-    from_wire(word).ok_or_else(|| Fault::new(start, format!("unknown {what} {}", value::quoted(word))))
+    from_wire(word).ok_or_else(|| Fault::new(start, format!("unknown {what} {}", quoted(word))))
 }
 
 fn said(place: Option<Place>, field: Field, start: Place) -> Result<Place, Fault> {

@@ -1,10 +1,11 @@
 //! One event, in either encoding: an array whose first value is its type, or a map with the key `type`.
 
-use super::cursor::{Cursor, Fault, Head};
+use super::cursor::{Cursor, Head};
 use super::draft::{Draft, Kind};
 use super::field::Field;
 use super::value::expected;
 use crate::event::KvEvent;
+use crate::event::fault::Fault;
 
 /// Reads an event. After a fault the cursor stands somewhere inside it.
 pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<KvEvent, Fault> {

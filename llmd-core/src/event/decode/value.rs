@@ -1,11 +1,9 @@
 //! The values that fields of events have: numbers, texts, names of blocks, lists of them.
 
-use super::cursor::{Cursor, Fault, Head};
+use super::cursor::{Cursor, Head};
 use crate::event::EventExtraKey;
+use crate::event::fault::Fault;
 use crate::{ExternalBlockHash, TokenId};
-
-/// How much of a text a message quotes.
-const MAX_QUOTED: usize = 64;
 
 /// A text, or nil.
 pub(super) fn text<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a str>, Fault> {
@@ -110,13 +108,13 @@ fn list<'a, T>(
     }
 }
 
-/// As many items as an array claims; memory is taken for no more than there can be in the bytes that are left.
+/// As many items as an array claims. No memory is taken for more than there can be in the bytes that are left.
 fn items<'a, T>(
     cursor: &mut Cursor<'a>,
     len: u32,
     mut item: impl FnMut(&mut Cursor<'a>) -> Result<T, Fault>,
 ) -> Result<Vec<T>, Fault> {
-    let mut items = Vec::with_capacity(cursor.left().min(len as usize));
+    let mut items = Vec::with_capacity(if len as usize > cursor.left() { 0 } else { len as usize });
     for _ in 0..len {
         items.push(item(cursor)?);
     }
@@ -155,14 +153,6 @@ pub(super) fn utf8(start: usize, bytes: &[u8]) -> Result<&str, Fault> {
 
 pub(super) fn expected(start: usize, what: &str, found: Head<'_>) -> Fault {
     Fault::new(start, format!("expected {what}, found {}", found.what()))
-}
-
-/// A text as a message shows it: its beginning, with quotes.
-pub(super) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(MAX_QUOTED) {
-        None => format!("{text:?}"),
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-    }
 }
 
 fn out_of_range(start: usize, width: &str, number: u64) -> Fault {

@@ -17,6 +17,9 @@ impl<B> Sequencer<B> {
     /// Nobody says either when the stream breaks. Where numbers and fingerprints leave open whether a batch is an old one
     /// or of an engine that was started anew, [`Numbered::made_at`] decides: an engine's clock does not go back.
     pub fn heard(&mut self, now: Duration, batch: Numbered<B>) -> bool {
+        if self.is_no_batch(&batch) {
+            return false;
+        }
         if self.link != Link::Up {
             self.connected(now);
         }

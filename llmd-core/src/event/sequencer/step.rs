@@ -8,7 +8,7 @@ use crate::state::WorkerState;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Numbered<B> {
-    /// Its number in the stream.
+    /// Its number in the stream. One with 2^64 - 1, which ends a replay and is no batch, is dropped.
     pub seq: u64,
     /// A hash of its bytes as published. Two batches of one number are taken for one when theirs are equal.
     pub fingerprint: u64,
@@ -92,7 +92,7 @@ pub struct SequencerCounts {
     pub applied: u64,
     /// Batches that came again and were skipped.
     pub duplicates: u64,
-    /// Live batches beyond `max_waiting` that were dropped, to be asked for later.
+    /// Batches that were dropped: live ones beyond `max_waiting`, to be asked for later, and those whose number is none.
     pub dropped: u64,
     /// How often batches were found missing.
     pub gaps: u64,

@@ -75,6 +75,22 @@ fn the_next_batch_is_applied_and_one_that_comes_again_is_not() {
 }
 
 #[test]
+fn what_has_the_number_that_ends_a_replay_is_no_batch() {
+    let end = Numbered::new(u64::MAX, 7, "no life");
+    let mut sequencer = exact(3);
+    sequencer.live(START, end);
+    assert!(!sequencer.heard(START, end));
+    sequencer.connected(START);
+    let (id, _) = asked(&steps(&mut sequencer));
+    sequencer.replayed(START, id, end);
+    assert_eq!((sequencer.last_seq(), sequencer.counts().dropped), (Some(3), 3));
+
+    let mut sequencer = without_replay();
+    sequencer.live(START, end);
+    assert_eq!((applied(&steps(&mut sequencer)), sequencer.counts().dropped), (vec![], 1));
+}
+
+#[test]
 fn an_engine_that_has_said_nothing_is_known_exactly() {
     let mut sequencer = Sequencer::<&str>::new(SequencerSettings::default());
     sequencer.connected(START);

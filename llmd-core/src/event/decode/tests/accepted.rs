@@ -133,6 +133,29 @@ fn a_hash_is_an_integer_of_any_width_or_bytes_of_any_length() {
 }
 
 #[test]
+fn a_tier_that_others_read_says_so_when_it_stores_and_when_it_removes() {
+    let place: [&[u8]; 3] = [b"\xa6medium\xa7STORAGE", b"\xa8locality\xa6REMOTE", b"\xa9ownership\xa2fs"];
+    let offloaded = [STORED, HASHES, b"\xa9token_ids\x90", b"\xaablock_size\x00"];
+    let event = stored(&map(7, &[&offloaded[..], &place[..]].concat()));
+    assert_eq!((event.medium, event.locality), (Medium::Storage, Locality::Remote));
+    assert_eq!(event.ownership.as_deref(), Some("fs"));
+
+    let as_map = only_event(&map(5, &[&[REMOVED, HASHES], &place[..]].concat()));
+    let as_array = only_event(b"\x96\xacBlockRemoved\x91\x05\xa7STORAGE\x00\xa6REMOTE\xa2fs");
+    let KvEvent::BlockRemoved(removed) = &as_map else { panic!("{as_map:?}") };
+    assert_eq!((removed.medium, removed.locality), (Medium::Storage, Locality::Remote));
+    assert_eq!(removed.ownership.as_deref(), Some("fs"));
+    assert_eq!(as_array, as_map);
+}
+
+#[test]
+fn an_array_may_be_longer_than_any_that_we_know() {
+    let longer = b"\x98\xacBlockRemoved\x91\x05\xc0\xc0\xc0\xc0\x82\x01\x92\xc0\x80\x90\xc3\x07";
+    assert_eq!(only_event(longer), good().1);
+    assert_eq!(only_event(b"\x93\xb0AllBlocksCleared\x07\x91\xc0"), KvEvent::AllBlocksCleared);
+}
+
+#[test]
 fn a_hash_only_event_has_neither_tokens_nor_a_block_size() {
     let event = stored(&map(4, &[STORED, HASHES, b"\xa9token_ids\x90", b"\xaablock_size\x00"]));
     assert_eq!((event.token_ids.len(), event.block_size, event.block_hashes.len()), (0, 0, 1));

@@ -3,9 +3,9 @@
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
-use super::super::MAX_EVENT_ERRORS;
 use super::*;
 use crate::ErrorKind;
+use crate::event::MAX_EVENT_ERRORS;
 
 /// A batch with this event between two good ones gives those two, and an error with `place` counted from the event's
 /// own beginning.
@@ -95,6 +95,32 @@ fn tokens_are_numbers_of_32_bits() {
 fn tokens_come_in_blocks_of_some_size() {
     value_refused("block_size", b"\x00", 0, expect!["a block size of 0, where there are 2 tokens"]);
     value_refused("block_size", b"\xc0", 0, expect!["expected a number, found nil"]);
+}
+
+#[test]
+fn a_float_is_no_integer_even_where_it_is_whole() {
+    let float = b"\xcb\x40\0\0\0\0\0\0\0";
+    for field in ["block_size", "group_idx", "kv_cache_spec_sliding_window", "lora_id"] {
+        value_refused(field, float, 0, expect!["expected a number, found a float"]);
+    }
+    value_refused("block_size", b"\xff", 0, expect!["expected a number from 0, found -1"]);
+    let in_list = [b"\x91", &float[..]].concat();
+    for (field, value, inner) in [("parent_block_hash", &float[..], 0), ("block_hashes", &in_list, 1)] {
+        let message = expect!["expected a block hash, as an integer or bytes, found a float"];
+        value_refused(field, value, inner, message);
+    }
+}
+
+#[test]
+fn garbage_in_a_field_costs_the_event_and_is_skipped_however_it_nests() {
+    let nested = b"\x92\x81\xc0\x93\xc7\x01\x07x\xd4\x01\x02\xc4\x01\xff\x80";
+    value_refused("token_ids", nested, 1, expect!["expected a number, found a map"]);
+    value_refused("token_ids", b"\x91\x92\x01\x02", 1, expect!["expected a number, found an array"]);
+    value_refused("medium", nested, 0, expect!["expected a string or nil, found an array"]);
+    value_refused("group_idx", b"\xc7\x01\x07x", 0, expect!["expected a number, found an extension"]);
+    let extra_key = "expected an extra key, as a string, bytes, or an identifier and its offset, found a map";
+    let batch = decode_batch(&batch(&[stored_with(b"\xaaextra_keys\x91\x92\xa1t\x81\xc0\x90").0])).unwrap();
+    assert_eq!((batch.events.len(), &batch.errors[0].message[..], batch.errors.len()), (0, extra_key, 1));
 }
 
 #[test]
