@@ -31,6 +31,7 @@ mod explain;
 mod overlap;
 mod settings;
 mod snapshot;
+mod speculative;
 mod stats;
 mod table;
 
@@ -42,6 +43,7 @@ pub use explain::{BlockFate, Explanation, WorkerExplanation};
 pub use overlap::{Overlap, WorkerOverlap};
 pub use settings::IndexSettings;
 pub use snapshot::Standing;
+pub use speculative::{Expected, ExpectedSettings};
 pub use stats::{Held, IndexStats};
 
 use crate::event::KvEvent;
