@@ -28,6 +28,9 @@ pub struct WorkerExplanation {
     pub state: WorkerState,
     /// What became of the first block that is not held; `None` when all are.
     pub next: Option<BlockFate>,
+    /// Which block that is: as many as are leading, unless the index counts others too
+    /// ([`Counting`](super::Counting)).
+    pub ends: u32,
     /// How many blocks behind the end of the prefix are held all the same, and are of no use.
     pub held_behind: usize,
     /// How many blocks the worker holds of which the index does not know where in which prompt they stand.
@@ -83,7 +86,7 @@ impl Explanation {
 impl WorkerExplanation {
     /// A worker that holds this much; the rest is filled in by whoever knows it.
     pub const fn new(overlap: WorkerOverlap, state: WorkerState) -> Self {
-        Self { overlap, state, next: None, held_behind: 0, unplaced: 0 }
+        Self { overlap, state, next: None, ends: overlap.leading, held_behind: 0, unplaced: 0 }
     }
 
     /// Who.
@@ -116,7 +119,7 @@ impl fmt::Display for WorkerExplanation {
         write!(f, "({}): holds {} leading", self.state, self.overlap.leading)?;
         write_media(f, &self.overlap)?;
         if let Some(fate) = &self.next {
-            write!(f, "; block {} was {fate}", self.overlap.leading)?;
+            write!(f, "; block {} was {fate}", self.ends)?;
         }
         if self.held_behind > 0 {
             write!(f, "; {} behind it are held but cannot be reached", self.held_behind)?;

@@ -37,7 +37,7 @@ mod table;
 
 use std::fmt::Debug;
 
-pub use approximate::{ApproximateIndex, ApproximateSettings};
+pub use approximate::{ApproximateIndex, ApproximateSettings, Counting};
 pub use exact::{ExactIndex, ExactReader, ExactWriter};
 pub use explain::{BlockFate, Explanation, WorkerExplanation};
 pub use overlap::{Overlap, WorkerOverlap};
