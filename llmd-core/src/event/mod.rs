@@ -4,15 +4,19 @@
 //! one after a gap.
 
 mod decode;
+mod doubts;
 mod numbered;
 mod sequencer;
+mod silence;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub use decode::{MAX_EVENT_ERRORS, decode_batch};
+pub use doubts::Doubts;
 pub use numbered::number_batch;
 pub use sequencer::{Anchor, Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
+pub use silence::{Silence, SilenceSettings};
 
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium, TokenId};
 
