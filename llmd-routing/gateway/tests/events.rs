@@ -279,7 +279,8 @@ async fn an_engine_that_stores_unheard_is_approximate_until_it_speaks() {
 async fn an_engine_that_counts_more_copies_than_it_has_blocks_is_never_exact() {
     let source = free_source();
     let mut engine = Publisher::start(&source, MEMORY, Form::WithTopic).await;
-    (engine.store(0).await, engine.store(1).await);
+    engine.store(0).await;
+    engine.store(1).await;
     let rig = Rig::watching(&source);
     rig.comes_to(Exact, [0, 1]).await;
 

@@ -112,12 +112,13 @@ impl GoneRecord {
         put_name(out, &self.name);
         put_option(out, self.block, |out, block| out.extend_from_slice(&block.0.to_le_bytes()));
         match self.fate {
-            None | Some(BlockFate::NeverStored) => out.push(0),
             Some(BlockFate::Cleared) => out.push(1),
             Some(BlockFate::Evicted { at }) => {
                 out.push(2);
                 out.extend_from_slice(&at.to_le_bytes());
             }
+            // What is not the fate of a block that was removed.
+            _ => out.push(0),
         }
     }
 
