@@ -53,7 +53,7 @@ impl User {
         loop {
             let nth = self.rng.random_range(0..OPEN);
             let more = self.rng.random_range(20..200);
-            open[nth].extend((0..more).map(|_| self.rng.random_range(5_000..9_000)));
+            open[nth].extend((0..more).map(|_| self.rng.random_range(2_300..4_000)));
             let prompt: Prompt = open[nth].as_slice().into();
             self.prompts.sent(Arc::clone(&prompt));
             let body = json!({"model": "tiny", "prompt": &*prompt, "max_tokens": self.rng.random_range(1..20)});

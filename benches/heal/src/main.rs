@@ -88,6 +88,7 @@ async fn run(args: &Args) -> Result<()> {
     figures.insert("index.wrong_while_exact".into(), json!(all.wrong_lists + all.wrong_answers));
     figures.insert("index.heal_moments".into(), json!(all.moments));
     figures.insert("index.heal_queries".into(), json!(all.queries));
+    figures.insert("index.heal_hits".into(), json!(all.hits));
     figures.insert("index.heal_moments_unknown".into(), json!(all.unknown));
     say(std::io::stdout(), &format!("{:#}", Value::Object(figures)));
     Ok(())
