@@ -54,25 +54,25 @@ fn an_explanation_shows_each_endpoint_and_each_scorer() {
     check(
         &decision,
         &expect![[r#"
-        profile decode: max-score-picker chose vllm-1 of 3 candidates, 3.000 ahead of vllm-3
-          rank  endpoint  queue-scorer × 2  prefix-cache-scorer × 3  total  cached tokens        index
-             1  vllm-1               1.000                    0.667  4.000            256  approximate  chosen
-             2  vllm-3               0.500                    0.000  1.000              0  approximate
-             3  vllm-0               0.000                    0.000  0.000              0  approximate
-             -  vllm-2                   -                        -      -              0  approximate  dropped by decode-filter
-    "#]],
+            profile decode: max-score-picker chose vllm-1 of 3 candidates, 2.714 ahead of vllm-3
+              rank  endpoint  queue-scorer × 2  prefix-cache-scorer × 3  total  cached tokens        index
+                 1  vllm-1               1.000                    0.571  3.714            256  approximate  chosen
+                 2  vllm-3               0.500                    0.000  1.000              0  approximate
+                 3  vllm-0               0.000                    0.000  0.000              0  approximate
+                 -  vllm-2                   -                        -      -              0  approximate  dropped by decode-filter
+        "#]],
     );
     decision.advance(NOW);
     check(
         &decision,
         &expect![[r#"
-        profile decode: vllm-3 of 3 candidates is next after 1 failure, 3.000 below the best
-          rank  endpoint  queue-scorer × 2  prefix-cache-scorer × 3  total  cached tokens        index
-             1  vllm-1               1.000                    0.667  4.000            256  approximate  failed
-             2  vllm-3               0.500                    0.000  1.000              0  approximate  chosen
-             3  vllm-0               0.000                    0.000  0.000              0  approximate
-             -  vllm-2                   -                        -      -              0  approximate  dropped by decode-filter
-    "#]],
+            profile decode: vllm-3 of 3 candidates is next after 1 failure, 2.714 below the best
+              rank  endpoint  queue-scorer × 2  prefix-cache-scorer × 3  total  cached tokens        index
+                 1  vllm-1               1.000                    0.571  3.714            256  approximate  failed
+                 2  vllm-3               0.500                    0.000  1.000              0  approximate  chosen
+                 3  vllm-0               0.000                    0.000  0.000              0  approximate
+                 -  vllm-2                   -                        -      -              0  approximate  dropped by decode-filter
+        "#]],
     );
 }
 
@@ -156,7 +156,8 @@ fn an_explanation_for_programs_says_the_same() {
     assert_eq!(profile["reason"], explanation.profiles[0].reason());
     assert_eq!(profile["scorers"][1], serde_json::json!({"name": "prefix-cache-scorer", "weight": 3.0}));
     let best = &profile["endpoints"][0];
-    assert_eq!((best["total"].as_f64(), best["turn"].as_str()), (Some(4.0), Some("chosen")));
+    // Of 7 blocks, the last of 16 tokens, 4 are there: 2 · 1 + 3 · 4/7.
+    assert_eq!((best["total"].as_f64(), best["turn"].as_str()), (Some(2.0 + 3.0 * 4.0 / 7.0), Some("chosen")));
     assert_eq!(
         (best["prefix"]["hit_tokens"].as_u64(), best["prefix"]["state"].as_str()),
         (Some(256), Some("approximate"))

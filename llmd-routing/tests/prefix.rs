@@ -108,7 +108,24 @@ fn what_is_believed_of_a_cache_is_bounded_by_what_its_engine_says() {
 
     drop(scheduler.decide(&request(0..1000), &pool, at(0), &mut chance).unwrap());
     let again = scheduler.decide(&request(0..1000), &pool, at(0), &mut chance).unwrap();
-    assert_eq!(again.prefix_match().map(|found| (found.block_size, found.cached, found.total)), Some((128, 4, 7)));
+    assert_eq!(again.prefix_match().map(|found| (found.block_size, found.cached, found.total)), Some((128, 4, 8)));
+}
+
+#[test]
+fn a_rest_that_fills_no_block_is_a_block_of_its_own_as_in_llmd() {
+    let scheduler = builder("- type: prefix-cache-scorer\n").build().unwrap();
+    let (pool, mut chance) = (pool(1), Chance::new(3));
+    let mut found = |prompt| {
+        let decision = scheduler.decide(&request(prompt), &pool, at(0), &mut chance).unwrap();
+        let hit = decision.predicted_hit_tokens();
+        decision.prefix_match().map(|found| (found.cached, found.total, hit)).unwrap()
+    };
+
+    found(0..200);
+    assert_eq!(found(0..200), (4, 4, 192), "an engine computes the rest all the same");
+    assert_eq!(found(0..201), (3, 4, 192), "another rest");
+    assert_eq!(found(0..192), (3, 3, 128));
+    assert_eq!(found(0..63), (0, 0, 0), "less than a block has none");
 }
 
 #[test]

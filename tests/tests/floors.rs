@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 12] = [
+const PLANS: [Plan; 13] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -109,6 +109,19 @@ const PLANS: [Plan; 12] = [
         knows: &["llmd-core", "llmd-fleet"],
         floors: &[],
         thinks: Thinks::In(&[]),
+    },
+    Plan {
+        package: "llmd-heal",
+        sources: "benches/heal/src",
+        knows: &["llmd-core", "llmd-fleet", "llmd-gateway"],
+        floors: &[
+            &["cache", "clock", "http", "zmq"],
+            &["relay", "sample"],
+            &["checked", "follower", "load", "truth"],
+            &["stage"],
+            &["scenario"],
+        ],
+        thinks: Thinks::In(&["cache"]),
     },
     Plan {
         package: "llmd-bindings",

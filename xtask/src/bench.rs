@@ -2,6 +2,7 @@
 
 mod bindings;
 mod estimates;
+mod heal;
 mod index;
 mod table;
 
@@ -19,7 +20,7 @@ use crate::workspace::Workspace;
 
 /// Micro-benchmarks, each beside a physical limit or a peer.
 ///
-/// The limits and peers are measured in the same run. About two minutes for all once built, a quarter of that with
+/// The limits and peers are measured in the same run. About three minutes for all once built, a quarter of that with
 /// `--quick`; the machine should be idle. `cargo xtask bench index` is a run of its own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -48,17 +49,19 @@ enum Part {
     Bindings,
     /// Hashing, events, index
     Core,
+    /// How the index heals after a restart of an engine or the router, and lost batches
+    Heal,
     /// The scheduler
     Routing,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Bindings, Self::Core, Self::Routing];
+    const ALL: [Self; 4] = [Self::Bindings, Self::Core, Self::Heal, Self::Routing];
 
     /// The benches that criterion runs.
     const fn benches(self) -> &'static [&'static str] {
         match self {
-            Self::Bindings => &[],
+            Self::Bindings | Self::Heal => &[],
             Self::Core => &["hash", "events", "index"],
             Self::Routing => &["decide"],
         }
@@ -82,7 +85,13 @@ And of `bindings`, medians over turns that Rust, C and Python take (<who> is rus
   bindings.<who>_decide_us        an endpoint of 8 is chosen for it, and given back
   bindings.<who>_apply_mevents_s  millions of events a second, in batches of 64, one block each
   bindings.c_query_ratio_to_rust, bindings.c_decide_ratio_to_rust
-  bindings.py_query_overhead_us, bindings.py_decide_overhead_us";
+  bindings.py_query_overhead_us, bindings.py_decide_overhead_us
+And of `heal`, on engines that are processes of their own (<fault> is engine_restart, router_restart or lost_1pct):
+  index.heal_s.<fault>            the longest time until the index was exact again; index.heal_median_s.<fault> the usual,
+                                  index.heal_faults.<fault> how many there were
+  index.wrong_while_exact         lists and answers that were wrong while it claimed to be exact
+  index.heal_moments, index.heal_queries, index.heal_hits, index.heal_moments_unknown
+                                  what was compared: lists, prompts, those that were held, and what could not be";
 
 pub(crate) fn run(args: &Args) -> Result {
     if let Some(Beside::Index(args)) = &args.beside {
@@ -100,6 +109,11 @@ pub(crate) fn run(args: &Args) -> Result {
     if parts.contains(&Part::Bindings) {
         let mut measured = bindings::measure(&workspace, args.quick)?;
         println!("\n{}\n\n{}", machine::line(&machine), bindings::Table(&measured));
+        figures.append(&mut measured);
+    }
+    if parts.contains(&Part::Heal) {
+        let mut measured = heal::measure(&workspace, args.quick)?;
+        println!("\n{}\n\n{}", machine::line(&machine), heal::Table(&measured));
         figures.append(&mut measured);
     }
     if let Some(path) = &args.json {

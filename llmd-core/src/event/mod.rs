@@ -4,18 +4,22 @@
 //! [`Sequencer`] says whether a batch is the next one, a duplicate, or one after a gap.
 
 mod decode;
+mod doubts;
 mod fault;
 mod numbered;
 mod sequencer;
+mod silence;
 mod trtllm;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub use decode::decode_batch;
+pub use doubts::Doubts;
 pub use fault::MAX_EVENT_ERRORS;
 pub use numbered::number_batch;
 pub use sequencer::{Anchor, Numbered, ReplayId, Sequencer, SequencerCounts, SequencerSettings, Step};
+pub use silence::{Silence, SilenceSettings};
 pub use trtllm::{TrtllmDecoder, TrtllmEvents};
 
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium, TokenId};

@@ -25,6 +25,7 @@
 //! # Ok::<(), llmd_core::Error>(())
 //! ```
 
+mod doubt;
 mod fed;
 mod follow;
 mod names;
@@ -178,7 +179,7 @@ impl Feed {
         let (index, known) = writing.unfollowed(id, worker)?;
         let mut fed = match seq {
             Some(_) => known.hear(now, batch, index, &self.0.limits),
-            None => known.take(batch, index),
+            None => known.take(now, batch, index),
         }
         .map_err(|error| Error::new(error.kind(), format!("worker {worker:?}: {error}")))?;
         fed.state = self.0.reader.state(id);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::event::SilenceSettings;
+
 /// The limits of a [`Feed`](super::Feed). Every default is in the field's description.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -16,11 +18,20 @@ pub struct FeedSettings {
     /// How long what is missing is waited for, from when it was last filled in further; the next batch after that gives
     /// it up. Zero, where nobody can replay, gives up at once. Default: 10 s.
     pub recover_within: Duration,
+    /// When an engine is taken to store blocks while its stream says nothing: see [`Feed::stored`](super::Feed::stored).
+    /// Default: 64 blocks, 5 s.
+    pub silence: SilenceSettings,
 }
 
 impl Default for FeedSettings {
     fn default() -> Self {
-        Self { max_workers: 4096, max_payload: 64 << 20, max_waiting: 4096, recover_within: Duration::from_secs(10) }
+        Self {
+            max_workers: 4096,
+            max_payload: 64 << 20,
+            max_waiting: 4096,
+            recover_within: Duration::from_secs(10),
+            silence: SilenceSettings::default(),
+        }
     }
 }
 
@@ -47,5 +58,11 @@ impl FeedSettings {
     #[must_use]
     pub fn with_recover_within(self, recover_within: Duration) -> Self {
         Self { recover_within, ..self }
+    }
+
+    /// The same, with this patience with a silent engine.
+    #[must_use]
+    pub fn with_silence(self, silence: SilenceSettings) -> Self {
+        Self { silence, ..self }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Fed, FeedSettings};
-use crate::event::{KvEventBatch, Numbered, Sequencer, SequencerCounts, SequencerSettings, Step};
+use crate::event::{Doubts, KvEventBatch, Numbered, Sequencer, SequencerCounts, SequencerSettings, Step};
 use crate::index::{ExactWriter, IndexWriter as _, Standing, WorkerState};
 use crate::{Error, Result, WorkerId};
 
@@ -21,6 +21,13 @@ pub(super) struct Worker {
     numbered: bool,
     /// Since when something is missing and nothing of it came.
     missing_since: Option<Duration>,
+    doubts: Doubts,
+    /// The state that the index was told last.
+    told: WorkerState,
+    /// The time that was told last.
+    now: Duration,
+    /// The newest batch that entered the index, by its engine's clock in seconds.
+    newest: Option<f64>,
 }
 
 impl Worker {
@@ -33,6 +40,10 @@ impl Worker {
             unnumbered: false,
             numbered: false,
             missing_since: None,
+            doubts: Doubts::new(limits.silence),
+            told: WorkerState::default(),
+            now: Duration::ZERO,
+            newest: None,
         }
     }
 
@@ -43,7 +54,8 @@ impl Worker {
         if standing.anchor.last.is_some() {
             sequencer.connected(Duration::ZERO);
         }
-        Self { sequencer, numbered: standing.numbered, unnumbered: standing.unnumbered, ..new }
+        let newest = standing.anchor.newest.map(|newest| newest.as_secs_f64());
+        Self { sequencer, numbered: standing.numbered, unnumbered: standing.unnumbered, newest, ..new }
     }
 
     /// Whether something is held of which no numbered batch can have told.
@@ -79,10 +91,20 @@ impl Worker {
         self.sequencer.last_seq()
     }
 
+    pub(super) const fn newest(&self) -> Option<f64> {
+        self.newest
+    }
+
+    /// What is known of the worker from elsewhere.
+    pub(super) fn doubt(&mut self, now: Duration, index: &mut ExactWriter, what: impl FnOnce(&mut Doubts)) {
+        what(&mut self.doubts);
+        self.tell(now, self.sequencer.state(), index);
+    }
+
     /// Whoever speaks now must prove to be the same engine.
     pub(super) fn reconnected(&mut self, now: Duration, index: &mut ExactWriter) {
         self.sequencer.reconnected(now);
-        self.carry_out(index, &mut Fed::default());
+        self.carry_out(now, index, &mut Fed::default());
     }
 
     /// Takes a batch at its place in the order.
@@ -101,14 +123,19 @@ impl Worker {
         fed.duplicate = self.sequencer.heard(now, batch);
         let after = self.sequencer.counts();
         self.wait(now, after.applied > before.applied, limits);
-        self.carry_out(index, &mut fed);
+        self.carry_out(now, index, &mut fed);
         error.map_or(Ok(fed), Err)
     }
 
     /// Takes a batch that has no number.
-    pub(super) fn take(&mut self, batch: Numbered<Result<KvEventBatch>>, index: &mut ExactWriter) -> Result<Fed> {
+    pub(super) fn take(
+        &mut self,
+        now: Duration,
+        batch: Numbered<Result<KvEventBatch>>,
+        index: &mut ExactWriter,
+    ) -> Result<Fed> {
         self.unnumbered = true;
-        index.set_state(self.id, self.judged(self.sequencer.state()));
+        self.tell(now, self.sequencer.state(), index);
         let (mut fed, batch, error) = unpack(batch.batch);
         self.apply(batch, index, &mut fed);
         fed.missing_from = self.sequencer.missing_from();
@@ -120,7 +147,7 @@ impl Worker {
         let mut fed = Fed::default();
         self.sequencer.make_do(now);
         self.missing_since = None;
-        self.carry_out(index, &mut fed);
+        self.carry_out(now, index, &mut fed);
         fed
     }
 
@@ -128,10 +155,7 @@ impl Worker {
     pub(super) fn clear(&mut self, index: &mut ExactWriter) {
         self.sequencer.emptied();
         self.unnumbered &= !self.numbered;
-        self.carry_out(index, &mut Fed::default());
-        if self.numbered {
-            index.set_state(self.id, self.sequencer.state());
-        }
+        self.carry_out(self.now, index, &mut Fed::default());
         index.clear(self.id);
     }
 
@@ -150,31 +174,42 @@ impl Worker {
         }
     }
 
-    fn carry_out(&mut self, index: &mut ExactWriter, fed: &mut Fed) {
+    fn carry_out(&mut self, now: Duration, index: &mut ExactWriter, fed: &mut Fed) {
         while let Some(step) = self.sequencer.next_step() {
             match step {
                 Step::Apply { batch, .. } => self.apply(batch, index, fed),
                 Step::Clear => {
                     self.unnumbered = false;
+                    self.doubts.cleared();
+                    self.newest = None;
                     index.clear(self.id);
                 }
-                Step::State(state) => index.set_state(self.id, self.judged(state)),
+                Step::State(state) => self.tell(now, state, index),
                 // Who feeds is told by `missing_from`.
                 Step::Replay { .. } => {}
             }
         }
+        if self.numbered {
+            self.tell(now, self.sequencer.state(), index);
+        }
         fed.missing_from = self.sequencer.missing_from();
     }
 
-    fn apply(&self, batch: Option<KvEventBatch>, index: &mut ExactWriter, fed: &mut Fed) {
+    fn apply(&mut self, batch: Option<KvEventBatch>, index: &mut ExactWriter, fed: &mut Fed) {
         let Some(batch) = batch else { return };
         let applied = index.apply(self.id, batch.timestamp, &batch.events);
+        self.doubts.applied(&batch.events);
+        self.newest = Some(batch.timestamp);
         fed.add(batch.events, applied);
     }
 
-    /// How far the worker can be trusted, when its numbered batches can be trusted this far.
-    const fn judged(&self, state: WorkerState) -> WorkerState {
-        if self.unnumbered { WorkerState::Approximate } else { state }
+    /// Tells the index how far the worker can be trusted, when its numbered batches can be trusted this far.
+    fn tell(&mut self, now: Duration, state: WorkerState, index: &mut ExactWriter) {
+        self.now = now;
+        let state = if self.unnumbered { WorkerState::Approximate } else { self.doubts.judge(now, state) };
+        if std::mem::replace(&mut self.told, state) != state {
+            index.set_state(self.id, state);
+        }
     }
 }
 

@@ -30,13 +30,17 @@ pub struct WorkerExplanation {
     pub next: Option<BlockFate>,
     /// Of a hybrid model, the first cache group that did not allow a longer hit; `None` when the prompt ends there.
     pub limited_by: Option<GroupIdx>,
+    /// Which block that is: as many as are leading, unless the index counts others too
+    /// ([`Counting`](super::Counting)).
+    pub ends: u32,
     /// How many blocks behind the end of the prefix are held all the same, and are of no use.
     pub held_behind: usize,
     /// How many blocks the worker holds of which the index does not know where in which prompt they stand.
     pub unplaced: usize,
 }
 
-/// What became of a block that a worker does not hold.
+/// What became of a block that a worker does not hold, or why it is not found there. An index that does not know a more
+/// particular reason says [`NeverStored`](Self::NeverStored).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum BlockFate {
@@ -49,6 +53,27 @@ pub enum BlockFate {
     Cleared,
     /// Nothing says that it was ever stored; or it was so long ago that it is forgotten.
     NeverStored,
+    /// The worker holds blocks of these tokens and all before them, but of another size, which cannot be put together to
+    /// this one.
+    OtherBlockSize {
+        /// Tokens per block there.
+        block_size: u32,
+    },
+    /// The worker holds a block of these tokens and all before them, under another adapter or another tenant's salt.
+    OtherNamespace,
+    /// Nothing says that it was ever stored, but events are missing that may: the worker is
+    /// [`Recovering`](WorkerState::Recovering).
+    Unheard,
+}
+
+impl BlockFate {
+    /// A block of which nothing is known at a worker in this state.
+    pub const fn unknown(state: WorkerState) -> Self {
+        match state {
+            WorkerState::Recovering => Self::Unheard,
+            _ => Self::NeverStored,
+        }
+    }
 }
 
 impl Explanation {
@@ -85,7 +110,7 @@ impl Explanation {
 impl WorkerExplanation {
     /// A worker that holds this much; the rest is filled in by whoever knows it.
     pub const fn new(overlap: WorkerOverlap, state: WorkerState) -> Self {
-        Self { overlap, state, next: None, limited_by: None, held_behind: 0, unplaced: 0 }
+        Self { overlap, state, next: None, ends: overlap.leading, limited_by: None, held_behind: 0, unplaced: 0 }
     }
 
     /// Who.
@@ -101,6 +126,9 @@ impl fmt::Display for BlockFate {
             Self::Evicted { at } => write!(f, "evicted at {at:.3} s of the engine's clock"),
             Self::Cleared => f.write_str("cleared with the whole cache"),
             Self::NeverStored => f.write_str("never stored, or long ago"),
+            Self::OtherBlockSize { block_size } => write!(f, "stored in blocks of {block_size} tokens only"),
+            Self::OtherNamespace => f.write_str("stored under another adapter or salt only"),
+            Self::Unheard => f.write_str("not heard of, and events are missing that may tell"),
         }
     }
 }
@@ -118,7 +146,7 @@ impl fmt::Display for WorkerExplanation {
         write!(f, "({}): holds {} leading", self.state, self.overlap.leading)?;
         write_media(f, &self.overlap)?;
         if let Some(fate) = &self.next {
-            write!(f, "; block {} was {fate}", self.overlap.leading)?;
+            write!(f, "; block {} was {fate}", self.ends)?;
         }
         if let Some(GroupIdx(group)) = self.limited_by {
             write!(f, "; cache group {group} allows no more")?;
@@ -147,4 +175,44 @@ fn write_media(f: &mut fmt::Formatter<'_>, overlap: &WorkerOverlap) -> fmt::Resu
         before = ", ";
     }
     f.write_str(")")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::{BlockHasher, HashKey, Namespace};
+
+    fn ending(fate: BlockFate) -> String {
+        let chain = BlockHasher::new(HashKey::from_bytes([7; 32]), 2).chain(&[1; 7], &Namespace::default());
+        let mut worker = WorkerExplanation::new(WorkerOverlap::none(WorkerId(4)), WorkerState::Exact);
+        (worker.next, worker.ends, worker.held_behind) = (Some(fate), 1, 2);
+        Explanation::new(&chain, [worker]).named(|worker| Some(format!("decode-{}", worker.0))).to_string()
+    }
+
+    #[test]
+    fn every_reason_is_a_sentence() {
+        let reasons = [
+            (BlockFate::Evicted { at: 12.5 }, "evicted at 12.500 s of the engine's clock"),
+            (BlockFate::Cleared, "cleared with the whole cache"),
+            (BlockFate::NeverStored, "never stored, or long ago"),
+            (BlockFate::OtherBlockSize { block_size: 64 }, "stored in blocks of 64 tokens only"),
+            (BlockFate::OtherNamespace, "stored under another adapter or salt only"),
+            (BlockFate::Unheard, "not heard of, and events are missing that may tell"),
+        ];
+        for (fate, text) in reasons {
+            let expected = format!(
+                "3 full blocks of 2 tokens\ndecode-4 (exact): holds 0 leading; block 1 was {text}; 2 behind it are held but \
+                 cannot be reached\n"
+            );
+            assert_eq!(ending(fate), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_while_events_are_missing_may_have_been_stored() {
+        assert_eq!(BlockFate::unknown(WorkerState::Recovering), BlockFate::Unheard);
+        for state in [WorkerState::Exact, WorkerState::Approximate] {
+            assert_eq!(BlockFate::unknown(state), BlockFate::NeverStored);
+        }
+    }
 }

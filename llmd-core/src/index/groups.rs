@@ -95,7 +95,8 @@ pub(super) fn hit(
         all.find(|((idx, group), reach)| !group.allows(end, **reach, unit, |end| has(*idx, end)))
     };
     let most = reaches.iter().copied().min().unwrap_or(0).min(limit) / step;
-    let blocks = (0..=most).rev().map(|steps| steps * step).find(|&end| end == 0 || forbids(end).is_none()).unwrap_or(0);
+    let blocks =
+        (0..=most).rev().map(|steps| steps * step).find(|&end| end == 0 || forbids(end).is_none()).unwrap_or(0);
     let longer = Some(blocks + step).filter(|&end| end <= limit);
     Hit { blocks, limited_by: longer.and_then(forbids).map(|((idx, _), _)| *idx) }
 }

@@ -34,17 +34,19 @@ mod roster;
 mod settings;
 mod snapshot;
 mod span;
+mod speculative;
 mod stats;
 mod table;
 
 use std::fmt::Debug;
 
-pub use approximate::{ApproximateIndex, ApproximateSettings};
+pub use approximate::{ApproximateIndex, ApproximateSettings, Counting};
 pub use exact::{ExactIndex, ExactReader, ExactWriter};
 pub use explain::{BlockFate, Explanation, WorkerExplanation};
 pub use overlap::{Iter, Overlap, WorkerOverlap};
 pub use settings::IndexSettings;
 pub use snapshot::Standing;
+pub use speculative::{Expected, ExpectedSettings};
 pub use stats::{Held, IndexStats};
 
 use crate::event::KvEvent;

@@ -89,13 +89,7 @@ impl Roster {
 impl Seat {
     /// A worker of whom nothing is held.
     pub(super) fn empty(worker: WorkerId) -> Self {
-        Self {
-            worker,
-            plain: None,
-            groups: SmallVec::new(),
-            columns: SmallVec::new(),
-            cleared: SmallVec::new(),
-        }
+        Self { worker, plain: None, groups: SmallVec::new(), columns: SmallVec::new(), cleared: SmallVec::new() }
     }
 
     /// The groups that all must hold a block.

@@ -21,6 +21,8 @@ pub struct IndexStats {
     pub unplaceable: u64,
     /// Removals since the beginning of blocks that were not held.
     pub unknown_removals: u64,
+    /// Bytes that the tables take, about, free places included; 0 where an index does not count them.
+    pub bytes: usize,
 }
 
 /// What is held, a block once for each worker, cache group and medium.

@@ -1,5 +1,6 @@
 //! Who holds which block, as readers see it: a lock-free map from a block to its holders.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -89,6 +90,11 @@ impl Table {
         self.blocks.len()
     }
 
+    /// Bytes that it takes, about: an entry is allocated by itself, and has a pointer and a byte in the table.
+    pub(super) fn bytes(&self) -> usize {
+        self.len() * (size_of::<(BlockHash, Holders)>() + size_of::<usize>() + 1)
+    }
+
     /// One of the names of `block` at `worker` lies on the media `to` and no longer on those of `from`.
     pub(super) fn change(&self, block: BlockHash, worker: WorkerId, from: Media, to: Media) {
         if from == to {
@@ -130,11 +136,32 @@ impl Table {
         }
     }
 
+    /// Writes how many blocks of `chain` each worker holds before the first that nobody holds.
+    pub(super) fn count_all(&self, chain: &[BlockHash], overlap: &mut Overlap) {
+        let table = Pinned(self.blocks.pin());
+        let mut counts: BTreeMap<WorkerId, WorkerOverlap> = BTreeMap::new();
+        for holders in chain.iter().map(|block| table.holders(Some(block))).take_while(|holders| !holders.is_empty()) {
+            for holder in holders {
+                let count = counts.entry(holder.worker).or_insert_with(|| WorkerOverlap::none(holder.worker));
+                count.leading += 1;
+                for (on, &names) in count.leading_by_medium.iter_mut().zip(&holder.names) {
+                    *on += u32::from(names > 0);
+                }
+            }
+        }
+        overlap.fill(counts.into_values());
+    }
+
+    /// How many leading blocks of `chain` a worker holds.
+    pub(super) fn leading(&self, chain: &[BlockHash], worker: WorkerId) -> usize {
+        let table = Pinned(self.blocks.pin());
+        chain.iter().take_while(|block| table.holds(worker, block)).count()
+    }
+
     /// How many of `chain` a worker holds, wherever in it.
     pub(super) fn count(&self, chain: &[BlockHash], worker: WorkerId) -> usize {
         let table = Pinned(self.blocks.pin());
-        let held = |block| table.holders(Some(block)).binary_search_by_key(&worker, |holder| holder.worker).is_ok();
-        chain.iter().filter(|block| held(block)).count()
+        chain.iter().filter(|block| table.holds(worker, block)).count()
     }
 }
 
@@ -147,6 +174,10 @@ impl fmt::Debug for Table {
 impl Pinned<'_> {
     fn holders(&self, block: Option<&BlockHash>) -> &[Holder] {
         block.and_then(|block| self.0.get(block)).map_or(&[], |holders| holders)
+    }
+
+    fn holds(&self, worker: WorkerId, block: &BlockHash) -> bool {
+        self.holders(Some(block)).binary_search_by_key(&worker, |holder| holder.worker).is_ok()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The clock of a gateway: time since its start, which a test can turn by hand.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
@@ -36,6 +36,15 @@ impl Clock {
         match &self.0 {
             Source::Running(start) => start.elapsed(),
             Source::Turned(now) => *now.borrow(),
+        }
+    }
+
+    /// The time since 1970, as engines write it; of a clock that is turned by hand, since its start.
+    #[expect(clippy::disallowed_methods, reason = "the shell's time comes from here and nowhere else")]
+    pub(crate) fn since_1970(&self) -> Duration {
+        match &self.0 {
+            Source::Running(_) => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            Source::Turned(_) => self.now(),
         }
     }
 

@@ -73,6 +73,22 @@ fn streams(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Res
         })
     });
     gauges(encoder, "index_state", "How far the index can be trusted about an endpoint: 1 for its state", rows)?;
+    let lags =
+        statuses.iter().filter_map(|status| Some((label("endpoint_name", &status.name), status.lag?.as_secs_f64())));
+    let help = "How old the last batch of KV events was when it entered the index";
+    let mut family = encoder.encode_descriptor("kv_event_lag_seconds", help, None, MetricType::Gauge)?;
+    for (labels, lag) in lags.take(MAX_LABELS) {
+        ConstGauge::new(lag).encode(family.encode_family(&labels)?)?;
+    }
+    let rows = statuses.iter().map(|status| (label("endpoint_name", &status.name), u64::from(status.silent)));
+    gauges(encoder, "kv_event_silent", "Whether an engine stores blocks while its stream says nothing of it", rows)?;
+    let rows = statuses.iter().map(|status| (label("endpoint_name", &status.name), u64::from(status.announces_hits)));
+    gauges(
+        encoder,
+        "kv_event_announces_hits",
+        "Whether an engine announces hits as if it had stored the blocks",
+        rows,
+    )?;
     let tables: [(&str, &str, Tell); 6] = [
         ("kv_event_batches", "Batches of KV events that entered the index", |status| status.applied_batches),
         ("kv_event_gaps", "How often batches of KV events were found missing", |status| status.gaps),
@@ -97,6 +113,8 @@ fn indexes(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Res
     };
     let blocks = stats(|stats| stats.blocks as u64);
     gauges(encoder, "index_blocks", "Different blocks that the index knows somebody to hold", blocks)?;
+    let bytes = stats(|stats| stats.bytes as u64);
+    gauges(encoder, "index_bytes", "Bytes that the tables of the index take", bytes)?;
     let orphans = stats(|stats| stats.held.orphans as u64);
     gauges(encoder, "index_orphans", "Blocks that wait for their parent", orphans)?;
     let dropped = stats(|stats| stats.dropped);

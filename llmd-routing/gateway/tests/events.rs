@@ -13,7 +13,7 @@ use llmd_core::index::WorkerState::{self, Approximate, Exact, Recovering};
 use llmd_core::index::{Applied, IndexWriter, Resident};
 use llmd_core::{ErrorKind, ExternalBlockHash, GroupIdx, Medium, WorkerId};
 use llmd_gateway::Clock;
-use llmd_gateway::events::{EventSettings, KvEventSource, Subscriptions, WorkerStatus};
+use llmd_gateway::events::{EngineSaid, EventSettings, KvEventSource, Subscriptions, WorkerStatus};
 use parking_lot::Mutex;
 use publisher::{Form, Publisher, batch, free_source, store_event, until};
 use serde_json::json;
@@ -75,6 +75,7 @@ impl Rig {
         settings.probe_after = Duration::from_millis(200);
         settings.replay_backoff_max = Duration::from_millis(500);
         settings.disconnect_grace = Duration::from_millis(100);
+        settings.silence.patience = Duration::from_millis(100);
         let index = Recorder::default();
         let subscriptions = Subscriptions::start(settings, index.clone(), Clock::start());
         Self { index, subscriptions }
@@ -253,4 +254,49 @@ async fn an_endpoint_that_is_none_is_refused_by_name() {
     let error = rig.subscriptions.watch(WORKER, "engine-3", source).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("\"localhost\""), "{error}");
+}
+
+#[tokio::test]
+async fn an_engine_that_stores_unheard_is_approximate_until_it_speaks() {
+    let source = free_source();
+    let mut engine = Publisher::start(&source, MEMORY, Form::WithTopic).await;
+    engine.store(0).await;
+    let rig = Rig::watching(&source);
+    rig.comes_to(Exact, [0]).await;
+
+    until("its silence is noticed", async || {
+        rig.subscriptions.engine_said(WORKER, EngineSaid { stored: 100, gpu_blocks: None });
+        rig.status().state == Approximate
+    })
+    .await;
+    assert!(rig.status().silent);
+    engine.store(1).await;
+    rig.comes_to(Exact, [0, 1]).await;
+    assert!(!rig.status().silent);
+}
+
+#[tokio::test]
+async fn an_engine_that_counts_more_copies_than_it_has_blocks_is_never_exact() {
+    let source = free_source();
+    let mut engine = Publisher::start(&source, MEMORY, Form::WithTopic).await;
+    engine.store(0).await;
+    engine.store(1).await;
+    let rig = Rig::watching(&source);
+    rig.comes_to(Exact, [0, 1]).await;
+
+    rig.subscriptions.engine_said(WORKER, EngineSaid { stored: 0, gpu_blocks: Some(1) });
+    rig.comes_to(Approximate, [0, 1]).await;
+    assert!(rig.status().announces_hits);
+    engine.store(2).await;
+    rig.comes_to(Approximate, [0, 1, 2]).await;
+}
+
+#[tokio::test]
+async fn the_age_of_the_last_batch_is_told() {
+    let source = free_source();
+    let mut engine = Publisher::start(&source, MEMORY, Form::WithTopic).await;
+    let rig = Rig::watching(&source);
+    engine.store(0).await;
+    until("a batch came", async || rig.status().applied_batches == 1).await;
+    assert!(rig.status().lag.is_some());
 }

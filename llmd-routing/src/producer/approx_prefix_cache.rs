@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use llmd_core::WorkerId;
-use llmd_core::hash::Chain;
-use llmd_core::index::{ApproximateIndex, ApproximateSettings, PrefixIndex};
+use llmd_core::hash::{BlockHasher, Chain};
+use llmd_core::index::{ApproximateIndex, ApproximateSettings, Counting, PrefixIndex};
+use llmd_core::{TokenId, WorkerId};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
@@ -17,6 +17,9 @@ use crate::{Endpoint, EngineMetrics, Request};
 
 /// The smallest block that llm-d's producer works with, whatever its parameters say.
 const MIN_BLOCK_SIZE: usize = 64;
+
+/// What a rest is filled up with that fills no block: no model has a token of this number.
+const FILLER: TokenId = TokenId::MAX;
 
 /// How often endpoints that are gone are forgotten, as in llm-d.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(120);
@@ -81,8 +84,10 @@ impl From<Parameters> for ApproxSettings {
 
 /// Remembers which prompts were sent where, and believes that an endpoint keeps what was used there last.
 ///
-/// It counts an endpoint's blocks from the start of the prompt up to the first that this endpoint does not hold; llm-d's
-/// counts every block it holds before the first that nobody holds. A rest that fills no block does not count.
+/// Formula: llm-d's `approx-prefix-cache-producer` ([`Counting::AsLlmd`]): every block that an endpoint holds before the
+/// first that no endpoint holds. The rest of a prompt, which fills no block, is a block of its own; a prompt of less than
+/// one block has none. Unlike llm-d's, a prompt that is longer than an endpoint's cache leaves its beginning there, and is
+/// counted no further.
 #[derive(Debug)]
 pub struct ApproxPrefixCache(Arc<Memory>);
 
@@ -115,7 +120,8 @@ impl ApproxSettings {
     fn index(&self, block_size: usize) -> ApproximateIndex {
         let settings = ApproximateSettings::default();
         let block_size = block_size.max(MIN_BLOCK_SIZE);
-        ApproximateIndex::new(settings.with_block_size(block_size).with_capacity(self.capacity))
+        let settings = settings.with_block_size(block_size).with_capacity(self.capacity);
+        ApproximateIndex::new(settings.with_counting(Counting::AsLlmd))
     }
 
     /// How many tokens of a prompt are looked at.
@@ -123,8 +129,21 @@ impl ApproxSettings {
         match (self.max_tokens, self.max_blocks) {
             (0, 0) => usize::MAX,
             (0, blocks) => blocks.saturating_mul(block_size),
-            (tokens, _) => tokens,
+            (tokens, _) => tokens - tokens % block_size,
         }
+    }
+
+    /// The blocks of a prompt that are looked at, a rest that fills none included.
+    fn chain(&self, hasher: &BlockHasher, request: &Request, tokens: &[TokenId]) -> Chain {
+        let block_size = hasher.block_size();
+        let seen = &tokens[..tokens.len().min(self.limit(block_size))];
+        let filled = seen.len().next_multiple_of(block_size);
+        if seen.len() < block_size || seen.len() == filled {
+            return hasher.chain(seen, &request.namespace);
+        }
+        let mut seen = seen.to_vec();
+        seen.resize(filled, FILLER);
+        hasher.chain(&seen, &request.namespace)
     }
 }
 
@@ -156,7 +175,7 @@ impl Memory {
         if let Some(blocks) = self.capacity(index, picked.endpoint.metrics().as_deref()) {
             index.set_capacity(worker, blocks);
         }
-        index.record(worker, chain);
+        index.record(worker, chain, picked.now);
         let mut sweep = self.sweep.lock();
         sweep.workers.insert(worker);
         if sweep.next <= picked.now {
@@ -171,6 +190,11 @@ impl Plugin for ApproxPrefixCache {
     fn reads(&self) -> Vec<Data> {
         let metrics = self.0.settings.auto_tune.then_some(Data::Metrics);
         metrics.into_iter().chain([Data::Tokens]).collect()
+    }
+
+    /// Blocks that were forgotten because there were too many endpoints.
+    fn dropped(&self) -> u64 {
+        self.0.index.load().stats().dropped
     }
 
     /// The block size that is in effect, which may not be the one that was asked for.
@@ -197,8 +221,7 @@ impl Producer for ApproxPrefixCache {
         let tokens = request.tokens.as_ref()?;
         self.0.tune(pool);
         let index = self.0.index.load_full();
-        let seen = tokens.len().min(self.0.settings.limit(index.hasher().block_size()));
-        let chain = index.hasher().chain(&tokens[..seen], &request.namespace);
+        let chain = self.0.settings.chain(index.hasher(), request, tokens);
         let overlap = index.query(&chain);
         let matches = pool.iter().map(|endpoint| {
             let leading = overlap.leading(endpoint.worker());

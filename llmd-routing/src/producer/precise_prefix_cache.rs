@@ -9,19 +9,19 @@ use llmd_core::index::{PrefixIndex, WorkerOverlap};
 use super::prefix_match;
 use super::speculative::Speculative;
 use super::tier_weights::TierWeights;
-use crate::plugin::{Attributes, Data, Hooks, Picked, Plugin, PrefixMatch, Producer};
+use crate::plugin::{Attributes, Data, Hooks, Plugin, PrefixMatch, Producer};
 use crate::{Endpoint, Request};
 
 /// Looks prompts up in an index that is fed with KV events.
 ///
 /// Formula: llm-d's `precise-prefix-cache-producer`: the weights of the leading blocks, by what they lie on, summed and
-/// rounded down. Where blocks are expected, an endpoint holds what either it says or is expected to hold.
+/// rounded down. Where blocks are expected, an endpoint's prefix goes on from what it says that it holds through those.
 #[derive(Debug)]
 pub struct PrecisePrefixCache {
     name: Arc<str>,
     index: Arc<dyn PrefixIndex>,
     weights: TierWeights,
-    speculative: Option<Arc<Speculative>>,
+    speculative: Option<Speculative>,
 }
 
 impl PrecisePrefixCache {
@@ -39,15 +39,18 @@ impl PrecisePrefixCache {
     /// The same, expecting for so long that an endpoint holds what was sent there, before its events say so.
     #[must_use]
     pub fn with_speculation(self, ttl: Duration) -> Self {
-        Self { speculative: Some(Arc::new(Speculative::new(ttl))), ..self }
+        Self { speculative: Some(Speculative::new(ttl)), ..self }
     }
 
-    fn found(&self, chain: &Chain, endpoint: &Endpoint, held: WorkerOverlap, expected: u32) -> PrefixMatch {
-        let leading = held.leading.max(expected);
+    fn found(&self, chain: &Chain, endpoint: &Endpoint, held: WorkerOverlap, now: Duration) -> PrefixMatch {
+        let worker = endpoint.worker();
+        let leading = match &self.speculative {
+            Some(speculative) => speculative.leading(worker, chain, held.leading, now),
+            None => held.leading,
+        };
         let speculative = leading - held.leading;
         let blocks = self.weights.blocks(&held, speculative);
-        let state = self.index.state(endpoint.worker());
-        PrefixMatch { speculative, ..prefix_match(chain, leading, blocks, state) }
+        PrefixMatch { speculative, ..prefix_match(chain, leading, blocks, self.index.state(worker)) }
     }
 }
 
@@ -57,7 +60,7 @@ impl Plugin for PrecisePrefixCache {
     }
 
     fn dropped(&self) -> u64 {
-        self.speculative.as_ref().map_or(0, |speculative| speculative.dropped())
+        self.speculative.as_ref().map_or(0, Speculative::dropped)
     }
 
     fn settings(&self) -> String {
@@ -79,31 +82,14 @@ impl Producer for PrecisePrefixCache {
         out: &mut Attributes,
     ) -> Option<Box<dyn Hooks>> {
         let tokens = request.tokens.as_ref()?;
-        let chain = Arc::new(self.index.hasher().chain(tokens, &request.namespace));
+        let chain = self.index.hasher().chain(tokens, &request.namespace);
         let overlap = self.index.query(&chain);
-        let speculated =
-            self.speculative.as_ref().map(|speculative| speculative.query(&chain, now)).unwrap_or_default();
         let matches = pool.iter().map(|endpoint| {
             let worker = endpoint.worker();
             let held = overlap.get(worker).unwrap_or_else(|| WorkerOverlap::none(worker));
-            let expected = speculated.iter().filter(|(known, _)| *known == worker).map(|&(_, blocks)| blocks).max();
-            self.found(&chain, endpoint, held, expected.unwrap_or_default())
+            self.found(&chain, endpoint, held, now)
         });
         out.set_prefix_matches(&self.name, matches.collect());
-        let speculative = self.speculative.as_ref()?;
-        Some(Box::new(Expect { speculative: Arc::clone(speculative), chain }))
-    }
-}
-
-/// Expects the prompt where it goes.
-#[derive(Debug)]
-struct Expect {
-    speculative: Arc<Speculative>,
-    chain: Arc<Chain>,
-}
-
-impl Hooks for Expect {
-    fn picked(&mut self, picked: &Picked<'_>) {
-        self.speculative.expect(picked.endpoint.worker(), &self.chain, picked.now);
+        self.speculative.as_ref().map(|speculative| speculative.expect(chain, overlap))
     }
 }

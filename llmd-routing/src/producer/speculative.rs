@@ -1,113 +1,70 @@
 //! What endpoints are about to hold: prompts that were sent there a moment ago.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use llmd_core::WorkerId;
 use llmd_core::hash::Chain;
-use parking_lot::Mutex;
-use smallvec::SmallVec;
+use llmd_core::index::{Expected, ExpectedSettings, Overlap};
 
-/// How many prompts are expected at once; beyond that, the oldest is dropped.
-const MAX_PROMPTS: usize = 4096;
-
-/// How many blocks they may have together (32 MiB of names); beyond that, the oldest prompt is dropped.
-const MAX_BLOCKS: usize = 4 << 20;
+use crate::plugin::{Hooks, Picked};
 
 /// Prompts that were sent somewhere and whose events have not come yet. Each is expected for a fixed time.
-///
-/// A block's name covers everything before it, so two chains agree up to one place and nowhere behind it: how much of one
-/// is in another is found by bisection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Speculative {
     ttl: Duration,
-    expected: Mutex<Expected>,
-}
-
-#[derive(Debug, Default)]
-struct Expected {
-    /// By deadline, since all are expected for as long.
-    prompts: VecDeque<Prompt>,
-    blocks: usize,
-    dropped: u64,
-}
-
-#[derive(Debug)]
-struct Prompt {
-    deadline: Duration,
-    worker: WorkerId,
-    chain: Arc<Chain>,
+    expected: Arc<Expected>,
 }
 
 impl Speculative {
     /// Nothing is expected; what will be, is expected for `ttl`.
     pub(super) fn new(ttl: Duration) -> Self {
-        Self { ttl, expected: Mutex::default() }
+        Self { ttl, expected: Arc::new(Expected::new(ExpectedSettings::default())) }
     }
 
-    /// A prompt goes to a worker.
-    pub(super) fn expect(&self, worker: WorkerId, chain: &Arc<Chain>, now: Duration) {
-        let expected = &mut *self.expected.lock();
-        expected.expire(now);
-        expected.blocks += chain.blocks().len();
-        let deadline = now.saturating_add(self.ttl);
-        expected.prompts.push_back(Prompt { deadline, worker, chain: Arc::clone(chain) });
-        while expected.prompts.len() > MAX_PROMPTS || expected.blocks > MAX_BLOCKS {
-            expected.pop();
-            expected.dropped += 1;
-        }
+    /// How many leading blocks of `chain` a worker that holds `held` of them holds or is expected to hold.
+    pub(super) fn leading(&self, worker: WorkerId, chain: &Chain, held: u32, now: Duration) -> u32 {
+        self.expected.leading(worker, chain, held, now)
     }
 
-    /// How many leading blocks of `chain` each worker is expected to hold; a worker may appear more than once.
-    pub(super) fn query(&self, chain: &Chain, now: Duration) -> SmallVec<[(WorkerId, u32); 16]> {
-        let expected = &mut *self.expected.lock();
-        expected.expire(now);
-        let first = chain.blocks().first();
-        let near = expected.prompts.iter().filter(|prompt| first.is_some() && prompt.chain.blocks().first() == first);
-        near.map(|prompt| (prompt.worker, common(&prompt.chain, chain))).collect()
+    /// Expects a prompt where it goes, which is held there as far as `overlap` says.
+    pub(super) fn expect(&self, chain: Chain, overlap: Overlap) -> Box<dyn Hooks> {
+        Box::new(Expect { speculative: self.clone(), chain, overlap })
     }
 
     /// How many prompts were dropped before their time.
     pub(super) fn dropped(&self) -> u64 {
-        self.expected.lock().dropped
+        self.expected.dropped()
     }
 }
 
-impl Expected {
-    fn expire(&mut self, now: Duration) {
-        while self.prompts.front().is_some_and(|prompt| prompt.deadline <= now) {
-            self.pop();
-        }
-    }
-
-    fn pop(&mut self) {
-        if let Some(prompt) = self.prompts.pop_front() {
-            self.blocks -= prompt.chain.blocks().len();
-        }
-    }
+/// Expects the prompt where it goes.
+#[derive(Debug)]
+struct Expect {
+    speculative: Speculative,
+    chain: Chain,
+    overlap: Overlap,
 }
 
-/// How many leading blocks two chains have in common.
-fn common(a: &Chain, b: &Chain) -> u32 {
-    let (a, b) = (a.blocks(), b.blocks());
-    let (mut same, mut end) = (0, a.len().min(b.len()));
-    while same < end {
-        let middle = same.midpoint(end);
-        if a[middle] == b[middle] { same = middle + 1 } else { end = middle }
+impl Hooks for Expect {
+    fn picked(&mut self, picked: &Picked<'_>) {
+        let worker = picked.endpoint.worker();
+        let Speculative { expected, ttl } = &self.speculative;
+        expected.expect(worker, &self.chain, self.overlap.leading(worker), picked.now, *ttl);
     }
-    same as u32
 }
 
 #[cfg(test)]
 mod tests {
     use llmd_core::hash::{BlockHasher, HashKey, Namespace};
+    use llmd_core::index::WorkerOverlap;
 
     use super::*;
+    use crate::testing::pool;
 
-    fn chain(tokens: impl IntoIterator<Item = u32>) -> Arc<Chain> {
+    fn chain(tokens: impl IntoIterator<Item = u32>) -> Chain {
         let hasher = BlockHasher::new(HashKey::from_bytes([7; 32]), 1);
-        Arc::new(hasher.chain(&tokens.into_iter().collect::<Vec<_>>(), &Namespace::default()))
+        hasher.chain(&tokens.into_iter().collect::<Vec<_>>(), &Namespace::default())
     }
 
     fn at(millis: u64) -> Duration {
@@ -116,34 +73,29 @@ mod tests {
 
     #[test]
     fn a_prompt_is_expected_where_it_was_sent_for_a_while() {
-        let speculative = Speculative::new(at(2000));
-        speculative.expect(WorkerId(3), &chain([1, 2, 3]), at(0));
+        let (speculative, pool) = (Speculative::new(at(2000)), pool(4));
+        speculative.expect(chain([1, 2, 3]), Overlap::default()).picked(&Picked::new(&pool[3], &pool, at(0)));
 
-        let found = |tokens: &[u32], now| speculative.query(&chain(tokens.iter().copied()), at(now)).to_vec();
-        assert_eq!(found(&[1, 2, 9, 9], 1999), [(WorkerId(3), 2)]);
-        assert_eq!(found(&[1, 2, 3, 4], 1999), [(WorkerId(3), 3)]);
-        assert_eq!(found(&[9, 2, 3], 1999), []);
-        assert_eq!(found(&[], 1999), []);
-        assert_eq!(found(&[1, 2, 3], 2000), []);
+        let found =
+            |worker, tokens: &[u32], now| speculative.leading(worker, &chain(tokens.iter().copied()), 0, at(now));
+        let there = pool[3].worker();
+        assert_eq!(found(there, &[1, 2, 9, 9], 1999), 2);
+        assert_eq!(found(there, &[1, 2, 3, 4], 1999), 3);
+        assert_eq!(found(there, &[9, 2, 3], 1999), 0);
+        assert_eq!(found(there, &[1, 2, 3], 2000), 0);
+        assert_eq!(found(pool[2].worker(), &[1, 2, 3], 1999), 0);
     }
 
     #[test]
-    fn beyond_the_limit_the_oldest_is_dropped_and_counted() {
-        let speculative = Speculative::new(at(2000));
-        for token in 0..=MAX_PROMPTS as u32 {
-            speculative.expect(WorkerId(0), &chain([token]), at(0));
-        }
+    fn only_what_is_not_held_yet_is_expected() {
+        let (speculative, pool) = (Speculative::new(at(2000)), pool(1));
+        let mut overlap = Overlap::default();
+        let mut held = WorkerOverlap::none(pool[0].worker());
+        held.leading = 2;
+        overlap.fill([held]);
+        speculative.expect(chain([1, 2, 3]), overlap).picked(&Picked::new(&pool[0], &pool, at(0)));
 
-        assert!(speculative.query(&chain([0]), at(1)).is_empty());
-        assert_eq!(speculative.query(&chain([1]), at(1)).len(), 1);
-        assert_eq!(speculative.dropped(), 1);
-    }
-
-    #[test]
-    fn chains_agree_up_to_one_place() {
-        for same in 0..9 {
-            let other = (0..8).map(|place| if place < same { place } else { place + 100 });
-            assert_eq!(common(&chain(0..8), &chain(other)), same.min(8));
-        }
+        let leading = |held| speculative.leading(pool[0].worker(), &chain([1, 2, 3, 4]), held, at(1));
+        assert_eq!([0, 1, 2].map(leading), [0, 1, 3]);
     }
 }

@@ -1,88 +1,48 @@
 //! The approximate index, for engines without events: it believes that a worker keeps what was last sent to it.
 
 mod lru;
+mod memory;
+mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use self::lru::Lru;
-use super::table::{Media, Table};
-use super::{
-    BlockFate, Explanation, Held, IndexStats, Overlap, PrefixIndex, WorkerExplanation, WorkerOverlap, WorkerState,
-};
+use self::memory::Memory;
+pub use self::settings::{ApproximateSettings, Counting};
+use super::table::Table;
+use super::{BlockFate, Explanation, IndexStats, Overlap, PrefixIndex, WorkerExplanation, WorkerOverlap, WorkerState};
 use crate::WorkerId;
-use crate::hash::{BlockHasher, Chain, HashKey};
-
-/// What an approximate index is made with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct ApproximateSettings {
-    /// Tokens per block. Need not be the engines'. Default: 16.
-    pub block_size: usize,
-    /// The secret that the index names blocks with. Default: random, a new one for each call of `default`.
-    pub key: HashKey,
-    /// How many blocks each worker is believed to keep, until [`ApproximateIndex::set_capacity`] says better. Default:
-    /// 31,250, llm-d's `lruCapacityPerServer`.
-    pub capacity: usize,
-}
-
-impl Default for ApproximateSettings {
-    fn default() -> Self {
-        Self { block_size: 16, key: HashKey::random(), capacity: 31_250 }
-    }
-}
-
-impl ApproximateSettings {
-    /// The same, for blocks of this many tokens.
-    #[must_use]
-    pub fn with_block_size(self, block_size: usize) -> Self {
-        Self { block_size, ..self }
-    }
-
-    /// The same, with this secret.
-    #[must_use]
-    pub fn with_key(self, key: HashKey) -> Self {
-        Self { key, ..self }
-    }
-
-    /// The same, for workers that keep this many blocks.
-    #[must_use]
-    pub fn with_capacity(self, capacity: usize) -> Self {
-        Self { capacity, ..self }
-    }
-}
+use crate::hash::{BlockHasher, Chain};
 
 /// The approximate index, for engines without events.
 ///
 /// Fed with each prompt that is [`record`](Self::record)ed as sent to a worker, it believes that the worker keeps the
-/// blocks that were used last, up to its capacity. As an engine does, it forgets a prompt from its end. Unlike llm-d's
-/// `approx-prefix-cache-producer`, which counts every block that a server holds before the first that nobody holds, it
-/// counts a worker's blocks from the start of the prompt up to the first that this worker does not hold: what lies
-/// behind a missing block is of no use to an engine.
+/// blocks that were used last, up to its capacity, and no longer than [`ApproximateSettings::ttl`]. Which of them count for
+/// a prompt is said by [`Counting`]. Of a prompt that is longer than the capacity, only the beginning is believed.
 ///
-/// Queries never block. Recording takes a lock for the time it takes to touch the prompt's blocks. Workers stay until
-/// [`remove_worker`](Self::remove_worker): how many there are is for the caller to bound.
+/// Queries never block. Recording takes a lock for the time it takes to touch the prompt's blocks.
 ///
 /// ```
+/// use std::time::Duration;
 /// use llmd_core::WorkerId;
 /// use llmd_core::hash::Namespace;
 /// use llmd_core::index::{ApproximateIndex, ApproximateSettings, PrefixIndex as _};
 ///
 /// let index = ApproximateIndex::new(ApproximateSettings::default().with_block_size(2));
 /// let namespace = Namespace::default();
-/// index.record(WorkerId(0), &index.hasher().chain(&[1, 2, 3, 4], &namespace));
+/// index.record(WorkerId(0), &index.hasher().chain(&[1, 2, 3, 4], &namespace), Duration::ZERO);
 ///
 /// assert_eq!(index.query(&index.hasher().chain(&[1, 2, 9, 9], &namespace)).leading(WorkerId(0)), 1);
 /// ```
 #[derive(Debug)]
 pub struct ApproximateIndex {
     hasher: BlockHasher,
-    capacity: usize,
+    counting: Counting,
     table: Table,
-    workers: Mutex<BTreeMap<WorkerId, Lru>>,
+    memory: Mutex<Memory>,
 }
 
 impl ApproximateIndex {
@@ -94,52 +54,53 @@ impl ApproximateIndex {
     pub fn new(settings: ApproximateSettings) -> Self {
         Self {
             hasher: BlockHasher::new(settings.key, settings.block_size),
-            capacity: settings.capacity,
+            counting: settings.counting,
             table: Table::new(),
-            workers: Mutex::default(),
+            memory: Mutex::new(Memory::new(&settings)),
         }
     }
 
-    /// Notes that a prompt was sent to a worker.
-    pub fn record(&self, worker: WorkerId, chain: &Chain) {
-        let mut workers = self.workers.lock();
-        let used = workers.entry(worker).or_insert_with(|| Lru::new(self.capacity));
-        let kept = chain.blocks().len().min(used.capacity());
-        for &block in chain.blocks()[..kept].iter().rev() {
-            if used.touch(block) {
-                self.table.change(block, worker, Media::NONE, Media::GPU);
-            }
-        }
-        self.shrink(worker, used);
+    /// Notes that a prompt was sent to a worker. What nobody used for too long is forgotten on the way.
+    pub fn record(&self, worker: WorkerId, chain: &Chain, now: Duration) {
+        self.memory.lock().record(worker, chain.blocks(), now, &self.table);
     }
 
     /// Says how many blocks a worker keeps. What is too much is forgotten at once.
     pub fn set_capacity(&self, worker: WorkerId, blocks: usize) {
-        let mut workers = self.workers.lock();
-        let used = workers.entry(worker).or_insert_with(|| Lru::new(blocks));
-        used.set_capacity(blocks);
-        self.shrink(worker, used);
+        self.memory.lock().set_capacity(worker, blocks, &self.table);
+    }
+
+    /// Forgets what was not used for longer than [`ApproximateSettings::ttl`]. Recording does so now and then; an index
+    /// to which nothing is recorded for a while needs to be told.
+    pub fn expire(&self, now: Duration) {
+        self.memory.lock().expire(now, &self.table);
     }
 
     /// Forgets a worker.
     pub fn remove_worker(&self, worker: WorkerId) {
-        let mut workers = self.workers.lock();
-        if let Some(mut used) = workers.remove(&worker) {
-            used.set_capacity(0);
-            self.shrink(worker, &mut used);
-        }
+        self.memory.lock().remove(worker, &self.table);
     }
 
-    /// How much the workers are believed to hold.
+    /// How much the workers are believed to hold, and how many blocks were forgotten because there were too many workers.
     pub fn stats(&self) -> IndexStats {
-        let workers = self.workers.lock();
-        let held = Held { residents: workers.values().map(Lru::len).sum(), ..Held::default() };
-        IndexStats { workers: workers.len(), blocks: self.table.len(), held, ..IndexStats::default() }
+        let mut stats = self.memory.lock().stats();
+        stats.blocks = self.table.len();
+        stats.bytes += self.table.bytes();
+        stats
     }
 
-    fn shrink(&self, worker: WorkerId, used: &mut Lru) {
-        while let Some(block) = used.pop() {
-            self.table.change(block, worker, Media::GPU, Media::NONE);
+    fn explain_worker(&self, worker: WorkerId, chain: &Chain, overlap: &Overlap) -> WorkerExplanation {
+        let overlap = overlap.get(worker).unwrap_or_else(|| WorkerOverlap::none(worker));
+        let ends = match self.counting {
+            Counting::AsLlmd => self.table.leading(chain.blocks(), worker),
+            Counting::Leading => overlap.leading as usize,
+        };
+        let missing = &chain.blocks()[ends..];
+        WorkerExplanation {
+            next: missing.first().map(|_| BlockFate::NeverStored),
+            ends: ends as u32,
+            held_behind: self.table.count(missing, worker),
+            ..WorkerExplanation::new(overlap, WorkerState::Approximate)
         }
     }
 }
@@ -150,7 +111,10 @@ impl PrefixIndex for ApproximateIndex {
     }
 
     fn query_into(&self, chain: &Chain, overlap: &mut Overlap) {
-        self.table.walk(chain.blocks(), overlap);
+        match self.counting {
+            Counting::AsLlmd => self.table.count_all(chain.blocks(), overlap),
+            Counting::Leading => self.table.walk(chain.blocks(), overlap),
+        }
     }
 
     /// Always [`WorkerState::Approximate`].
@@ -161,16 +125,7 @@ impl PrefixIndex for ApproximateIndex {
     /// What was forgotten is not told from what was never sent.
     fn explain(&self, chain: &Chain) -> Explanation {
         let overlap = self.query(chain);
-        let workers: Vec<_> = self.workers.lock().keys().copied().collect();
-        let explained = workers.into_iter().map(|worker| {
-            let overlap = overlap.get(worker).unwrap_or_else(|| WorkerOverlap::none(worker));
-            let missing = chain.blocks().get(overlap.leading as usize..).unwrap_or_default();
-            WorkerExplanation {
-                next: missing.first().map(|_| BlockFate::NeverStored),
-                held_behind: self.table.count(missing, worker),
-                ..WorkerExplanation::new(overlap, WorkerState::Approximate)
-            }
-        });
-        Explanation::new(chain, explained)
+        let workers = self.memory.lock().workers();
+        Explanation::new(chain, workers.into_iter().map(|worker| self.explain_worker(worker, chain, &overlap)))
     }
 }

@@ -18,7 +18,8 @@ pub(super) fn look_closely(view: &View, roster: &Roster, chain: &Chain, overlap:
     let Overlap { levels, listed, scratch, shared, .. } = overlap;
     *shared = roster.pool.map_or(0, |pool| levels.of(pool));
     let ragged = &scratch.walk.ragged;
-    let is_ragged = |column: Column| ragged.get(usize::from(column >> 6)).is_some_and(|bits| bits >> (column & 63) & 1 == 1);
+    let is_ragged =
+        |column: Column| ragged.get(usize::from(column >> 6)).is_some_and(|bits| bits >> (column & 63) & 1 == 1);
     let pool_is_ragged = roster.pool.is_some_and(is_ragged);
     let needs_more = |seat: &Seat| {
         let spans = alike(&seat.groups);

@@ -80,7 +80,9 @@ pub(super) fn names_of(
     // An adapter and a salt are in the first block of a prompt, and in every name behind it. What has no other keys can
     // be hashed in one go.
     while at < stored.block_hashes.len() {
-        if position > 0 && stored.extra_keys[at.min(stored.extra_keys.len())..].iter().all(|keys| is_bare(keys, adapter.as_deref())) {
+        if position > 0
+            && stored.extra_keys[at.min(stored.extra_keys.len())..].iter().all(|keys| is_bare(keys, adapter.as_deref()))
+        {
             hasher.extend(parent, position, &stored.token_ids[at * size..stored.block_hashes.len() * size], out);
             return;
         }

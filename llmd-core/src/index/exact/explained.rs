@@ -18,8 +18,7 @@ pub(super) fn explain(reader: &ExactReader, shared: &Shared, chain: &Chain) -> E
     let workers = shared.workers.pin();
     let explained = roster.seats.iter().map(|seat| {
         let view = workers.get(&seat.worker).cloned().unwrap_or_default();
-        let look =
-            Look { seat, pool: roster.pool, chain, levels: &overlap.levels, stretches: Some(&stretches) };
+        let look = Look { seat, pool: roster.pool, chain, levels: &overlap.levels, stretches: Some(&stretches) };
         explain_worker(&look, &view, &overlap, &stretches)
     });
     Explanation::new(chain, explained)
@@ -42,12 +41,7 @@ fn everything(roster: &Roster) -> Vec<u64> {
     all
 }
 
-fn explain_worker(
-    look: &Look<'_>,
-    view: &WorkerView,
-    overlap: &Overlap,
-    stretches: &Stretches,
-) -> WorkerExplanation {
+fn explain_worker(look: &Look<'_>, view: &WorkerView, overlap: &Overlap, stretches: &Stretches) -> WorkerExplanation {
     let (seat, chain) = (look.seat, look.chain);
     let mut found = overlap.get(seat.worker).unwrap_or_else(|| WorkerOverlap::none(seat.worker));
     found.shared = overlap.shared();

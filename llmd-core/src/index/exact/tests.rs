@@ -8,7 +8,9 @@ use super::super::{
 use super::{ExactIndex, ExactReader, ExactWriter};
 use crate::event::KvEvent;
 use crate::hash::{Chain, HashKey, Namespace};
-use crate::testing::{self, ModelIndex, Step, engines, full_width_engines, full_width_prompts, offloaded, prompts, removed, stored};
+use crate::testing::{
+    self, ModelIndex, Step, engines, full_width_engines, full_width_prompts, offloaded, prompts, removed, stored,
+};
 use crate::{Medium, WorkerId};
 
 const W: WorkerId = WorkerId(0);

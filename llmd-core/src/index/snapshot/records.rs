@@ -87,12 +87,14 @@ impl BlockRecord {
             let span = from.u32("number of blocks that a name covers")?;
             let count = from.u32("number of copies")?;
             if count == 0 || span == 0 {
-                let what = format_args!("{count} copies of block {name} on {medium} that cover {span}; expected 1 or more");
+                let what =
+                    format_args!("{count} copies of block {name} on {medium} that cover {span}; expected 1 or more");
                 return Err(from.corrupt(what));
             }
             copies.push(CopiesRecord { group, medium, span, count });
         }
-        let mut places: SmallVec<[_; 2]> = copies.iter().map(|copies| (copies.group, copies.medium, copies.span)).collect();
+        let mut places: SmallVec<[_; 2]> =
+            copies.iter().map(|copies| (copies.group, copies.medium, copies.span)).collect();
         places.sort_unstable();
         if places.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(from.corrupt(format_args!("copies of block {name} in one place are counted twice")));
@@ -121,7 +123,9 @@ impl PathRecord {
             digests.push(BlockHash(from.u64("block's digest")?));
         }
         if digests.is_empty() || depth.checked_add(count as u32).is_none_or(|depth| depth > MAX_DEPTH) {
-            return Err(from.corrupt(format_args!("{count} blocks behind {depth}; expected 1 or more, {MAX_DEPTH} in all")));
+            return Err(
+                from.corrupt(format_args!("{count} blocks behind {depth}; expected 1 or more, {MAX_DEPTH} in all"))
+            );
         }
         Ok(Self { before, depth, digests })
     }
@@ -152,12 +156,13 @@ impl GoneRecord {
             out.extend_from_slice(&depth.to_le_bytes());
         });
         match self.fate {
-            None | Some(BlockFate::NeverStored) => out.push(0),
             Some(BlockFate::Cleared) => out.push(1),
             Some(BlockFate::Evicted { at }) => {
                 out.push(2);
                 out.extend_from_slice(&at.to_le_bytes());
             }
+            // What is not the fate of a block that was removed.
+            _ => out.push(0),
         }
     }
 
@@ -272,7 +277,9 @@ impl GroupRecord {
         for _ in 0..from.count(4, "number of block sizes")? {
             let span = from.u32("number of blocks that a name covers")?;
             if span == 0 || !group.add_span(span) {
-                return Err(from.corrupt(format_args!("names that cover {span} blocks; expected each number once, and not 0")));
+                return Err(
+                    from.corrupt(format_args!("names that cover {span} blocks; expected each number once, and not 0"))
+                );
             }
         }
         Ok(Self { idx, group })

@@ -32,7 +32,6 @@ use std::sync::atomic::AtomicU64;
 use smallvec::SmallVec;
 
 use self::arena::Arena;
-use self::cover::Parts;
 pub(super) use self::gather::{Stretch, Stretches};
 use self::memory::Stable;
 use self::name::Aliases;

@@ -83,7 +83,10 @@ impl Span {
 
     /// Every name of a block under which a column has copies, with their number.
     pub(in super::super) fn names_of(&self, namer: &Namer, column: Column, place: Place) -> SmallVec<[(u64, u32); 1]> {
-        self.copies_of(namer, column, place).into_iter().map(|(domain, count)| (self.name(place, domain), count)).collect()
+        self.copies_of(namer, column, place)
+            .into_iter()
+            .map(|(domain, count)| (self.name(place, domain), count))
+            .collect()
     }
 
     /// The same, each name with its space instead.

@@ -123,13 +123,7 @@ impl Span {
 
     /// Takes one copy away. `None` when there is none; whether it was the last in the column under this name; and where the
     /// blocks stood that the name covers, when the worker has no other copy under it.
-    fn remove_copy(
-        &mut self,
-        column: Column,
-        namer: &Namer,
-        span: u32,
-        known: Known,
-    ) -> Option<(bool, Stood)> {
+    fn remove_copy(&mut self, column: Column, namer: &Namer, span: u32, known: Known) -> Option<(bool, Stood)> {
         let count = self.copies_under(namer, column, known);
         if count == 0 {
             return None;

@@ -74,8 +74,7 @@ impl Set {
     pub(super) fn contains(self, words: &Words, column: Column) -> bool {
         if self.is_bitmap() {
             let word = usize::from(column >> 6);
-            word < self.words()
-                && words.at(self.data as usize + word).load(Ordering::Relaxed) >> (column & 63) & 1 == 1
+            word < self.words() && words.at(self.data as usize + word).load(Ordering::Relaxed) >> (column & 63) & 1 == 1
         } else {
             let mut rest = self.data;
             for _ in 0..self.kind.min(INLINE) {

@@ -53,7 +53,11 @@ impl Batch<'_> {
     #[inline]
     fn name(&self, block: usize) -> Option<u64> {
         let after = block + 1;
-        if after.is_multiple_of(self.span as usize) { self.names.get(after / self.span as usize - 1).copied() } else { None }
+        if after.is_multiple_of(self.span as usize) {
+            self.names.get(after / self.span as usize - 1).copied()
+        } else {
+            None
+        }
     }
 }
 
@@ -241,7 +245,13 @@ impl Span {
     }
 
     /// A new run of blocks with these holders, without names, and which no reader finds yet.
-    fn make_run(&mut self, holders: Set, parent: (u32, u32), (before, start): (u64, u32), digests: &[BlockHash]) -> u32 {
+    fn make_run(
+        &mut self,
+        holders: Set,
+        parent: (u32, u32),
+        (before, start): (u64, u32),
+        digests: &[BlockHash],
+    ) -> u32 {
         let run = self.free_runs.pop().unwrap_or_else(|| {
             self.meta.push(Meta::default());
             let run = self.meta.len() - 1;
@@ -419,14 +429,7 @@ impl Span {
 
     /// Counts one copy more under a name; says whether it is the first. `before` is the space of the copy that went without
     /// saying, when the block was held.
-    fn count(
-        &mut self,
-        column: Column,
-        namer: &Namer,
-        place: Place,
-        domain: Domain,
-        before: Option<Domain>,
-    ) -> bool {
+    fn count(&mut self, column: Column, namer: &Namer, place: Place, domain: Domain, before: Option<Domain>) -> bool {
         let implied = self.implied(namer, place);
         let is_wide = self.is_wide[usize::from(column)];
         let before = before.filter(|_| !is_wide || self.copies.contains_key(&(place, column)));
@@ -536,4 +539,3 @@ impl Span {
         }
     }
 }
-

@@ -67,7 +67,13 @@ struct Segment {
 impl TableView {
     fn new() -> Self {
         let secret = RandomState::new().hash_one(0_u8) | 1;
-        Self { lines: Stable::new(), directory: Stable::new(), root: AtomicU64::new(0), changes: AtomicU32::new(0), secret }
+        Self {
+            lines: Stable::new(),
+            directory: Stable::new(),
+            root: AtomicU64::new(0),
+            changes: AtomicU32::new(0),
+            secret,
+        }
     }
 
     /// The place of `key`, for a reader.

@@ -54,7 +54,8 @@ impl Levels {
         if word >= self.words {
             return 0;
         }
-        let held = self.blocks.iter().enumerate().find(|&(level, _)| self.bits[level * self.words + word] >> bit & 1 == 1);
+        let held =
+            self.blocks.iter().enumerate().find(|&(level, _)| self.bits[level * self.words + word] >> bit & 1 == 1);
         held.map_or(0, |(_, &blocks)| blocks)
     }
 

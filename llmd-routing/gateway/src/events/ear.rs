@@ -4,6 +4,7 @@ use llmd_core::event::{Numbered, ReplayId};
 use llmd_core::{Error, WorkerId};
 use tokio::sync::mpsc;
 
+use super::EngineSaid;
 use super::wire::Decoded;
 
 /// What a worker's tasks tell the writer.
@@ -11,6 +12,8 @@ use super::wire::Decoded;
 pub(super) enum Heard {
     /// The stream broke.
     Down,
+    /// What the engine says of itself elsewhere.
+    Engine(EngineSaid),
     Live(Numbered<Decoded>),
     /// Something came that is no message of a stream.
     Noise(Error),

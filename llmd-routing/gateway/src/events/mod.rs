@@ -16,6 +16,6 @@ mod wire;
 mod worker;
 mod writer;
 
-pub use settings::{EventSettings, KvEventSource};
+pub use settings::{EngineSaid, EventSettings, KvEventSource};
 pub use status::WorkerStatus;
 pub use subscriptions::Subscriptions;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use llmd_core::event::SilenceSettings;
+
 /// Where one worker publishes its KV events.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "these three are what an engine says about its event stream")]
@@ -12,6 +14,17 @@ pub struct KvEventSource {
     pub replay_endpoint: Option<String>,
     /// The topic to subscribe to; every topic that begins with it is delivered. Empty is all of them.
     pub topic: String,
+}
+
+/// What an engine says of itself elsewhere than in its event stream, by which the stream is judged: see
+/// [`Doubts`](llmd_core::event::Doubts).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "what a stream is judged by is told together")]
+pub struct EngineSaid {
+    /// How many blocks it must have stored since this was last told, at least.
+    pub stored: u64,
+    /// How many blocks its GPU memory has, where it says so.
+    pub gpu_blocks: Option<u64>,
 }
 
 /// The limits of event subscriptions. Every default is in the field's description.
@@ -43,6 +56,8 @@ pub struct EventSettings {
     pub probe_after: Duration,
     /// How long a worker may be disconnected before its state is called recovering. Default: 1 s.
     pub disconnect_grace: Duration,
+    /// When an engine is taken to store blocks while its stream says nothing. Default: 64 blocks, 5 s.
+    pub silence: SilenceSettings,
     /// How many changes of state are remembered per worker; the oldest go first. Default: 256.
     pub max_timeline: usize,
 }
@@ -62,6 +77,7 @@ impl Default for EventSettings {
             replay_backoff_max: Duration::from_secs(5),
             probe_after: Duration::from_secs(2),
             disconnect_grace: Duration::from_secs(1),
+            silence: SilenceSettings::default(),
             max_timeline: 256,
         }
     }

@@ -33,6 +33,12 @@ pub struct WorkerStatus {
     pub applied_batches: u64,
     /// When the last batch entered the index, by the gateway's clock.
     pub last_event: Option<Duration>,
+    /// How old the last batch was when it entered the index, by the clocks of the engine and the gateway.
+    pub lag: Option<Duration>,
+    /// Whether the engine stores blocks while its stream says nothing of it.
+    pub silent: bool,
+    /// Whether the engine announces hits as if it had stored the blocks.
+    pub announces_hits: bool,
     /// Changes of state and when they were, oldest first; the newest `max_timeline` of them.
     pub timeline: Vec<(Duration, WorkerState)>,
 }
@@ -52,6 +58,9 @@ impl WorkerStatus {
             event_errors: 0,
             applied_batches: 0,
             last_event: None,
+            lag: None,
+            silent: false,
+            announces_hits: false,
             timeline: Vec::new(),
         }
     }

@@ -9,9 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 use zeromq::Endpoint;
 
+use super::ear::Heard;
 use super::shared::{Question, Shared, Watched};
 use super::writer::Writer;
-use super::{EventSettings, KvEventSource, WorkerStatus};
+use super::{EngineSaid, EventSettings, KvEventSource, WorkerStatus};
 use crate::Clock;
 
 /// How many questions about residents may wait for the writer; then those who ask wait.
@@ -24,6 +25,7 @@ const MAX_QUESTIONS: usize = 16;
 pub struct Subscriptions {
     shared: Arc<Shared>,
     questions: mpsc::Sender<Question>,
+    heard: mpsc::Sender<(WorkerId, u64, Heard)>,
     _writer: AbortOnDropHandle<()>,
 }
 
@@ -37,8 +39,9 @@ impl Subscriptions {
         let shared = Arc::new(Shared::default());
         let (questions, asked) = mpsc::channel(MAX_QUESTIONS);
         let (writer, hearing) = Writer::new(writer, settings, clock, Arc::clone(&shared));
+        let heard = writer.heard();
         let writer = AbortOnDropHandle::new(tokio::spawn(writer.run(hearing, asked)));
-        Self { shared, questions, _writer: writer }
+        Self { shared, questions, heard, _writer: writer }
     }
 
     /// Follows a worker from now on. A worker that is watched already is forgotten first, unless nothing changes.
@@ -72,6 +75,16 @@ impl Subscriptions {
     pub fn unwatch(&self, worker: WorkerId) {
         self.shared.watched.lock().workers.remove(&worker);
         self.shared.change.notify_one();
+    }
+
+    /// The engine of a worker says this of itself elsewhere: where its stream says nothing of blocks that it must have
+    /// stored, or counts more than it has, the worker is approximate. Nothing happens when it is not watched; when the
+    /// writer is far behind, it does without.
+    pub fn engine_said(&self, worker: WorkerId, said: EngineSaid) {
+        let watch = self.shared.watched.lock().workers.get(&worker).map(|watched| watched.watch);
+        if let Some(watch) = watch {
+            _ = self.heard.try_send((worker, watch, Heard::Engine(said)));
+        }
     }
 
     /// The number of the last batch of a worker that entered the index, and what the worker holds as of then; `None`

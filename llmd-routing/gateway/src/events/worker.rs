@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use llmd_core::WorkerId;
-use llmd_core::event::{ReplayId, Sequencer, SequencerSettings, Step};
+use llmd_core::event::{Doubts, ReplayId, Sequencer, SequencerSettings, Step};
 use llmd_core::index::{IndexWriter, WorkerState};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
@@ -24,6 +24,8 @@ use crate::Clock;
 pub(super) struct Worker {
     id: WorkerId,
     sequencer: Sequencer<Decoded>,
+    doubts: Doubts,
+    clock: Clock,
     status: Arc<Mutex<WorkerStatus>>,
     wanted: watch::Sender<Option<(ReplayId, u64)>>,
     max_timeline: usize,
@@ -52,6 +54,8 @@ impl Worker {
         Self {
             id: ear.worker(),
             sequencer: Sequencer::new(sequencer_settings(settings, watched.source.replay_endpoint.is_some())),
+            doubts: Doubts::new(settings.silence),
+            clock: clock.clone(),
             status: Arc::clone(&watched.status),
             wanted,
             max_timeline: settings.max_timeline,
@@ -72,6 +76,10 @@ impl Worker {
     pub(super) fn hear(&mut self, now: Duration, heard: Heard, index: &mut impl IndexWriter) {
         match heard {
             Heard::Down => self.sequencer.disconnected(now),
+            Heard::Engine(said) => {
+                self.doubts.stored(now, said.stored);
+                said.gpu_blocks.into_iter().for_each(|blocks| self.doubts.set_gpu_blocks(blocks));
+            }
             Heard::Live(batch) => self.sequencer.live(now, batch),
             Heard::Noise(error) => {
                 self.unreadable += 1;
@@ -95,12 +103,16 @@ impl Worker {
         while let Some(step) = self.sequencer.next_step() {
             match step {
                 Step::Apply { seq, batch } => self.apply(now, seq, batch, index),
-                Step::Clear => index.clear(self.id),
+                Step::Clear => {
+                    self.doubts.cleared();
+                    index.clear(self.id);
+                }
                 Step::Replay { id, from } => drop(self.wanted.send_replace(Some((id, from)))),
                 Step::State(state) => self.enter(now, state, index),
                 _ => {}
             }
         }
+        self.enter(now, self.sequencer.state(), index);
         self.status.lock().count(self.sequencer.last_seq(), &self.sequencer.counts(), self.unreadable);
     }
 
@@ -113,18 +125,31 @@ impl Worker {
             }
         };
         index.apply(self.id, batch.timestamp, &batch.events);
+        self.doubts.applied(&batch.events);
         for error in &batch.errors {
             tracing::warn!(worker = %self.id, seq, %error, "an event cannot be read");
         }
         let mut status = self.status.lock();
         status.last_event = Some(now);
+        let made = Duration::try_from_secs_f64(batch.timestamp).ok();
+        status.lag = made.map(|made| self.clock.since_1970().saturating_sub(made));
         status.event_errors += (batch.errors.len() + batch.errors_dropped) as u64;
     }
 
+    /// The numbers say `state`: so far the worker can be trusted, unless something else speaks against its stream.
     fn enter(&self, now: Duration, state: WorkerState, index: &mut impl IndexWriter) {
-        tracing::info!(worker = %self.id, %state, "what is known of a worker is now");
+        let state = self.doubts.judge(now, state);
+        let (silent, announces_hits) = (self.doubts.is_silent(now), self.doubts.announces_hits());
+        {
+            let mut status = self.status.lock();
+            (status.silent, status.announces_hits) = (silent, announces_hits);
+            if state == status.state {
+                return;
+            }
+            status.enter(now, state, self.max_timeline);
+        }
+        tracing::info!(worker = %self.id, %state, silent, announces_hits, "what is known of a worker is now");
         index.set_state(self.id, state);
-        self.status.lock().enter(now, state, self.max_timeline);
     }
 }
 

@@ -48,6 +48,11 @@ impl<W: IndexWriter> Writer<W> {
         (Self { index, settings, clock, shared, turns, workers, deadlines, heard }, hearing)
     }
 
+    /// The way to the writer.
+    pub(super) fn heard(&self) -> mpsc::Sender<(WorkerId, u64, Heard)> {
+        self.heard.clone()
+    }
+
     /// Works until it is aborted.
     pub(super) async fn run(
         mut self,

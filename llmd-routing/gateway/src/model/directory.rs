@@ -18,6 +18,7 @@ use super::snapshot::Snapshot;
 use super::wanted::{Wanted, Watched};
 use crate::clock::Clock;
 use crate::discovery::EndpointEntry;
+use crate::events::EngineSaid;
 use crate::plan::Plan;
 use crate::scrape::scrape;
 use crate::settings::Settings;
@@ -94,6 +95,13 @@ impl Directory {
         let mut state = self.state.lock();
         if std::mem::replace(&mut *member.learned.lock(), learned.clone()) != learned {
             self.reconcile(&mut state);
+        }
+    }
+
+    /// Takes what an engine said by which its event stream is judged.
+    pub(super) fn engine_said(&self, member: &Member, said: EngineSaid) {
+        for events in self.snapshot.load().served().filter_map(|served| served.events.as_ref()) {
+            events.subscriptions.engine_said(member.endpoint.worker(), said);
         }
     }
 

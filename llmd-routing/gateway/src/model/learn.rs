@@ -8,8 +8,8 @@ use http::StatusCode;
 use super::directory::{Directory, Surroundings};
 use super::listing::{self, Listed, tcp};
 use super::member::{Learned, Member};
-use crate::events::KvEventSource;
-use crate::scrape;
+use crate::events::{EngineSaid, KvEventSource};
+use crate::scrape::{self, Lookups};
 use crate::upstream::Unanswered;
 
 /// Between two questions until the first answer.
@@ -23,6 +23,7 @@ const PUZZLED: Duration = Duration::from_secs(1);
 pub(super) async fn learn(directory: &Arc<Directory>, around: &Surroundings, member: &Member) {
     let needs_events = around.plan.needs().events;
     let mut warned = false;
+    let mut lookups = None;
     loop {
         let mut learned = member.learned.lock().clone();
         match models(around, member).await {
@@ -33,6 +34,9 @@ pub(super) async fn learn(directory: &Arc<Directory>, around: &Surroundings, mem
             match event_source(around, member).await {
                 Ok(source) => learned.source = source,
                 Err(error) => tracing::debug!("endpoint {} does not say where it publishes: {error}", member.endpoint),
+            }
+            if let Some(said) = witness(around, member, &mut lookups).await {
+                directory.engine_said(member, said);
             }
         }
         let pause = match &learned {
@@ -62,6 +66,17 @@ async fn models(around: &Surroundings, member: &Member) -> Result<(Vec<Listed>, 
     let metrics = upstream.get(address, "/metrics").await.map_err(|why| why.to_string())?;
     let block_size = scrape::read(&String::from_utf8_lossy(&metrics), clock.now()).block_size;
     Ok((models, block_size.map(|size| size as usize)))
+}
+
+/// What an engine's counters say about its cache since `before`, which becomes what they say now.
+async fn witness(around: &Surroundings, member: &Member, before: &mut Option<Lookups>) -> Option<EngineSaid> {
+    let metrics = around.upstream.get(member.endpoint.address(), "/metrics").await.ok()?;
+    let text = String::from_utf8_lossy(&metrics);
+    let engine = scrape::read(&text, around.clock.now());
+    let lookups = Lookups::read(&text);
+    let since = std::mem::replace(before, lookups);
+    let stored = lookups.zip(since).zip(engine.block_size).map(|((now, since), size)| now.stored_since(since, size));
+    Some(EngineSaid { stored: stored.unwrap_or(0), gpu_blocks: engine.num_blocks })
 }
 
 /// From the entry, else from the engine, else, when the engine does not tell such things, from the ports that the

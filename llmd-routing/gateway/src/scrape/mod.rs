@@ -1,12 +1,14 @@
 //! Reads an endpoint's metrics again and again, where a plugin needs them.
 
 mod engine;
+mod lookups;
 mod text;
 
 use std::sync::Arc;
 
 pub(crate) use engine::read;
 use llmd_routing::{Endpoint, EngineMetrics};
+pub(crate) use lookups::Lookups;
 
 use crate::clock::Clock;
 use crate::settings::Polling;

@@ -1,5 +1,7 @@
 //! What engines say about their caches decides where prompts go.
 
+use std::time::Duration;
+
 use llmd_gateway::events::KvEventSource;
 use llmd_gateway::{EndpointEntry, KvEventsEntry};
 use serde_json::{Value, json};
@@ -80,6 +82,35 @@ async fn a_prompt_goes_to_the_engine_that_says_it_has_it() {
     let metrics = client.get("/metrics").await;
     assert!(metrics.text().contains("llmd_index_state{endpoint_name=\"warm\",state=\"exact\"} 1"));
     assert!(metrics.text().contains("llmd_index_blocks{model_name=\"m\"} 2"));
+}
+
+#[tokio::test]
+async fn an_engine_whose_counters_grow_while_its_stream_is_silent_is_approximate() {
+    let (engine, source) = engine().await;
+    let mut publisher = Publisher::start(&source, 100, Form::WithTopic).await;
+    publisher.publish(batch(&[stored(None)])).await;
+    let mut settings = settings();
+    settings.polling.models = Duration::from_millis(20);
+    settings.events.silence.patience = Duration::from_millis(100);
+    let (_gateway, client) = gateway_of(settings, BY_CACHE, vec![with_events(engine.entry("e0"), &source)]).await;
+    let is = async |line: &str| client.get("/metrics").await.text().contains(line);
+    eventually("it is exact", async || is("llmd_index_state{endpoint_name=\"e0\",state=\"exact\"} 1").await).await;
+
+    let mut looked_up = 0;
+    eventually("its silence is noticed", async || {
+        looked_up += 1000;
+        engine.set_metrics(&format!(
+            "vllm:cache_config_info{{block_size=\"4\",num_gpu_blocks=\"100\"}} 1.0\n\
+             vllm:prefix_cache_queries_total {looked_up}\nvllm:prefix_cache_hits_total 0\n"
+        ));
+        is("llmd_kv_event_silent{endpoint_name=\"e0\"} 1").await
+    })
+    .await;
+    assert!(is("llmd_index_state{endpoint_name=\"e0\",state=\"approximate\"} 1").await);
+    assert!(is("llmd_kv_event_lag_seconds{endpoint_name=\"e0\"}").await);
+
+    publisher.publish(batch(&[stored(None)])).await;
+    eventually("it speaks", async || is("llmd_index_state{endpoint_name=\"e0\",state=\"exact\"} 1").await).await;
 }
 
 #[tokio::test]

@@ -140,7 +140,11 @@ impl Worker {
             if !names.insert(record.name.clone()) {
                 return Err(from.corrupt(format_args!("block {} is there twice", record.name)));
             }
-            fits(names.len(), cx.settings.max_blocks.saturating_add(cx.settings.max_remembered), "max_blocks and max_remembered")?;
+            fits(
+                names.len(),
+                cx.settings.max_blocks.saturating_add(cx.settings.max_remembered),
+                "max_blocks and max_remembered",
+            )?;
             self.read_block(record, from, restored, cx)?;
         }
         for _ in 0..from.count(GoneRecord::LEAST, "number of blocks that are gone")? {
@@ -180,11 +184,14 @@ impl Worker {
             self.residents += copies.len();
             self.loose.change(&name, |entry| {
                 entry.waits = place == PlaceRecord::Behind;
-                entry.copies = copies.iter().map(|copies| super::loose::Copies {
-                    group: copies.group,
-                    medium: copies.medium,
-                    count: copies.count,
-                }).collect();
+                entry.copies = copies
+                    .iter()
+                    .map(|copies| super::loose::Copies {
+                        group: copies.group,
+                        medium: copies.medium,
+                        count: copies.count,
+                    })
+                    .collect();
             });
             return Ok(());
         };

@@ -63,7 +63,12 @@ impl Loose {
         let of = |(name, entry): (&ExternalBlockHash, &Entry)| {
             let name = name.clone();
             let copies = entry.copies.clone().into_iter();
-            copies.map(move |Copies { group, medium, count }| Resident { group, medium, block: name.clone(), copies: count })
+            copies.map(move |Copies { group, medium, count }| Resident {
+                group,
+                medium,
+                block: name.clone(),
+                copies: count,
+            })
         };
         self.names.iter().flat_map(of).collect()
     }

@@ -47,7 +47,8 @@ impl Worker {
     /// The blocks up to one that nobody holds, as many of `span` as are remembered, and where they go on.
     pub(super) fn remembered_path(&self, last: Prefix, span: u32, cx: &Context<'_>) -> (At, Vec<BlockHash>) {
         let memory = self.memory.lock();
-        let before = |prefix: &Prefix| memory.find_digest(prefix.before).filter(|found| found.depth + 1 == prefix.depth);
+        let before =
+            |prefix: &Prefix| memory.find_digest(prefix.before).filter(|found| found.depth + 1 == prefix.depth);
         let path: Vec<_> = std::iter::successors(Some(last), before).take(span as usize).collect();
         let first = path.last().copied().unwrap_or(last);
         let place = if first.depth > 1 { cx.span.search(first.before, first.depth - 1) } else { None };
@@ -57,8 +58,8 @@ impl Worker {
 
     /// Whether a name is of a block that went with all others, and is not swept yet.
     fn was_cleared(&self, known: Known, cx: &Context<'_>) -> bool {
-        self.cleared.iter().any(|&(column, _)| {
-            cx.names_after_clear(column) && cx.span.copies_under(&self.namer, column, known) > 0
-        })
+        self.cleared
+            .iter()
+            .any(|&(column, _)| cx.names_after_clear(column) && cx.span.copies_under(&self.namer, column, known) > 0)
     }
 }

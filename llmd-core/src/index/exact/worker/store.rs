@@ -233,7 +233,9 @@ impl Worker {
         let is_full = self.residents >= cx.settings.max_blocks;
         let number = cx.interned.keep(name);
         let has = |kept: &super::Kept| {
-            kept.group == into.group && kept.medium == into.medium && kept.span == span
+            kept.group == into.group
+                && kept.medium == into.medium
+                && kept.span == span
                 && standing.known.is_some_and(|known| cx.span.copies_under(&self.namer, kept.column, known) > 0)
         };
         if is_full && !self.columns.iter().any(has) {
