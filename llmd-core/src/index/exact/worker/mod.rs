@@ -50,6 +50,8 @@ pub(super) struct Worker {
     residents: usize,
     unplaceable: u64,
     incomplete: bool,
+    /// How many blocks the names of the last event that said what is in blocks cover.
+    said_span: u32,
     /// Whether names were forgotten, of which one may be the parent that an orphan waits for.
     forgot: bool,
     spoke_of_other_media: bool,
@@ -88,6 +90,7 @@ impl Worker {
             residents: 0,
             unplaceable: 0,
             incomplete: false,
+            said_span: 1,
             forgot: false,
             spoke_of_other_media: false,
             has_two_names: false,
