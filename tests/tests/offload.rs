@@ -3,16 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use llmd_core::event::{KvEvent, decode_batch};
 use llmd_core::hash::Namespace;
 use llmd_core::index::{ExactIndex, ExactReader, IndexSettings, IndexWriter as _, PrefixIndex as _, WorkerState};
-use llmd_core::{ExternalBlockHash, Medium, TokenId, WorkerId};
+use llmd_core::{ExternalBlockHash, Locality, Medium, TokenId, WorkerId};
 use serde::Deserialize;
 
 const WORKER: WorkerId = WorkerId(0);
 const BLOCK_SIZE: usize = 32;
+const SHARED: (Medium, Locality) = (Medium::Storage, Locality::Remote);
 
 #[derive(Deserialize)]
 struct Message {
@@ -25,6 +26,8 @@ struct Said {
     /// The block before, and the tokens; as the GPU's events say them.
     content: HashMap<ExternalBlockHash, (Option<ExternalBlockHash>, Vec<TokenId>)>,
     copies: HashMap<(Medium, ExternalBlockHash), usize>,
+    /// What lies on the storage that others read too.
+    pool: HashSet<ExternalBlockHash>,
 }
 
 impl Said {
@@ -34,7 +37,11 @@ impl Said {
                 let mut parent = stored.parent_block_hash.clone();
                 let mut tokens = stored.token_ids.chunks_exact(BLOCK_SIZE);
                 for name in &stored.block_hashes {
-                    *self.copies.entry((stored.medium, name.clone())).or_default() += 1;
+                    if (stored.medium, stored.locality) == SHARED {
+                        self.pool.insert(name.clone());
+                    } else {
+                        *self.copies.entry((stored.medium, name.clone())).or_default() += 1;
+                    }
                     if stored.medium == Medium::Gpu {
                         let tokens = tokens.next().expect("the GPU's events say all tokens").to_vec();
                         self.content.insert(name.clone(), (parent.replace(name.clone()), tokens));
@@ -43,7 +50,11 @@ impl Said {
             }
             KvEvent::BlockRemoved(removed) => {
                 for name in &removed.block_hashes {
-                    *self.copies.get_mut(&(removed.medium, name.clone())).expect("it was stored before") -= 1;
+                    if (removed.medium, removed.locality) == SHARED {
+                        self.pool.remove(name);
+                    } else {
+                        *self.copies.get_mut(&(removed.medium, name.clone())).expect("it was stored before") -= 1;
+                    }
                 }
             }
             other => panic!("{other:?} is not in these captures"),
@@ -57,11 +68,8 @@ impl Said {
         path
     }
 
-    fn leading(&self, path: &[&ExternalBlockHash], media: &[Medium]) -> usize {
-        let held = |name: &ExternalBlockHash| {
-            media.iter().any(|&medium| self.copies.get(&(medium, name.clone())).is_some_and(|&copies| copies > 0))
-        };
-        path.iter().take_while(|name| held(name)).count()
+    fn holds(&self, name: &ExternalBlockHash, media: &[Medium]) -> bool {
+        media.iter().any(|&medium| self.copies.get(&(medium, name.clone())).is_some_and(|&copies| copies > 0))
     }
 
     /// Compares every prompt that was ever stored; says how many reach further than the GPU alone holds them.
@@ -71,14 +79,21 @@ impl Said {
             let path = self.path(end);
             let tokens = path.iter().flat_map(|name| self.content[*name].1.iter().copied()).collect::<Vec<_>>();
             let overlap = reader.query(&reader.hasher().chain(&tokens, &Namespace::default()));
+            let run =
+                |is_there: &dyn Fn(&ExternalBlockHash) -> bool| path.iter().take_while(|name| is_there(name)).count();
 
-            let leading = self.leading(&path, &Medium::ALL);
+            assert_eq!(overlap.shared() as usize, run(&|name| self.pool.contains(name)), "shared");
+            // What lies in the pool alone is everybody's.
+            let reach = run(&|name| self.holds(name, &Medium::ALL) || self.pool.contains(name));
+            let is_listed = path[..reach].iter().any(|name| self.holds(name, &Medium::ALL));
+            let leading = if is_listed { reach } else { 0 };
             assert_eq!(overlap.leading(WORKER) as usize, leading);
+            let own = |medium| if is_listed { run(&|name| self.holds(name, &[medium])) } else { 0 };
             for medium in Medium::ALL {
                 let found = overlap.get(WORKER).map_or(0, |overlap| overlap.on(medium)) as usize;
-                assert_eq!(found, self.leading(&path, &[medium]), "on {medium}");
+                assert_eq!(found, own(medium), "on {medium}");
             }
-            saved += usize::from(leading > self.leading(&path, &[Medium::Gpu]));
+            saved += usize::from(leading > own(Medium::Gpu));
         }
         saved
     }

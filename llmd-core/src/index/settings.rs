@@ -13,8 +13,9 @@ use crate::hash::HashKey;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct IndexSettings {
-    /// Tokens per block, as the engines have it. Events about blocks of another size are counted and not placed.
-    /// Default: 16, as in vLLM.
+    /// Tokens per block of the index: the unit of every answer. Engines' own blocks, and those of each of their cache
+    /// groups, may have this many tokens or any multiple; events about blocks of another size are counted and not
+    /// placed. Default: 16, as in vLLM.
     pub block_size: usize,
     /// The secret that the index names blocks with. Default: random, a new one for each call of `default`.
     pub key: HashKey,

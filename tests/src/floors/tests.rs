@@ -107,6 +107,7 @@ fn a_clock_a_thread_a_socket_and_a_file_are_found() {
     ] {
         only(&outside(&PLAN, &krate("index/span.rs", text)), wanted);
     }
+    assert_eq!(outside(&PLAN, &krate("index/span.rs", "use rustix::mm::munmap;")), [""; 0], "memory is no I/O");
 }
 
 #[test]
@@ -126,6 +127,7 @@ fn a_dependency_above_or_beside_is_found_and_so_is_a_runtime() {
     only(&of("tokio"), "does I/O");
     only(&of("hyper-util"), "does I/O");
     assert_eq!(of("smallvec"), [""; 0]);
+    assert_eq!(of("rustix"), [""; 0], "what is named of it is looked at");
     assert_eq!(dependencies(&Plan { knows: &["llmd-routing"], ..PLAN }, &ours, ["llmd-routing"]), [""; 0]);
 }
 

@@ -25,13 +25,6 @@ pub(crate) struct Config {
     algo: String,
     #[serde(rename = "PYTHONHASHSEED")]
     seed: Option<String>,
-    pub(crate) groups: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Group {
-    kind: String,
-    block_size: usize,
 }
 
 /// One step of the engine: what it looked up, what it published, and what it held at the end.
@@ -105,12 +98,6 @@ impl Capture {
         let file = File::open(path).map_err(|error| error.to_string())?;
         GzDecoder::new(file).read_to_string(&mut text).map_err(|error| error.to_string())?;
         serde_json::from_str(&text).map_err(|error| error.to_string())
-    }
-
-    /// Whether there is nothing but full attention, in blocks of one size.
-    pub(crate) fn is_dense(&self) -> bool {
-        let size = self.config.hash_block_size;
-        self.config.groups.iter().all(|group| group.kind == "FullAttentionSpec" && group.block_size == size)
     }
 
     /// What names the engine's blocks.

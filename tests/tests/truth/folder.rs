@@ -29,18 +29,16 @@ impl Recording {
     }
 
     /// What was found, by the name of the index.
-    fn replay(&self) -> Vec<(&'static str, Found)> {
+    fn replay(&self) -> [(&'static str, Found); 2] {
         let settings = IndexSettings::default().with_block_size(self.block_size());
         let model = ModelIndex::new(settings);
-        let pair = (model.clone(), model);
-        match self {
-            Self::Truth(capture) => {
-                let model = ("the model", replay(capture, pair, How::default()));
-                let exact = capture.is_dense().then(|| replay(capture, ExactIndex::new(settings), How::default()));
-                std::iter::once(model).chain(exact.map(|found| ("the index", found))).collect()
-            }
-            Self::Messages(messages) => vec![("the model", messages.replay(pair))],
-        }
+        let model = (model.clone(), model);
+        let exact = ExactIndex::new(settings);
+        let (model, exact) = match self {
+            Self::Truth(capture) => (replay(capture, model, How::default()), replay(capture, exact, How::default())),
+            Self::Messages(messages) => (messages.replay(model), messages.replay(exact)),
+        };
+        [("the model", model), ("the index", exact)]
     }
 
     fn block_size(&self) -> usize {

@@ -36,10 +36,11 @@ pub(crate) struct Args {
     /// Everything smaller: to see that it runs, not to compare
     #[arg(long)]
     quick: bool,
-    /// Replay this trace, which has the form of Mooncake's; by default the conversation trace beside the checkout
+    /// Replay this trace, which has the form of Mooncake's; by default the conversation trace beside the checkout, and
+    /// without either, part events is left out unless it is named
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Compare with the captures in this folder; by default those beside the checkout
+    /// Compare with the captures in this folder; by default those of the tests
     #[arg(long, value_name = "DIR")]
     captures: Option<PathBuf>,
     /// Write the figures to this file
@@ -52,7 +53,7 @@ pub(crate) struct Args {
 
 /// Where the trace and the captures lie, from the checkout.
 const TRACE: &str = "../shared/fixtures/mooncake/conversation_trace.jsonl";
-const CAPTURES: &str = "../shared/fixtures/vllm-0.32-truth";
+const CAPTURES: &str = "tests/fixtures/vllm-0.32-truth";
 
 const FIGURES: &str = "\
 Figures in --json. A figure without a name at its end is llmd's; with `.<who>` at its end it is a peer's: dynamo_crtc,
@@ -103,7 +104,7 @@ dynamo or smg):
 
 pub(crate) fn run(args: &Args) -> Result {
     let workspace = Workspace::load()?;
-    let parts = if args.part.is_empty() { Part::ALL.to_vec() } else { args.part.clone() };
+    let parts = if args.part.is_empty() { possible(&workspace.root, args) } else { args.part.clone() };
     let trace = needed(&workspace.root, &parts, Part::Events, args.trace.as_deref(), TRACE, "--trace FILE")?;
     let captures = needed(&workspace.root, &parts, Part::Truth, args.captures.as_deref(), CAPTURES, "--captures DIR")?;
     let program = build(&workspace)?;
@@ -137,6 +138,15 @@ fn command(args: &Args) -> String {
     let parts: Vec<_> = args.part.iter().map(|part| part.name()).collect();
     let parts = if parts.is_empty() { String::new() } else { format!(" --part {}", parts.join(",")) };
     format!("cargo xtask bench index{parts}{}", if args.quick { " --quick" } else { "" })
+}
+
+/// All parts, but the one whose trace nobody has given and that does not lie beside the checkout.
+fn possible(root: &Path, args: &Args) -> Vec<Part> {
+    let has_trace = args.trace.is_some() || root.join(TRACE).exists();
+    if !has_trace {
+        eprintln!("part events is left out: {TRACE} is not there, and there is no --trace FILE");
+    }
+    Part::ALL.into_iter().filter(|part| has_trace || *part != Part::Events).collect()
 }
 
 /// Where what a part needs lies; anywhere, when the part is not run.
@@ -185,6 +195,23 @@ mod tests {
         let failure = missing(&[Part::Grid, Part::Truth]).unwrap_err().to_string();
         assert!(failure.starts_with("part truth needs /nowhere/"), "{failure}");
         assert!(failure.ends_with("give it with --captures DIR"), "{failure}");
+    }
+
+    #[test]
+    fn without_a_trace_everything_else_is_measured() {
+        let args = |trace: Option<&str>| Args {
+            part: Vec::new(),
+            quick: true,
+            trace: trace.map(PathBuf::from),
+            captures: None,
+            json: None,
+            svg: None,
+        };
+        let parts = |trace| possible(Path::new("/nowhere"), &args(trace));
+
+        assert_eq!(parts(Some("trace.jsonl")), Part::ALL);
+        assert_eq!(parts(None).len(), Part::ALL.len() - 1);
+        assert!(!parts(None).contains(&Part::Events));
     }
 
     #[test]

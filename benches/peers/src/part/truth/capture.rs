@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+use llmd_core::hash::EngineHasher;
 use llmd_core::{Error, ErrorKind, ExternalBlockHash, Result, TokenId};
 use serde::Deserialize;
 
@@ -29,6 +30,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Capture {
+    vllm: String,
     pub(super) config: Config,
     pub(super) steps: Vec<Step>,
 }
@@ -38,6 +40,9 @@ pub(super) struct Config {
     /// Tokens for each hash of a request.
     pub(super) hash_block_size: usize,
     pub(super) int_hashes: bool,
+    algo: String,
+    #[serde(rename = "PYTHONHASHSEED")]
+    seed: Option<String>,
     groups: Vec<Group>,
 }
 
@@ -131,6 +136,20 @@ impl Capture {
         serde_json::from_str(&text).map_err(|error| {
             Error::new(ErrorKind::Invalid, format!("{} is no capture", path.display())).with_source(error)
         })
+    }
+
+    /// What names blocks as the engine does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EngineHasher`], when it knows no such engine.
+    pub(super) fn hasher(&self) -> Result<EngineHasher> {
+        let Config { algo, seed, hash_block_size, .. } = &self.config;
+        let hasher = EngineHasher::new(&format!("vllm-{algo}"), *hash_block_size)?.with_engine_version(&self.vllm)?;
+        match seed {
+            Some(seed) => hasher.with_seed(seed),
+            None => Ok(hasher),
+        }
     }
 }
 

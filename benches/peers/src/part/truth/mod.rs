@@ -43,7 +43,7 @@ pub(crate) fn run(captures: &Captures) -> Result<()> {
     for path in &paths {
         let capture = Capture::read(path)?;
         let products: [Box<dyn Product>; 3] = [
-            Box::new(llmd::Llmd::new(&capture.config)),
+            Box::new(llmd::Llmd::new(&capture)?),
             Box::new(peers::Peer::<peers::Dynamo>::new(&capture.config)),
             Box::new(peers::Peer::<peers::Smg>::new(&capture.config)),
         ];
