@@ -73,7 +73,7 @@ pub unsafe extern "C" fn llmd_index_query(
         let chain = feed.reader().hasher().chain(tokens, &namespace);
         ANSWER.with_borrow_mut(|answer| {
             feed.reader().query_into(&chain, answer);
-            let told = answer.iter().map(|overlap| llmd_overlap::new(names.get(feed, overlap.worker), overlap));
+            let told = answer.iter().map(|overlap| llmd_overlap::new(names.get(feed, overlap.worker), &overlap));
             // SAFETY: as llmd.h says.
             unsafe { fill(overlaps, overlaps_len, told, "overlaps") }
         })

@@ -38,14 +38,14 @@ impl Overlap {
     fn named(&self) -> &[(Arc<str>, WorkerOverlap)] {
         self.named.get_or_init(|| {
             let feed = self.index.reading();
-            self.found.iter().filter_map(|&found| Some((feed.name(found.worker)?, found))).collect()
+            self.found.iter().filter_map(|found| Some((feed.name(found.worker)?, found))).collect()
         })
     }
 
     /// As of when names were first asked for, if they were: whoever walks over the names finds each of them.
-    fn find(&self, worker: &str) -> Option<&WorkerOverlap> {
+    fn find(&self, worker: &str) -> Option<WorkerOverlap> {
         match self.named.get() {
-            Some(named) => named.iter().find(|(name, _)| **name == *worker).map(|(_, found)| found),
+            Some(named) => named.iter().find(|(name, _)| **name == *worker).map(|&(_, found)| found),
             None => self.found.get(self.index.reading().id(worker)?),
         }
     }
@@ -56,7 +56,7 @@ impl Overlap {
     ///
     /// [`ErrorKind::Invalid`](llmd_core::ErrorKind) when nobody has heard of the worker.
     fn held(&self, worker: &str) -> PyResult<WorkerOverlap> {
-        if let Some(&found) = self.find(worker) {
+        if let Some(found) = self.find(worker) {
             return Ok(found);
         }
         self.index.reading().state(worker).map_err(raise)?;
