@@ -21,7 +21,7 @@ impl Name {
         }
     }
 
-    pub(super) fn all(names: &[ExternalBlockHash]) -> Vec<Self> {
+    pub(crate) fn all(names: &[ExternalBlockHash]) -> Vec<Self> {
         names.iter().map(Self::new).collect()
     }
 }

@@ -12,8 +12,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList};
 use pyo3::{type_hint_identifier, type_hint_subscript};
 
+use super::dense;
 use super::explain::PrefixExplanation;
 use super::shared::Shared;
+use crate::buffer::{Out, Workers};
 use crate::error::raise;
 
 /// How many leading blocks of a prompt each worker holds: a read-only mapping from a worker's name to a number of blocks.
@@ -84,6 +86,19 @@ impl Overlap {
     #[getter]
     fn block_size(&self) -> usize {
         self.chain.block_size()
+    }
+
+    /// How many leading blocks lie on the storage that all workers share, whoever holds what besides.
+    #[getter]
+    fn shared(&self) -> u32 {
+        self.found.shared()
+    }
+
+    /// Write how many leading blocks each of `workers` holds to `out`, as `PrefixIndex.leading_into` does.
+    fn leading_into(&self, py: Python<'_>, out: Out, workers: Workers) -> PyResult<()> {
+        let mut numbers = workers.into_vec(py);
+        dense::tell(&self.found, &mut numbers);
+        out.write_u32(py, &numbers)
     }
 
     /// The worker that holds the most leading blocks, the one that is known longest among equals; `None` when nobody
