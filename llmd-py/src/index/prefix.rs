@@ -6,7 +6,7 @@ use std::sync::Arc;
 use llmd_core::TokenId;
 use llmd_core::feed::Feed;
 use llmd_core::hash::{self, Namespace};
-use llmd_core::index::{ExactReader, PrefixIndex as _};
+use llmd_core::index::{ExactReader, PrefixIndex as _, Resident};
 use pyo3::prelude::*;
 
 use super::explain::PrefixExplanation;
@@ -18,7 +18,7 @@ use crate::args::{Items, Names, count, namespace};
 use crate::buffer::{Out, Payload, Tokens, Workers};
 use crate::clock;
 use crate::error::raise;
-use crate::event::KvEventBatch;
+use crate::event::{KvEventBatch, Name};
 use crate::whole::{Whole, named};
 
 /// Who holds which prefix: an exact index that is fed with the KV events of engines, under names that you choose.
@@ -355,6 +355,17 @@ impl PrefixIndex {
     fn lag(&self, worker: &str, now: Option<f64>) -> PyResult<Option<f64>> {
         let now = now.unwrap_or_else(clock::since_1970);
         self.shared.writing().and_then(|feed| feed.lag(worker, now)).map_err(raise)
+    }
+
+    /// What a worker holds, in no particular order, as its engine names it: for each block its KV-cache group, what it lies on
+    /// (`"GPU"`, `"CPU"` or `"STORAGE"`), its name, and how many copies there are. Whoever feeds the index waits meanwhile.
+    ///
+    /// Raises `InvalidError` when nobody has heard of the worker.
+    fn residents(&self, py: Python<'_>, worker: &str) -> PyResult<Vec<(u32, &'static str, Name, u32)>> {
+        let feed = self.shared.writing().map_err(raise)?;
+        let residents = py.detach(|| feed.residents(worker)).map_err(raise)?;
+        let told = |held: &Resident| (held.group.0, held.medium.as_str(), Name::new(&held.block), held.copies);
+        Ok(residents.iter().map(told).collect())
     }
 
     /// How much is held, and what was dropped.
