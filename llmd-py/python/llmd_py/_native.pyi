@@ -72,7 +72,7 @@ class BlockHasher:
         none was given; and when vLLM hashes the adapter's path and it is not given. `UnsupportedError` for adapters and
         items of SGLang.
         """
-    def hash_into(self, /, out: Buffer, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, lora_path: str | None = None) -> int:
+    def hash_into(self, /, out: Buffer | SupportsLenAndGetItem[int], tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, lora_path: str | None = None) -> int:
         """
         Write the names of all full blocks to `out`, first block first and nothing between them: a writable buffer of as many
         bytes, `digest_len` for each block. Returns how many names there are. The other arguments are those of `hash`.
@@ -232,7 +232,7 @@ class Chain:
 
         Raises `InvalidError` for a token that is none, by value and position.
         """
-    def leading_into(self, /, out: Buffer, workers: SupportsLenAndGetItem[int] | Buffer) -> None:
+    def leading_into(self, /, out: Buffer | SupportsLenAndGetItem[int], workers: SupportsLenAndGetItem[int] | Buffer) -> None:
         """
         Write how many leading blocks each of `workers` holds to `out`, as `PrefixIndex.leading_into` does.
         """
@@ -748,7 +748,7 @@ class Overlap(Mapping[str, int]):
 
         Raises `InvalidError` when nobody has heard of the worker.
         """
-    def leading_into(self, /, out: Buffer, workers: SupportsLenAndGetItem[int] | Buffer) -> None:
+    def leading_into(self, /, out: Buffer | SupportsLenAndGetItem[int], workers: SupportsLenAndGetItem[int] | Buffer) -> None:
         """
         Write how many leading blocks each of `workers` holds to `out`, as `PrefixIndex.leading_into` does.
         """
@@ -878,7 +878,7 @@ class PrefixIndex:
 
         Raises `InvalidError` when nobody has heard of the worker.
         """
-    def leading_into(self, /, out: Buffer, workers: SupportsLenAndGetItem[int] | Buffer, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, names: Sequence[int | bytes] | None = None) -> None:
+    def leading_into(self, /, out: Buffer | SupportsLenAndGetItem[int], workers: SupportsLenAndGetItem[int] | Buffer, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, names: Sequence[int | bytes] | None = None) -> None:
         """
         Write how many leading blocks of a prompt each of `workers` holds to `out`, in their order.
 

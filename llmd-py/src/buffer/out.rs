@@ -4,7 +4,7 @@ use pyo3::buffer::{Element, PyUntypedBuffer};
 use pyo3::exceptions::PyTypeError;
 use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
-use pyo3::type_hint_identifier;
+use pyo3::{type_hint_identifier, type_hint_subscript, type_hint_union};
 
 use super::format::Elements;
 use super::{buffer_of, class_of};
@@ -17,8 +17,14 @@ pub(crate) struct Out(PyUntypedBuffer);
 impl<'py> FromPyObject<'_, 'py> for Out {
     type Error = PyErr;
 
-    /// NumPy's arrays say that they are buffers only from Python 3.12 on.
-    const INPUT_TYPE: PyStaticExpr = type_hint_identifier!("typing_extensions", "Buffer");
+    /// Every buffer, and NumPy's arrays, which say that they are one only from Python 3.12 on.
+    const INPUT_TYPE: PyStaticExpr = type_hint_union!(
+        type_hint_identifier!("typing_extensions", "Buffer"),
+        type_hint_subscript!(
+            type_hint_identifier!("_typeshed", "SupportsLenAndGetItem"),
+            type_hint_identifier!("builtins", "int")
+        )
+    );
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let Some(buffer) = buffer_of(&object)? else {
