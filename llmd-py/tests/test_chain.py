@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from array import array
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,11 +67,12 @@ def test_a_chain_asks_as_of_now_and_its_answers_stay(index: PrefixIndex) -> None
 )
 def test_answers_are_written_in_the_order_of_the_workers(index: PrefixIndex, out: Any) -> None:
     order = numbers(index)
-    for leading_into in (
+    ways: list[Callable[[Any], None]] = [
         lambda workers: index.leading_into(out, workers, TOKENS),
         lambda workers: index.chain(TOKENS).leading_into(out, workers),
         lambda workers: index.query(TOKENS).leading_into(out, workers),
-    ):
+    ]
+    for leading_into in ways:
         leading_into(order)
         assert list(out) == [0, 2, 6]
         leading_into(np.array(order[::-1], np.uint32))
@@ -130,10 +132,11 @@ def test_a_number_stays_its_workers_own(index: PrefixIndex) -> None:
 )
 def test_an_array_that_does_not_fit_is_refused_and_left_alone(index: PrefixIndex, out: Any, message: str) -> None:
     before = bytes(out)
-    for leading_into in (
+    ways: list[Callable[[], None]] = [
         lambda: index.leading_into(out, numbers(index), TOKENS),
         lambda: index.chain(TOKENS).leading_into(out, numbers(index)),
-    ):
+    ]
+    for leading_into in ways:
         with pytest.raises(InvalidError, match=message):
             leading_into()
     assert bytes(out) == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from batches import batch, cleared, stored
+from batches import batch, cleared, removed, stored
 from llmd_py import KvEventStream, PrefixIndex
 from llmd_py.errors import InvalidError
 
@@ -80,14 +80,15 @@ def test_who_is_not_known_is_refused() -> None:
 
 def test_storage_that_all_share_is_told_apart() -> None:
     index = PrefixIndex(4)
-    index.apply("w", batch(stored([0, 1], range(8))), seq=0)
-    index.apply("v", batch(stored([0, 1, 2], range(12), medium="STORAGE", locality="REMOTE")), seq=0)
-    overlap = index.query(range(12))
+    offloaded = stored([0, 1, 2], [], block_size=0, medium="STORAGE", locality="REMOTE")
+    index.apply("w", batch(stored([0, 1, 2, 3], range(16)), offloaded, removed([1, 2])), seq=0)
+    index.apply("v", batch(stored([7], range(4))), seq=0)
+    overlap = index.query(range(16))
 
-    assert overlap.shared == 3 and overlap["w"] == 3
-    assert overlap.by_medium("w") == {"GPU": 2, "CPU": 0, "STORAGE": 0}
+    assert overlap.shared == 3 and overlap == {"w": 4, "v": 3}
+    assert overlap.by_medium("v") == {"GPU": 1, "CPU": 0, "STORAGE": 0}
     explained = {worker.name: worker for worker in overlap.explain().workers}
-    assert explained["w"].shared == 3 and explained["w"].limited_by is None
+    assert explained["v"].shared == 3 and explained["v"].limited_by is None
 
 
 def test_an_explanation_says_which_group_allows_no_more() -> None:
