@@ -35,5 +35,6 @@ fn goroutines_feed_ask_and_decide() {
     let said = said(Command::new(&program).current_dir(root()));
 
     assert!(said.contains("pod-7 holds 6 leading blocks\n"), "{said}");
+    assert!(said.contains("of the first half pod-8 and pod-7 hold [0 3], of all [0 6]\n"), "{said}");
     assert!(said.ends_with("64 requests went to 4 endpoints, and none is in flight\n"), "{said}");
 }
