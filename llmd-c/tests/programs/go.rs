@@ -25,7 +25,11 @@ fn goroutines_feed_ask_and_decide() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (script, program) = (folder.path().join("flags"), folder.path().join("program"));
-    flags(&script, &libraries(folder.path()));
+    // Where it was the last time: what go keeps of a package leads there, and go does not ask for flags again.
+    let linked = Path::new(env!("CARGO_TARGET_TMPDIR")).join("linked-by-go");
+    let _ = fs::remove_dir_all(&linked);
+    fs::create_dir(&linked).expect("there is room for a folder");
+    flags(&script, &libraries(&linked));
     let mut go = Command::new("go");
     go.current_dir(root().join("examples/go")).args(["build", "-o"]).arg(&program).arg(".");
     go.env("CGO_ENABLED", "1").env("PKG_CONFIG", &script).env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");
