@@ -22,6 +22,7 @@ static llmd_scheduler *scheduler;
 static llmd_endpoint *endpoints[ENDPOINTS];
 static file prompt, batches[2];
 static uint64_t seq;
+static uint32_t numbers[WORKERS];
 
 static void check(llmd_status status, llmd_error *error) {
     if (status != LLMD_OK) {
@@ -62,6 +63,7 @@ static void set_up(const char *folder) {
         file payload = read_file(folder, path);
         check(llmd_index_apply(held, name, 0, payload.bytes, payload.len, NULL, &error), error);
         free(payload.bytes);
+        check(llmd_index_worker(held, name, &numbers[worker], &error), error);
         if (worker >= WORKERS - ENDPOINTS) {
             llmd_endpoint_settings at = {.struct_size = sizeof at, .name = name, .address = "10.0.0.1:8000"};
             llmd_endpoint *made = llmd_endpoint_new(&at, held, &error);
@@ -112,6 +114,18 @@ static void query(void) {
     }
 }
 
+static void dense(void) {
+    static uint32_t leading[WORKERS];
+    llmd_error *error = NULL;
+    const uint32_t *tokens = (const uint32_t *)(const void *)prompt.bytes;
+    size_t len = prompt.len / sizeof(uint32_t);
+    check(llmd_index_query_dense(held, tokens, len, NULL, numbers, WORKERS, leading, &error), error);
+    if (leading[WORKERS - 1] == 0) {
+        fprintf(stderr, "bench.c: the last worker holds nothing\n");
+        exit(1);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) {
         fprintf(stderr, "usage: bench FOLDER\n");
@@ -121,7 +135,10 @@ int main(int argc, char **argv) {
     char job[16];
     unsigned long calls;
     while (scanf("%15s %lu", job, &calls) == 2 && calls > 0) {
-        void (*call)(void) = strcmp(job, "apply") == 0 ? apply : strcmp(job, "decide") == 0 ? decide : query;
+        void (*call)(void) = strcmp(job, "apply") == 0    ? apply
+                             : strcmp(job, "decide") == 0 ? decide
+                             : strcmp(job, "dense") == 0  ? dense
+                                                          : query;
         struct timespec began, ended;
         clock_gettime(CLOCK_MONOTONIC, &began);
         for (unsigned long n = 0; n < calls; n++) {

@@ -48,7 +48,16 @@ def jobs(folder: Path) -> dict[str, Callable[[int], int]]:
             index.query(prompt)
         return perf_counter_ns() - began
 
-    return {"apply": apply, "decide": decide, "query": query}
+    numbers = array("I", map(index.worker, names))
+    leading = array("I", bytes(4 * WORKERS))
+
+    def dense(calls: int) -> int:
+        began = perf_counter_ns()
+        for _ in repeat(None, calls):
+            index.leading_into(leading, numbers, prompt)
+        return perf_counter_ns() - began
+
+    return {"apply": apply, "decide": decide, "dense": dense, "query": query}
 
 
 def main() -> None:

@@ -79,6 +79,57 @@ func (x *Index) Query(tokens []uint32) (map[string]int, error) {
 	}
 }
 
+// Worker is the number of a worker; it gets one when it is new.
+func (x *Index) Worker(name string) (uint32, error) {
+	text := C.CString(name)
+	defer C.free(unsafe.Pointer(text))
+	var err *C.llmd_error
+	var worker C.uint32_t
+	C.llmd_index_worker(x.c, text, &worker, &err)
+	return uint32(worker), failed(err)
+}
+
+// QueryDense says how many leading blocks of a prompt each of these workers holds, in their order.
+func (x *Index) QueryDense(tokens, workers, leading []uint32) error {
+	if len(leading) != len(workers) {
+		return fmt.Errorf("room for %d numbers, expected %d", len(leading), len(workers))
+	}
+	var err *C.llmd_error
+	C.llmd_index_query_dense(x.c, numbers(tokens), C.size_t(len(tokens)), nil, numbers(workers), C.size_t(len(workers)), numbers(leading), &err)
+	return failed(err)
+}
+
+// Chain is a prompt that goes on as tokens are made. Goroutines may share it.
+type Chain struct{ c *C.llmd_chain }
+
+// NewChain begins a prompt.
+func (x *Index) NewChain(tokens []uint32) (*Chain, error) {
+	var err *C.llmd_error
+	var chain *C.llmd_chain
+	C.llmd_chain_new(x.c, numbers(tokens), C.size_t(len(tokens)), nil, &chain, &err)
+	return &Chain{chain}, failed(err)
+}
+
+// Close frees the chain.
+func (c *Chain) Close() { C.llmd_chain_free(c.c) }
+
+// Extend goes on with more tokens.
+func (c *Chain) Extend(tokens []uint32) error {
+	var err *C.llmd_error
+	C.llmd_chain_extend(c.c, numbers(tokens), C.size_t(len(tokens)), &err)
+	return failed(err)
+}
+
+// QueryDense says how many leading blocks each of these workers holds, in their order.
+func (c *Chain) QueryDense(workers, leading []uint32) error {
+	if len(leading) != len(workers) {
+		return fmt.Errorf("room for %d numbers, expected %d", len(leading), len(workers))
+	}
+	var err *C.llmd_error
+	C.llmd_chain_query_dense(c.c, numbers(workers), C.size_t(len(workers)), numbers(leading), &err)
+	return failed(err)
+}
+
 // StoredTokens are the tokens of the first event of a message.
 func StoredTokens(payload []byte) ([]uint32, error) {
 	var err *C.llmd_error

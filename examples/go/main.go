@@ -48,6 +48,10 @@ func run() error {
 	}
 	fmt.Printf("pod-7 holds %d leading blocks\n", leading["pod-7"])
 
+	if err := asNumbers(index, prompt); err != nil {
+		return err
+	}
+
 	// A message that is none is refused, and says what to do next.
 	var refused *Error
 	if err := index.Apply("pod-7", 1, []byte("no batch")); !errors.As(err, &refused) || refused.Status != "corrupt" {
@@ -72,6 +76,36 @@ func run() error {
 		return err
 	}
 	return burst(scheduler, prompt, endpoints, 64)
+}
+
+// asNumbers asks about a prompt while its second half is made: the answer about many workers is one array.
+func asNumbers(index *Index, prompt []uint32) error {
+	workers, leading := make([]uint32, 2), make([]uint32, 2)
+	for at, name := range []string{"pod-8", "pod-7"} {
+		worker, err := index.Worker(name)
+		if err != nil {
+			return err
+		}
+		workers[at] = worker
+	}
+	half := len(prompt) / 2
+	chain, err := index.NewChain(prompt[:half])
+	if err != nil {
+		return err
+	}
+	defer chain.Close()
+	if err := index.QueryDense(prompt[:half], workers, leading); err != nil {
+		return err
+	}
+	fmt.Printf("of the first half pod-8 and pod-7 hold %v", leading)
+	if err := chain.Extend(prompt[half:]); err != nil {
+		return err
+	}
+	if err := chain.QueryDense(workers, leading); err != nil {
+		return err
+	}
+	fmt.Printf(", of all %v\n", leading)
+	return nil
 }
 
 // once sends one request, and says why there.

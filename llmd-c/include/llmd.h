@@ -44,11 +44,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// No sequence number: as an argument, the batch came without one; as an answer, nothing is missing.
-#define LLMD_NO_SEQ UINT64_MAX
-
 // How many media there is room for in `llmd_overlap.on`.
 #define LLMD_MEDIA 4
+
+// No sequence number: as an argument, the batch came without one; as an answer, nothing is missing.
+#define LLMD_NO_SEQ UINT64_MAX
 
 // What a call came to, and so what to do next. `LLMD_OK` is 0; everything else is a kind of error, and there will be a new
 // one only where a caller would act differently.
@@ -115,8 +115,32 @@ typedef enum {
     LLMD_RECOVERING = 2,
 } llmd_worker_state;
 
+// What became of a block that a worker does not hold.
+typedef enum {
+    // There is no such block: the prompt ends there, or it is held all the same.
+    LLMD_FATE_NONE = 0,
+    // It was stored once, and removed.
+    LLMD_FATE_EVICTED = 1,
+    // It was gone with all others.
+    LLMD_FATE_CLEARED = 2,
+    // Nothing says that it was ever stored; or it was so long ago that it is forgotten.
+    LLMD_FATE_NEVER_STORED = 3,
+    // The worker holds blocks of these tokens, of a size that cannot be put together to this one.
+    LLMD_FATE_OTHER_BLOCK_SIZE = 4,
+    // The worker holds a block of these tokens, under another adapter or salt.
+    LLMD_FATE_OTHER_NAMESPACE = 5,
+    // Nothing says that it was ever stored, but events are missing that may.
+    LLMD_FATE_UNHEARD = 6,
+    // A fate that this header does not know.
+    LLMD_FATE_OTHER = 7,
+} llmd_block_fate;
+
 // Bytes that were made for the caller, who frees them.
 typedef struct llmd_bytes llmd_bytes;
+
+// A prompt as an index sees it: it can be asked for again without being hashed again, and goes on as tokens are made. May be
+// used by several threads at once, which take turns. It keeps what it needs of its index, and may outlive it.
+typedef struct llmd_chain llmd_chain;
 
 // Where a request goes, and its reservation there. Free it when the request is over, whatever became of it. May be used by
 // several threads at once. It may outlive its scheduler, its index and its endpoints.
@@ -139,11 +163,22 @@ typedef struct llmd_hasher llmd_hasher;
 // feed it. A scheduler or an endpoint that was made with it keeps what it needs of it, and may outlive it.
 typedef struct llmd_index llmd_index;
 
+// Remembers the names of each session's last prompt: of the next one that begins as that did, only what follows is hashed. May
+// be used by several threads at once, which take turns.
+typedef struct llmd_memo llmd_memo;
+
 // Chooses endpoints for requests. May be used by several threads at once.
 typedef struct llmd_scheduler llmd_scheduler;
 
 // A text that was made for the caller, who frees it.
 typedef struct llmd_string llmd_string;
+
+// Reads what one TensorRT-LLM engine says of its cache. What its events leave unsaid it remembers: one of them reads all that
+// an engine says, in order. May be used by several threads at once, which take turns.
+typedef struct llmd_trtllm llmd_trtllm;
+
+// What an engine said, event by event: each that has a number is a batch by itself. May be read by several threads at once.
+typedef struct llmd_trtllm_events llmd_trtllm_events;
 
 // What a hasher is made with.
 typedef struct {
@@ -249,6 +284,27 @@ typedef struct {
     const char *message;
 } llmd_event_error;
 
+// What a reader of TensorRT-LLM's events is made with.
+typedef struct {
+    // sizeof(llmd_trtllm_settings).
+    size_t struct_size;
+    // The engine's `tokens_per_block`. Default: 32.
+    uint32_t block_size;
+    // How many blocks can be remembered that do not lie in GPU memory; those beyond are errors of their batches. Default:
+    // 1,048,576.
+    size_t max_places;
+} llmd_trtllm_settings;
+
+// One batch among several, with the number that the engine gave it.
+typedef struct {
+    // sizeof(llmd_trtllm_batch).
+    size_t struct_size;
+    // Its number.
+    uint64_t seq;
+    // What it says, and which rank does. Lives as long as what it is told of.
+    const llmd_events *events;
+} llmd_trtllm_batch;
+
 // What an index is made with. Where nothing else is said, a limit is per worker.
 typedef struct {
     // sizeof(llmd_index_settings).
@@ -271,7 +327,49 @@ typedef struct {
     uint64_t recover_within_ms;
     // Not 0 where no engine can replay: what is missing is then given up at once.
     size_t without_replay;
+    // How many blocks an engine must have stored, as llmd_index_stored tells, of which its stream says nothing, until it is
+    // approximate. Default: 64.
+    uint64_t silence_blocks;
+    // How long its stream may say nothing of them, in milliseconds. Default: 5,000.
+    uint64_t silence_patience_ms;
 } llmd_index_settings;
+
+// How many leading blocks of a prompt one worker holds.
+typedef struct {
+    // The worker's name. Lives as long as the index. NULL when the worker has just been removed.
+    const char *name;
+    // The worker.
+    uint32_t worker;
+    // Leading blocks that lie on any medium, or on the storage that all workers share.
+    uint32_t leading;
+    // Leading blocks that lie on each of the worker's own media, by llmd_medium.
+    uint32_t on[LLMD_MEDIA];
+    // Leading blocks that lie on the storage that all workers share: the same for all of them.
+    uint32_t shared;
+} llmd_overlap;
+
+// Where one worker's prefix of a prompt ends, and why.
+typedef struct {
+    // Who, and how many leading blocks it holds.
+    llmd_overlap overlap;
+    // How far that can be trusted.
+    llmd_worker_state state;
+    // What became of the first block behind the prefix.
+    llmd_block_fate fate;
+    // Which block that is, counted from 0.
+    uint32_t ends;
+    // Tokens per block there, of LLMD_FATE_OTHER_BLOCK_SIZE; 0 otherwise.
+    uint32_t block_size;
+    // When it was removed, of LLMD_FATE_EVICTED, in seconds of the engine's clock; 0 otherwise.
+    double evicted_at;
+    // Of a hybrid model, the first cache group that did not allow a longer hit; -1 when the prompt ends there, and for every
+    // other model.
+    int64_t limited_by;
+    // How many blocks behind the end of the prefix are held all the same, and are of no use.
+    size_t held_behind;
+    // How many blocks the worker holds of which the index does not know where in which prompt they stand.
+    size_t unplaced;
+} llmd_ending;
 
 // What became of a batch that was fed.
 typedef struct {
@@ -300,18 +398,6 @@ typedef struct {
     uint32_t duplicate;
 } llmd_fed;
 
-// How many leading blocks of a prompt one worker holds.
-typedef struct {
-    // The worker's name. Lives as long as the index. NULL when the worker has just been removed.
-    const char *name;
-    // The worker.
-    uint32_t worker;
-    // Leading blocks that lie on any medium.
-    uint32_t leading;
-    // Leading blocks that lie on each medium, by llmd_medium.
-    uint32_t on[LLMD_MEDIA];
-} llmd_overlap;
-
 // How much an index holds now, and what it could not take since it was made.
 typedef struct {
     // sizeof(llmd_stats).
@@ -334,6 +420,8 @@ typedef struct {
     uint64_t unplaceable;
     // Removals of blocks that were not held.
     uint64_t unknown_removals;
+    // Bytes that the tables take, about, free places included; 0 where they are not counted.
+    size_t bytes;
 } llmd_stats;
 
 // A name and a value, such as a label or a header. Neither is NULL.
@@ -489,6 +577,36 @@ llmd_status llmd_hasher_event_int(const llmd_hasher *hasher,
 // Frees a hasher. NULL is fine.
 void llmd_hasher_free(llmd_hasher *hasher);
 
+// A memo of what `hasher` makes; NULL when it cannot be made. It keeps sessions of `max_tokens` tokens together at most, where
+// each counts as 64 more; those that were asked for longest ago make room.
+llmd_memo *llmd_memo_new(const llmd_hasher *hasher,
+                         size_t max_tokens,
+                         llmd_error **error);
+
+// Writes the names of all full blocks to `digests`, as llmd_hasher_hash does, and to `remembered` how many of them were
+// remembered of `session`; `remembered` may be NULL.
+llmd_status llmd_memo_hash(const llmd_memo *memo,
+                           const char *session,
+                           const uint32_t *tokens,
+                           size_t tokens_len,
+                           const llmd_namespace *under,
+                           uint8_t *digests,
+                           size_t *digests_len,
+                           size_t *remembered,
+                           llmd_error **error);
+
+// Forgets what was hashed for a session.
+llmd_status llmd_memo_forget(const llmd_memo *memo, const char *session, llmd_error **error);
+
+// How many sessions are remembered. 0 for NULL.
+size_t llmd_memo_sessions(const llmd_memo *memo);
+
+// How many sessions had to make room for others, or were too long by themselves. 0 for NULL.
+uint64_t llmd_memo_dropped(const llmd_memo *memo);
+
+// Frees a memo. NULL is fine.
+void llmd_memo_free(llmd_memo *memo);
+
 // Decodes the payload of one message of an engine: vLLM's and SGLang's, of any version that is known. An event that
 // cannot be read takes no other with it: it is among the errors. LLMD_CORRUPT when the payload is no batch at all.
 llmd_status llmd_events_decode(const uint8_t *payload, size_t payload_len, llmd_events **events, llmd_error **error);
@@ -524,11 +642,130 @@ llmd_status llmd_events_error(const llmd_events *events,
 // Frees events. NULL is fine.
 void llmd_events_free(llmd_events *events);
 
+// A reader of TensorRT-LLM's events; NULL when it cannot be made.
+llmd_trtllm *llmd_trtllm_new(const llmd_trtllm_settings *settings, llmd_error **error);
+
+// Reads what the engine says next: the answer of `trtllm-serve` to `POST /kv_cache_events`, or what the `LLM` class gives by
+// `get_kv_cache_events()`, as JSON. An event that cannot be read takes no other with it. LLMD_CORRUPT when the bytes are neither
+// a list nor an event.
+llmd_status llmd_trtllm_decode(const llmd_trtllm *trtllm,
+                               const uint8_t *said,
+                               size_t said_len,
+                               llmd_trtllm_events **events,
+                               llmd_error **error);
+
+// How many blocks were not remembered, since there was no room. 0 for NULL.
+uint64_t llmd_trtllm_places_dropped(const llmd_trtllm *trtllm);
+
+// Frees a reader. NULL is fine.
+void llmd_trtllm_free(llmd_trtllm *trtllm);
+
+// How many batches there are. 0 for NULL.
+size_t llmd_trtllm_events_len(const llmd_trtllm_events *events);
+
+// Tells about the batch at `place`, counted from 0. Set `batch->struct_size` before.
+llmd_status llmd_trtllm_events_get(const llmd_trtllm_events *events,
+                                   size_t place,
+                                   llmd_trtllm_batch *batch,
+                                   llmd_error **error);
+
+// How many events could not be read whose number or rank is not known, and can be asked for. 0 for NULL.
+size_t llmd_trtllm_events_errors_len(const llmd_trtllm_events *events);
+
+// Tells about the event that could not be read at `place` among those, counted from 0. Its pointers live as long as `events`.
+// Set `event_error->struct_size` before.
+llmd_status llmd_trtllm_events_error(const llmd_trtllm_events *events,
+                                     size_t place,
+                                     llmd_event_error *event_error,
+                                     llmd_error **error);
+
+// Frees what an engine said. NULL is fine.
+void llmd_trtllm_events_free(llmd_trtllm_events *events);
+
 // An empty index; NULL when it cannot be made.
 llmd_index *llmd_index_new(const llmd_index_settings *settings, llmd_error **error);
 
 // Frees an index. NULL is fine.
 void llmd_index_free(llmd_index *index);
+
+// A prompt, to be asked for again and again.
+llmd_status llmd_chain_new(const llmd_index *index,
+                           const uint32_t *tokens,
+                           size_t tokens_len,
+                           const llmd_namespace *under,
+                           llmd_chain **chain,
+                           llmd_error **error);
+
+// Goes on with more tokens, as they are made; what fills no block yet is kept.
+llmd_status llmd_chain_extend(const llmd_chain *chain, const uint32_t *tokens, size_t tokens_len, llmd_error **error);
+
+// Says what the engines call the full blocks, first block first, in place of what was said before; llmd_hasher_hash and
+// llmd_hasher_event_int make such names. They find blocks of hybrid models of which events say no more than the name.
+llmd_status llmd_chain_set_names(const llmd_chain *chain,
+                                 const llmd_block_name *names,
+                                 size_t names_len,
+                                 llmd_error **error);
+
+// How many full blocks the prompt has. 0 for NULL.
+size_t llmd_chain_blocks(const llmd_chain *chain);
+
+// Writes to `overlaps` how many leading blocks of the prompt each worker holds, as llmd_index_query does. Names live as long
+// as the index or any of its chains.
+llmd_status llmd_chain_query(const llmd_chain *chain,
+                             llmd_overlap *overlaps,
+                             size_t *overlaps_len,
+                             llmd_error **error);
+
+// Writes to `leading` how many leading blocks of the prompt each of `workers` holds, as llmd_index_query_dense does.
+llmd_status llmd_chain_query_dense(const llmd_chain *chain,
+                                   const uint32_t *workers,
+                                   size_t workers_len,
+                                   uint32_t *leading,
+                                   llmd_error **error);
+
+// Frees a chain. NULL is fine.
+void llmd_chain_free(llmd_chain *chain);
+
+// The engine of a worker stored at least `blocks` more blocks since this was last told, as something else than its stream says:
+// its counters, or requests that completed. When the stream says nothing of `silence_blocks` of them for `silence_patience_ms`,
+// the worker is approximate from the next telling on, and until a batch comes. LLMD_INVALID when nobody has heard of the worker.
+llmd_status llmd_index_stored(const llmd_index *index,
+                              const char *worker,
+                              uint64_t blocks,
+                              llmd_error **error);
+
+// GPU memory of the worker's engine has so many blocks. An engine of which more copies are counted announces hits as if it had
+// stored the blocks; it is never exact. LLMD_INVALID when nobody has heard of the worker.
+llmd_status llmd_index_set_gpu_blocks(const llmd_index *index,
+                                      const char *worker,
+                                      uint64_t blocks,
+                                      llmd_error **error);
+
+// The worker's engine announces hits as if it had stored the blocks, since requests ask it to (vLLM's `kv_cache_report_mode:
+// full`): it is never exact from now on. LLMD_INVALID when nobody has heard of the worker.
+llmd_status llmd_index_set_announces_hits(const llmd_index *index,
+                                          const char *worker,
+                                          llmd_error **error);
+
+// How many seconds old the newest batch of a worker is that entered the index, when the engine's clock says `now` in seconds
+// (vLLM's: since 1970); not a number when there is none. Less than nothing, when the clocks differ. LLMD_INVALID when nobody has
+// heard of the worker.
+llmd_status llmd_index_lag(const llmd_index *index,
+                           const char *worker,
+                           double now,
+                           double *lag,
+                           llmd_error **error);
+
+// Writes to `endings` where each worker's prefix of the prompt ends, and why: every worker that the index knows, by id.
+// `endings_len` says how many there is room for, and is told how many there are. LLMD_EXHAUSTED when that is more; nothing else
+// is written then. For people, not for every request: llmd_index_explain says the same in words.
+llmd_status llmd_index_endings(const llmd_index *index,
+                               const uint32_t *tokens,
+                               size_t tokens_len,
+                               const llmd_namespace *under,
+                               llmd_ending *endings,
+                               size_t *endings_len,
+                               llmd_error **error);
 
 // Takes one batch of `worker`'s engine as it came; makes the worker, if it is new. With `seq`, the number that the engine
 // gave the batch, it is put in order: batches after a gap wait, while `fed->missing_from` says from where the engine should
@@ -541,6 +778,16 @@ llmd_status llmd_index_apply(const llmd_index *index,
                              size_t payload_len,
                              llmd_fed *fed,
                              llmd_error **error);
+
+// Takes the batch at `place` among what a TensorRT-LLM engine said, under the number that it has, as llmd_index_apply does.
+// Each of the engine's ranks is a worker by itself. The engine replays nothing: `without_replay` is for an index of such engines.
+// `fed` may be NULL; set `fed->struct_size` before.
+llmd_status llmd_index_apply_trtllm(const llmd_index *index,
+                                    const char *worker,
+                                    const llmd_trtllm_events *events,
+                                    size_t place,
+                                    llmd_fed *fed,
+                                    llmd_error **error);
 
 // What is missing of `worker` will not come: what waits is applied, and the worker is approximate. Nothing happens when
 // nothing is missing. `fed` may be NULL; set `fed->struct_size` before.
@@ -556,6 +803,18 @@ llmd_status llmd_index_query(const llmd_index *index,
                              llmd_overlap *overlaps,
                              size_t *overlaps_len,
                              llmd_error **error);
+
+// Writes to `leading` how many leading blocks of the prompt each of `workers` holds, in their order: the ids that
+// llmd_index_worker gave, `workers_len` of them, and room for as many numbers. A worker that nobody knows holds nothing. The
+// two arrays are not the same.
+llmd_status llmd_index_query_dense(const llmd_index *index,
+                                   const uint32_t *tokens,
+                                   size_t tokens_len,
+                                   const llmd_namespace *under,
+                                   const uint32_t *workers,
+                                   size_t workers_len,
+                                   uint32_t *leading,
+                                   llmd_error **error);
 
 // Says in words where each worker's prefix of the prompt ends, and why; a line per worker.
 llmd_status llmd_index_explain(const llmd_index *index,

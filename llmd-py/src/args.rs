@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use llmd_core::ExternalBlockHash;
 use llmd_core::hash::{Lora, MultimodalItem, Namespace};
 use pyo3::conversion::FromPyObjectOwned;
 use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
-use pyo3::types::{PyMapping, PyString};
-use pyo3::{PyTypeInfo as _, type_hint_subscript};
+use pyo3::types::{PyBytes, PyMapping, PyString};
+use pyo3::{PyTypeInfo as _, type_hint_identifier, type_hint_subscript, type_hint_union};
 
 use crate::error::invalid;
 use crate::whole::Whole;
@@ -31,6 +32,44 @@ impl<'py, T: FromPyObjectOwned<'py>> FromPyObject<'_, 'py> for ByName<T> {
         }
         Ok(Self(named))
     }
+}
+
+/// What engines call blocks: integers, with a sign or without, or bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Names(pub(crate) Vec<ExternalBlockHash>);
+
+/// How many names a call may bring.
+const MAX_NAMES: usize = 1 << 24;
+
+impl<'py> FromPyObject<'_, 'py> for Names {
+    type Error = PyErr;
+
+    const INPUT_TYPE: PyStaticExpr = type_hint_subscript!(
+        type_hint_identifier!("collections.abc", "Sequence"),
+        type_hint_union!(type_hint_identifier!("builtins", "int"), type_hint_identifier!("builtins", "bytes"))
+    );
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let mut names = Vec::new();
+        for item in object.try_iter()? {
+            if names.len() == MAX_NAMES {
+                return Err(invalid(format!("there are more than {MAX_NAMES} names of blocks")));
+            }
+            names.push(name(&item?, names.len())?);
+        }
+        Ok(Self(names))
+    }
+}
+
+fn name(item: &Bound<'_, PyAny>, position: usize) -> PyResult<ExternalBlockHash> {
+    if let Ok(bytes) = item.cast::<PyBytes>() {
+        return Ok(ExternalBlockHash::from_bytes(bytes.as_bytes()));
+    }
+    let number = item.extract().or_else(|_| item.extract().map(i64::cast_unsigned));
+    number.map(ExternalBlockHash::from_int).map_err(|_| {
+        let shown = item.repr().map_or_else(|_| "?".to_owned(), |shown| shown.to_string());
+        invalid(format!("name {position} is {shown}, expected an int of 64 bits or bytes"))
+    })
 }
 
 /// Items of a prompt that are not text: identifier, first placeholder token, number of placeholder tokens.

@@ -1,7 +1,7 @@
 //! The clock of the process, by which everything here is told the time.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use llmd_gateway::Clock;
 
@@ -16,4 +16,10 @@ pub(crate) fn clock() -> &'static Clock {
 /// The time since the module was imported.
 pub(crate) fn now() -> Duration {
     CLOCK.now()
+}
+
+/// Seconds since 1970, as engines write the time.
+#[expect(clippy::disallowed_methods, reason = "a binding is a shell, and this is its clock")]
+pub(crate) fn since_1970() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

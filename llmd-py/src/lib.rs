@@ -11,6 +11,7 @@ mod event;
 mod explanation;
 mod fork;
 mod gateway;
+mod guarded;
 mod hash;
 mod index;
 mod occupancy;
@@ -42,15 +43,18 @@ mod _native {
     #[pymodule_export]
     use super::error::_raise;
     #[pymodule_export]
-    use super::event::{AllBlocksCleared, BlockRemoved, BlockStored, EventError, KvEventBatch, decode_batch};
+    use super::event::{
+        AllBlocksCleared, BlockRemoved, BlockStored, EventError, KvEventBatch, TrtllmDecoder, TrtllmEvents,
+        decode_batch,
+    };
     #[pymodule_export]
     use super::explanation::Explanation;
     #[pymodule_export]
     use super::gateway::_run_gateway;
     #[pymodule_export]
-    use super::hash::BlockHasher;
+    use super::hash::{BlockHasher, SessionMemo};
     #[pymodule_export]
-    use super::index::{Fed, IndexStats, Overlap, PrefixExplanation, PrefixIndex, WorkerExplanation};
+    use super::index::{Chain, Fed, IndexStats, Overlap, PrefixExplanation, PrefixIndex, WorkerExplanation};
     #[pymodule_export]
     use super::pool::Pool;
     #[pymodule_export]

@@ -32,7 +32,13 @@ def batch(*events: dict[str, object], timestamp: float = 1000.0) -> bytes:
 
 
 def stored(
-    names: Sequence[int], tokens: Sequence[int], parent: int | None = None, *, block_size: int = 4, medium: str = "GPU"
+    names: Sequence[int],
+    tokens: Sequence[int],
+    parent: int | None = None,
+    *,
+    block_size: int = 4,
+    medium: str = "GPU",
+    **more: object,
 ) -> dict[str, object]:
     """Consecutive blocks are there now."""
     return {
@@ -44,6 +50,7 @@ def stored(
         "lora_id": None,
         "medium": medium,
         "lora_name": None,
+        **more,
     }
 
 

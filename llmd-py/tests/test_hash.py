@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from llmd_py import BlockHasher
+from llmd_py import BlockHasher, PrefixIndex, SessionMemo
 from llmd_py.errors import InvalidError, UnsupportedError
 
 Fixture = Callable[[str], Any]
@@ -103,3 +103,58 @@ def test_what_the_names_depend_on_must_be_said() -> None:
 def test_a_name_of_another_length_is_none() -> None:
     with pytest.raises(InvalidError, match="a name of 3 bytes is none: expected 32"):
         BlockHasher("vllm-sha256").event_int(b"abc")
+
+
+def test_names_are_written_where_they_are_wanted() -> None:
+    hasher = BlockHasher("vllm-sha256_cbor", 4)
+    names, out = hasher.hash(range(11), salt="tenant-7"), bytearray(64)
+
+    assert hasher.hash_into(out, range(11), salt="tenant-7") == 2
+    assert out == b"".join(names)
+    array = np.zeros(64, np.uint8)
+    hasher.hash_into(array, range(11), salt="tenant-7")
+    assert array.tobytes() == bytes(out)
+    with pytest.raises(InvalidError, match="out has room for 63, expected 64"):
+        hasher.hash_into(bytearray(63), range(11))
+    with pytest.raises(InvalidError, match="out cannot be written to"):
+        hasher.hash_into(bytes(64), range(11))
+
+
+def test_names_are_told_as_events_have_them_and_found_by_queries() -> None:
+    hasher = BlockHasher("sglang", 4)
+    names = hasher.event_names(range(8))
+    assert [int(name) % 2**64 for name in names] == [hasher.event_int(name) % 2**64 for name in hasher.hash(range(8))]
+    assert hasher.event_names(range(8), ints=False) == hasher.hash(range(8))
+    index = PrefixIndex(4)
+    signed = [hasher.event_int(name) for name in hasher.hash(range(8))]
+    for form in (names, signed, hasher.hash(range(8)), []):
+        assert index.query(range(8), names=form) == {}
+    index.chain(range(8)).set_names(names)
+    with pytest.raises(InvalidError, match="name 1 is 'x', expected an int of 64 bits or bytes"):
+        index.query(range(8), names=[1, "x"])  # type: ignore[list-item]
+
+
+def test_a_session_hashes_only_what_follows() -> None:
+    hasher = BlockHasher("vllm-sha256_cbor", 4)
+    memo = SessionMemo(hasher, max_tokens=1000)
+    tokens = list(range(40))
+
+    assert memo.hash("chat-7", tokens[:21]) == (hasher.hash(tokens[:21]), 0)
+    assert memo.hash("chat-7", tokens) == (hasher.hash(tokens), 5)
+    assert memo.hash("chat-8", tokens) == (hasher.hash(tokens), 0)
+    assert memo.hash("chat-7", tokens, salt="tenant-7") == (hasher.hash(tokens, salt="tenant-7"), 0)
+    assert (len(memo), memo.dropped) == (2, 0) and memo.tokens >= 2 * (40 + 64)
+    memo.forget("chat-8")
+    assert memo.hash("chat-8", tokens)[1] == 0 and repr(memo).startswith("<SessionMemo: 2 sessions, ")
+
+
+def test_sessions_make_room_for_others() -> None:
+    memo = SessionMemo(BlockHasher("vllm-sha256_cbor", 4), max_tokens=200)
+    for session in ("a", "b", "c"):
+        memo.hash(session, range(8))
+
+    assert (len(memo), memo.dropped) == (2, 1) and memo.tokens <= 200
+    assert memo.hash("a", range(8))[1] == 0 and memo.hash("c", range(8))[1] == 2
+    assert bool(SessionMemo(BlockHasher("sglang", 4), max_tokens=0))
+    with pytest.raises(InvalidError, match="needs the engine's PYTHONHASHSEED"):
+        SessionMemo(BlockHasher("vllm-xxhash", 4), max_tokens=9).hash("a", range(8))

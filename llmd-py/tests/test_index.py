@@ -3,44 +3,14 @@
 from __future__ import annotations
 
 import copy
-import gzip
-import json
 import pickle
 import random
 from typing import Any
 
-import numpy as np
 import pytest
 from batches import batch, cleared, removed, stored
-from programs import FIXTURES
 from llmd_py import BlockRemoved, BlockStored, Fed, PrefixIndex
 from llmd_py.errors import CorruptError, ExhaustedError, InvalidError
-
-CAPTURES = sorted(path.name for path in (FIXTURES / "vllm-0.32-truth").glob("*.json.gz"))
-
-
-@pytest.mark.parametrize("capture", CAPTURES)
-def test_every_hit_of_a_real_engine_is_foretold(capture: str) -> None:
-    recorded = json.loads(gzip.decompress((FIXTURES / "vllm-0.32-truth" / capture).read_bytes()))
-    index = PrefixIndex(recorded["config"]["block_size"])
-    compared = hits = 0
-    current = False
-    for step in recorded["steps"]:
-        for request in step["requests"] if current else ():
-            if not request["exact_before"] or request.get("skip_reading_prefix_cache"):
-                continue
-            lora, salt = request["lora"], request["salt"]
-            tokens = np.array(request["prompt_token_ids"], np.uint32)
-            overlap = index.query(tokens, lora=lora and lora["name"], salt=salt)
-            assert overlap.hit_tokens("engine") == request["lookup_hit"], (step["name"], request["id"])
-            compared += 1
-            hits += request["lookup_hit"] > 0
-        for _, number, payload in step["frames"]:
-            fed = index.apply("engine", bytes.fromhex(payload), seq=int(number, 16))
-            assert fed.state == "exact" and fed.errors == []
-        current = bool(index.workers()) and not step.get("events_pending") and step.get("expect_exact", True)
-    assert compared > 150 and hits > 50
-
 
 class Model:
     """One engine's cache: a prompt's blocks are named by the tokens up to their ends."""

@@ -86,6 +86,7 @@ const PLANS: [Plan; 13] = [
         floors: &[
             &["chance", "clock", "error", "explanation", "fork", "gateway", "runtime"],
             &["buffer", "occupancy", "whole"],
+            &["guarded"],
             &["args", "event"],
             &["hash", "index", "request"],
             &["endpoint", "stream"],

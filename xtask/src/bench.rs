@@ -82,10 +82,11 @@ Benches and their cases:
                                   best of an array of weighted sums)
 And of `bindings`, medians over turns that Rust, C and Python take (<who> is rust, c or py):
   bindings.<who>_query_us         who holds a prompt of 1,024 tokens, of 64 workers; tokens in a buffer
+  bindings.<who>_dense_us         the same, as 64 numbers in an array
   bindings.<who>_decide_us        an endpoint of 8 is chosen for it, and given back
   bindings.<who>_apply_mevents_s  millions of events a second, in batches of 64, one block each
-  bindings.c_query_ratio_to_rust, bindings.c_decide_ratio_to_rust
-  bindings.py_query_overhead_us, bindings.py_decide_overhead_us
+  bindings.c_query_ratio_to_rust, bindings.c_decide_ratio_to_rust, bindings.c_dense_ratio_to_rust
+  bindings.py_query_overhead_us, bindings.py_decide_overhead_us, bindings.py_dense_overhead_us
 And of `heal`, on engines that are processes of their own (<fault> is engine_restart, router_restart or lost_1pct):
   index.heal_s.<fault>            the longest time until the index was exact again; index.heal_median_s.<fault> the usual,
                                   index.heal_faults.<fault> how many there were

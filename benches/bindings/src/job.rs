@@ -7,18 +7,21 @@ pub(crate) enum Job {
     Apply,
     /// An endpoint is chosen for a prompt, and the decision given back.
     Decide,
+    /// How many leading blocks does each worker hold? Into an array of numbers.
+    Dense,
     /// Who holds a prompt?
     Query,
 }
 
 impl Job {
-    pub(crate) const ALL: [Self; 3] = [Self::Apply, Self::Decide, Self::Query];
+    pub(crate) const ALL: [Self; 4] = [Self::Apply, Self::Decide, Self::Dense, Self::Query];
 
     /// As the processes and the figures call it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Apply => "apply",
             Self::Decide => "decide",
+            Self::Dense => "dense",
             Self::Query => "query",
         }
     }
@@ -28,7 +31,7 @@ impl Job {
         match self {
             Self::Apply => 200,
             Self::Decide => 1000,
-            Self::Query => 4000,
+            Self::Dense | Self::Query => 4000,
         }
     }
 }

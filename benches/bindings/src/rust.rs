@@ -4,9 +4,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use llmd_core::feed::Feed;
-use llmd_core::hash::Namespace;
+use llmd_core::hash::{Chain, Namespace};
 use llmd_core::index::{IndexSettings, Overlap, PrefixIndex as _};
-use llmd_core::{Error, ErrorKind, Result};
+use llmd_core::{Error, ErrorKind, Result, WorkerId};
 use llmd_routing::{Endpoint, Pool, Request, Scheduler};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -20,6 +20,9 @@ use crate::stopwatch::Stopwatch;
 pub(crate) struct Rust {
     feed: Feed,
     overlap: Overlap,
+    chain: Chain,
+    workers: Vec<WorkerId>,
+    leading: Vec<u32>,
     scheduler: Scheduler,
     pool: Pool,
     request: Request,
@@ -44,9 +47,13 @@ impl Rust {
             .iter()
             .map(|name| Ok(Endpoint::new(name.as_str(), "10.0.0.1:8000", feed.worker(name)?)))
             .collect();
+        let workers = names.iter().map(|name| feed.worker(name)).collect::<Result<_>>()?;
         let mut rust = Self {
             feed,
             overlap: Overlap::default(),
+            chain: Chain::default(),
+            workers,
+            leading: vec![0; WORKERS],
             scheduler,
             pool: endpoints?.into_iter().collect(),
             request: Request::new("request", "model").with_tokens(scenario.prompt.as_slice()),
@@ -75,6 +82,7 @@ impl Rust {
             match job {
                 Job::Apply => self.apply()?,
                 Job::Decide => self.decide()?,
+                Job::Dense => self.dense(),
                 Job::Query => _ = black_box(self.query()),
             }
         }
@@ -98,6 +106,16 @@ impl Rust {
         let tokens = self.request.tokens.as_deref().unwrap_or_default();
         let chain = self.feed.reader().hasher().chain(black_box(tokens), &Namespace::default());
         self.feed.reader().query_into(&chain, &mut self.overlap);
-        self.overlap.iter().len()
+        self.overlap.len()
+    }
+
+    fn dense(&mut self) {
+        let tokens = self.request.tokens.as_deref().unwrap_or_default();
+        self.feed.reader().hasher().chain_into(black_box(tokens), &Namespace::default(), &mut self.chain);
+        self.feed.reader().query_into(&self.chain, &mut self.overlap);
+        for (&worker, leading) in self.workers.iter().zip(&mut self.leading) {
+            *leading = self.overlap.leading(worker);
+        }
+        black_box(&self.leading);
     }
 }

@@ -5,8 +5,9 @@ use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 
 use llmd_core::event::{BlockRemoved, BlockStored, KvEvent};
-use llmd_core::{ExternalBlockHash, Locality, Medium};
+use llmd_core::{ExternalBlockHash, Locality, Medium, Result};
 
+use crate::given::items;
 use crate::sized::Sizes;
 use crate::string::terminated;
 
@@ -71,6 +72,24 @@ impl llmd_block_name {
             Some(bytes) => Self { bytes: bytes.as_ptr(), bytes_len: bytes.len(), number: 0 },
             None => Self { bytes: ptr::null(), bytes_len: 0, number: name.as_int().unwrap_or_default() },
         }
+    }
+
+    /// The name that it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`](llmd_core::ErrorKind::Invalid) for a length that no memory has.
+    ///
+    /// # Safety
+    ///
+    /// The bytes are as `llmd.h` says.
+    pub(crate) unsafe fn read(&self) -> Result<ExternalBlockHash> {
+        if self.bytes.is_null() {
+            return Ok(ExternalBlockHash::from_int(self.number));
+        }
+        // SAFETY: the caller's promise is the same.
+        let bytes = unsafe { items(self.bytes, self.bytes_len, "bytes") }?;
+        Ok(ExternalBlockHash::from_bytes(bytes))
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod event;
 mod fault;
+mod trtllm;
 
 use std::mem::MaybeUninit;
 
@@ -13,6 +14,11 @@ use self::event::Event;
 pub use self::event::{llmd_block_name, llmd_event, llmd_event_kind, llmd_locality, llmd_medium};
 use self::fault::Fault;
 pub use self::fault::llmd_event_error;
+pub use self::trtllm::{
+    llmd_trtllm, llmd_trtllm_batch, llmd_trtllm_decode, llmd_trtllm_events, llmd_trtllm_events_error,
+    llmd_trtllm_events_errors_len, llmd_trtllm_events_free, llmd_trtllm_events_get, llmd_trtllm_events_len,
+    llmd_trtllm_free, llmd_trtllm_new, llmd_trtllm_places_dropped, llmd_trtllm_settings,
+};
 use crate::boundary::{boundary, delivered, given, invalid};
 use crate::error::llmd_error;
 use crate::given::items;
@@ -29,6 +35,14 @@ pub struct llmd_events {
     batch: KvEventBatch,
 }
 
+impl llmd_events {
+    fn new(batch: KvEventBatch) -> Self {
+        let events = batch.events.iter().map(Event::new).collect();
+        let faults = batch.errors.iter().map(Fault::new).collect();
+        Self { events, faults, batch }
+    }
+}
+
 /// Decodes the payload of one message of an engine: vLLM's and SGLang's, of any version that is known. An event that
 /// cannot be read takes no other with it: it is among the errors. LLMD_CORRUPT when the payload is no batch at all.
 #[unsafe(no_mangle)]
@@ -40,10 +54,7 @@ pub unsafe extern "C" fn llmd_events_decode(
 ) -> llmd_status {
     delivered(events, "events", error, || {
         // SAFETY: as llmd.h says.
-        let batch = decode_batch(unsafe { items(payload, payload_len, "payload") }?)?;
-        let events = batch.events.iter().map(Event::new).collect();
-        let faults = batch.errors.iter().map(Fault::new).collect();
-        Ok(llmd_events { events, faults, batch })
+        decode_batch(unsafe { items(payload, payload_len, "payload") }?).map(llmd_events::new)
     })
 }
 

@@ -13,6 +13,7 @@ use super::llmd_index;
 use crate::boundary::{boundary, given};
 use crate::clock::now;
 use crate::error::llmd_error;
+use crate::events::llmd_trtllm_events;
 use crate::given::{items, text};
 use crate::sized::{Sizes, answer};
 use crate::status::llmd_status;
@@ -98,6 +99,28 @@ pub unsafe extern "C" fn llmd_index_apply(
         let done = || index.feed.apply(now(), worker, (seq != LLMD_NO_SEQ).then_some(seq), payload);
         // SAFETY: as llmd.h says.
         unsafe { feed(fed, done) }
+    })
+}
+
+/// Takes the batch at `place` among what a TensorRT-LLM engine said, under the number that it has, as llmd_index_apply does.
+/// Each of the engine's ranks is a worker by itself. The engine replays nothing: `without_replay` is for an index of such engines.
+/// `fed` may be NULL; set `fed->struct_size` before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llmd_index_apply_trtllm(
+    index: Option<&llmd_index>,
+    worker: *const c_char,
+    events: Option<&llmd_trtllm_events>,
+    place: usize,
+    fed: *mut llmd_fed,
+    error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
+) -> llmd_status {
+    boundary(error, || {
+        let (index, events) = (given(index, "index")?, given(events, "events")?);
+        // SAFETY: as llmd.h says.
+        let worker = unsafe { text(worker, "worker") }?;
+        let batch = events.numbered(place)?;
+        // SAFETY: as llmd.h says.
+        unsafe { feed(fed, || index.feed.apply_numbered(now(), worker, batch)) }
     })
 }
 

@@ -2,6 +2,10 @@
 #![expect(unsafe_code, reason = "what C hands over is read through its pointers")]
 #![expect(clippy::missing_safety_doc, reason = "llmd.h says at its top what every pointer must be")]
 
+mod answer;
+mod chain;
+mod doubt;
+mod ending;
 mod fed;
 mod names;
 mod query;
@@ -9,16 +13,26 @@ mod snapshot;
 mod stats;
 mod workers;
 
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
+use std::sync::Arc;
 use std::time::Duration;
 
 use llmd_core::Result;
 use llmd_core::feed::{Feed, FeedSettings};
 use llmd_core::index::IndexSettings;
 
-pub use self::fed::{LLMD_NO_SEQ, llmd_fed, llmd_index_apply, llmd_index_give_up, llmd_worker_state};
+pub use self::answer::{LLMD_MEDIA, llmd_overlap};
+pub use self::chain::{
+    llmd_chain, llmd_chain_blocks, llmd_chain_extend, llmd_chain_free, llmd_chain_new, llmd_chain_query,
+    llmd_chain_query_dense, llmd_chain_set_names,
+};
+pub use self::doubt::{llmd_index_lag, llmd_index_set_announces_hits, llmd_index_set_gpu_blocks, llmd_index_stored};
+pub use self::ending::{llmd_block_fate, llmd_ending, llmd_index_endings};
+pub use self::fed::{
+    LLMD_NO_SEQ, llmd_fed, llmd_index_apply, llmd_index_apply_trtllm, llmd_index_give_up, llmd_worker_state,
+};
 use self::names::Names;
-pub use self::query::{LLMD_MEDIA, llmd_index_explain, llmd_index_query, llmd_overlap};
+pub use self::query::{llmd_index_explain, llmd_index_query, llmd_index_query_dense};
 pub use self::snapshot::{llmd_index_restore, llmd_index_snapshot};
 pub use self::stats::{llmd_index_stats, llmd_stats};
 pub use self::workers::{
@@ -32,10 +46,16 @@ use crate::sized::{Settings, Sizes, settings};
 
 /// An exact index of who holds which block. May be used by several threads at once: those who ask do not wait for those who
 /// feed it. A scheduler or an endpoint that was made with it keeps what it needs of it, and may outlive it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct llmd_index {
     pub(crate) feed: Feed,
-    names: Names,
+    names: Arc<Names>,
+}
+
+impl llmd_index {
+    fn new(feed: Feed) -> Self {
+        Self { feed, names: Arc::new(Names::new()) }
+    }
 }
 
 /// What an index is made with. Where nothing else is said, a limit is per worker.
@@ -62,11 +82,16 @@ pub struct llmd_index_settings {
     pub recover_within_ms: u64,
     /// Not 0 where no engine can replay: what is missing is then given up at once.
     pub without_replay: usize,
+    /// How many blocks an engine must have stored, as llmd_index_stored tells, of which its stream says nothing, until it is
+    /// approximate. Default: 64.
+    pub silence_blocks: u64,
+    /// How long its stream may say nothing of them, in milliseconds. Default: 5,000.
+    pub silence_patience_ms: u64,
 }
 
 impl Sizes for llmd_index_settings {
     const NAME: &'static str = "llmd_index_settings";
-    const SIZES: &'static [usize] = &[size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, silence_blocks), size_of::<Self>()];
 }
 
 // SAFETY: numbers, in C's layout, with the size first.
@@ -81,7 +106,7 @@ pub unsafe extern "C" fn llmd_index_new(
     made(error, || {
         // SAFETY: as llmd.h says.
         let (index, feed) = unsafe { read(settings) }?;
-        Ok(llmd_index { feed: Feed::with_limits(index, feed)?, names: Names::new() })
+        Feed::with_limits(index, feed).map(llmd_index::new)
     })
 }
 
@@ -95,6 +120,13 @@ unsafe fn read(given: *const llmd_index_settings) -> Result<(IndexSettings, Feed
         (0, ms) => Duration::from_millis(ms),
         _ => Duration::ZERO,
     };
+    let mut silence = feed.silence;
+    if given.silence_blocks > 0 {
+        silence.min_blocks = given.silence_blocks;
+    }
+    if given.silence_patience_ms > 0 {
+        silence.patience = Duration::from_millis(given.silence_patience_ms);
+    }
     let index = index
         .with_block_size(or(given.block_size, index.block_size))
         .with_max_blocks(or(given.max_blocks, index.max_blocks))
@@ -104,7 +136,8 @@ unsafe fn read(given: *const llmd_index_settings) -> Result<(IndexSettings, Feed
         .with_max_workers(or(given.max_workers, feed.max_workers))
         .with_max_payload(or(given.max_payload, feed.max_payload))
         .with_max_waiting(or(given.max_waiting, feed.max_waiting))
-        .with_recover_within(recover_within);
+        .with_recover_within(recover_within)
+        .with_silence(silence);
     Ok((index, feed))
 }
 

@@ -6,7 +6,6 @@ use std::mem::MaybeUninit;
 
 use llmd_core::feed::Feed;
 
-use super::names::Names;
 use super::{llmd_index, llmd_index_settings, read};
 use crate::boundary::{delivered, given, made};
 use crate::bytes::llmd_bytes;
@@ -39,7 +38,6 @@ pub unsafe extern "C" fn llmd_index_restore(
     made(error, || {
         // SAFETY: as llmd.h says.
         let ((index, limits), snapshot) = unsafe { (read(settings)?, items(snapshot, snapshot_len, "snapshot")?) };
-        let feed = Feed::restore_with_limits(index, limits, snapshot)?;
-        Ok(llmd_index { feed, names: Names::new() })
+        Feed::restore_with_limits(index, limits, snapshot).map(llmd_index::new)
     })
 }

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "what C hands over is written through its pointers")]
 #![expect(clippy::missing_safety_doc, reason = "llmd.h says at its top what every pointer must be")]
 
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 
 use super::llmd_index;
 use crate::boundary::{boundary, given};
@@ -34,11 +34,13 @@ pub struct llmd_stats {
     pub unplaceable: u64,
     /// Removals of blocks that were not held.
     pub unknown_removals: u64,
+    /// Bytes that the tables take, about, free places included; 0 where they are not counted.
+    pub bytes: usize,
 }
 
 impl Sizes for llmd_stats {
     const NAME: &'static str = "llmd_stats";
-    const SIZES: &'static [usize] = &[size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, bytes), size_of::<Self>()];
 }
 
 /// How much the index holds, and what it could not take. Set `stats->struct_size` before.
@@ -63,6 +65,7 @@ pub unsafe extern "C" fn llmd_index_stats(
                 dropped: now.dropped,
                 unplaceable: now.unplaceable,
                 unknown_removals: now.unknown_removals,
+                bytes: now.bytes,
             })
         };
         // SAFETY: as llmd.h says.

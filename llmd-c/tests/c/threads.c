@@ -21,7 +21,8 @@ static void *feed(void *which) {
     fed.struct_size = sizeof fed;
     for (round = 0; round < rounds; round++) {
         if (round % 2 == 0) {
-            stored(&batch, (uint32_t)round * 100 + 1, tokens, PROMPT, BLOCK);
+            /* An engine names a block by its content, and each in its own way. */
+            stored(&batch, (uint32_t)pod * 1000 + 1, tokens, PROMPT, BLOCK);
         } else {
             cleared(&batch);
         }
@@ -33,7 +34,15 @@ static void *feed(void *which) {
 
 static void *ask(void *which) {
     int round;
+    uint32_t ids[PODS], leading[PODS];
+    llmd_chain *chain = NULL;
     (void)which;
+    for (round = 0; round < PODS; round++) {
+        char name[16];
+        sprintf(name, "pod-%d", round);
+        DONE(llmd_index_worker(the_index, name, &ids[round], &error));
+    }
+    DONE(llmd_chain_new(the_index, tokens, PROMPT, NULL, &chain, &error));
     for (round = 0; round < rounds; round++) {
         llmd_overlap overlaps[PODS];
         llmd_string *why = NULL;
@@ -43,11 +52,14 @@ static void *ask(void *which) {
             CHECK(strncmp(overlaps[at].name, "pod-", 4) == 0);
             CHECK(overlaps[at].leading <= PROMPT / BLOCK);
         }
+        DONE(llmd_chain_query_dense(chain, ids, PODS, leading, &error));
+        for (at = 0; at < PODS; at++) CHECK(leading[at] <= PROMPT / BLOCK);
         if (round % 16 == 0) {
             DONE(llmd_index_explain(the_index, tokens, PROMPT, NULL, &why, &error));
             llmd_string_free(why);
         }
     }
+    llmd_chain_free(chain);
     return NULL;
 }
 

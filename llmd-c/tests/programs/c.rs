@@ -10,6 +10,13 @@ fn a_program_in_c99_calls_every_function() {
 }
 
 #[test]
+fn an_index_is_asked_for_numbers_and_told_what_it_should_know() {
+    for link in [Link::Shared, Link::Static] {
+        assert_eq!(Program::compile(Language::C99, link, "llmd-c/tests/c/wide.c").run(&[]), "wide: done\n");
+    }
+}
+
+#[test]
 fn a_wrong_call_is_answered_and_none_crashes() {
     for link in [Link::Shared, Link::Static] {
         assert_eq!(Program::compile(Language::C99, link, "llmd-c/tests/c/misuse.c").run(&[]), "misuse: done\n");

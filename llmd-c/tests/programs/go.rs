@@ -25,7 +25,11 @@ fn goroutines_feed_ask_and_decide() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (script, program) = (folder.path().join("flags"), folder.path().join("program"));
-    flags(&script, &libraries(folder.path()));
+    // Where it was the last time: what go keeps of a package leads there, and go does not ask for flags again.
+    let linked = Path::new(env!("CARGO_TARGET_TMPDIR")).join("linked-by-go");
+    let _ = fs::remove_dir_all(&linked);
+    fs::create_dir(&linked).expect("there is room for a folder");
+    flags(&script, &libraries(&linked));
     let mut go = Command::new("go");
     go.current_dir(root().join("examples/go")).args(["build", "-o"]).arg(&program).arg(".");
     go.env("CGO_ENABLED", "1").env("PKG_CONFIG", &script).env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");
@@ -35,5 +39,6 @@ fn goroutines_feed_ask_and_decide() {
     let said = said(Command::new(&program).current_dir(root()));
 
     assert!(said.contains("pod-7 holds 6 leading blocks\n"), "{said}");
+    assert!(said.contains("of the first half pod-8 and pod-7 hold [0 3], of all [0 6]\n"), "{said}");
     assert!(said.ends_with("64 requests went to 4 endpoints, and none is in flight\n"), "{said}");
 }

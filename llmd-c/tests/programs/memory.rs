@@ -22,6 +22,11 @@ fn calling_every_function_leaks_nothing() {
 }
 
 #[test]
+fn asking_for_numbers_leaks_nothing() {
+    is_clean("llmd-c/tests/c/wide.c", &[]);
+}
+
+#[test]
 fn wrong_calls_leak_nothing() {
     is_clean("llmd-c/tests/c/misuse.c", &[]);
 }

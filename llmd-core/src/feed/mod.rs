@@ -50,7 +50,7 @@ pub use settings::FeedSettings;
 
 use self::names::Names;
 use self::worker::Worker;
-use crate::event::{SequencerCounts, number_batch};
+use crate::event::{KvEventBatch, Numbered, SequencerCounts, number_batch};
 use crate::index::{
     ExactIndex, ExactReader, ExactWriter, IndexSettings, IndexStats, IndexWriter as _, PrefixIndex as _, Resident,
     WorkerState,
@@ -170,10 +170,32 @@ impl Feed {
         if payload.len() > limit {
             return Err(invalid(format!("a batch of {} bytes; expected at most {limit}", payload.len())));
         }
+        let batch = number_batch(seq.unwrap_or_default(), payload);
+        self.take(now, worker, seq, batch)
+    }
+
+    /// The same for a batch that was decoded before, such as those of a
+    /// [`TrtllmDecoder`](crate::event::TrtllmDecoder), under its number.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`], with nothing changed, as for [`apply`](Self::apply); as [`worker`](Self::worker) otherwise.
+    pub fn apply_numbered(&self, now: Duration, worker: &str, batch: Numbered<KvEventBatch>) -> Result<Fed> {
+        let Numbered { seq, fingerprint, made_at, clears_gpu, beyond_gpu, unreadable, batch } = batch;
+        let batch = Numbered { seq, fingerprint, made_at, clears_gpu, beyond_gpu, unreadable, batch: Ok(batch) };
+        self.take(now, worker, Some(seq), batch)
+    }
+
+    fn take(
+        &self,
+        now: Duration,
+        worker: &str,
+        seq: Option<u64>,
+        batch: Numbered<Result<KvEventBatch>>,
+    ) -> Result<Fed> {
         if seq == Some(END) {
             return Err(invalid(format!("batch number {END} ends a replay and is no batch")));
         }
-        let batch = number_batch(seq.unwrap_or_default(), payload);
         let mut writing = self.0.writing.lock();
         let id = self.enlist(&mut writing, worker)?;
         let (index, known) = writing.unfollowed(id, worker)?;

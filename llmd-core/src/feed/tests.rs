@@ -4,7 +4,7 @@ use std::time::Duration;
 use rmpv::Value;
 
 use super::{Fed, Feed, FeedSettings};
-use crate::event::KvEvent;
+use crate::event::{KvEvent, Numbered, TrtllmDecoder};
 use crate::hash::HashKey;
 use crate::index::{IndexSettings, IndexWriter as _, PrefixIndex as _, WorkerState::*};
 use crate::testing::{offloaded, removed, stored};
@@ -339,4 +339,24 @@ fn readers_go_on_while_others_feed() {
     });
     assert_eq!((feed.names().len(), feed.stats().held.residents), (4, 800));
     assert!(!feed.is_writing());
+}
+
+#[test]
+fn batches_that_were_decoded_before_are_put_in_order_too() {
+    let feed = feed();
+    let said = r#"[
+        {"event_id": 0, "data": {"type": "created", "num_blocks_per_cache_level": [9]}},
+        {"event_id": 1, "data": {"type": "stored", "parent_hash": null, "blocks": [{"block_hash": 7,
+            "tokens": [{"token_id": 1}, {"token_id": 2}], "cache_level": 0}]}},
+        {"event_id": 2, "data": {"type": "removed", "block_hashes": [7]}}]"#;
+    let [created, stored, removed] = TrtllmDecoder::new(2).decode(said.as_bytes()).unwrap().batches.try_into().unwrap();
+
+    assert_eq!(feed.apply_numbered(START, "a", created).unwrap().state, Exact);
+    let fed = feed.apply_numbered(START, "a", stored).unwrap();
+    assert_eq!((fed.state, fed.events.len(), fed.applied.stored), (Exact, 1, 1));
+    let fed = feed.apply_numbered(START, "a", removed.clone()).unwrap();
+    assert_eq!((fed.state, fed.applied.removed, fed.duplicate), (Exact, 1, false));
+    assert!(feed.apply_numbered(START, "a", removed.clone()).unwrap().duplicate);
+    let end = Numbered::new(u64::MAX, 0, removed.batch);
+    assert_eq!(feed.apply_numbered(START, "a", end).unwrap_err().kind(), ErrorKind::Invalid);
 }

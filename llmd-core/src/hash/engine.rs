@@ -8,7 +8,7 @@ use std::fmt;
 
 use self::before::Before;
 use super::{ExtraKeyForm, HashScheme as _, Namespace, Sglang, VllmAlgorithm, VllmHash};
-use crate::{Error, ErrorKind, Result, TokenId};
+use crate::{Error, ErrorKind, ExternalBlockHash, Result, TokenId};
 
 /// Names the blocks of a prompt as an engine does.
 ///
@@ -165,6 +165,27 @@ impl EngineHasher {
         out.reserve(blocks * self.digest_len());
         root.append(0, self.block_size, tokens, namespace, out);
         Ok(blocks)
+    }
+
+    /// The names of all full blocks as events carry them: integers where the engine publishes those (vLLM does, unless it
+    /// is told to publish whole hashes), for [`Chain::with_names`](super::Chain::with_names).
+    ///
+    /// # Errors
+    ///
+    /// As [`hash_into`](Self::hash_into).
+    pub fn event_names(
+        &self,
+        tokens: &[TokenId],
+        namespace: &Namespace,
+        are_ints: bool,
+    ) -> Result<Vec<ExternalBlockHash>> {
+        let mut digests = Vec::new();
+        self.hash_into(tokens, namespace, &mut digests)?;
+        let name = |digest: &[u8]| match are_ints {
+            true => self.event_int(digest).map(ExternalBlockHash::from_int),
+            false => Ok(ExternalBlockHash::from_bytes(digest)),
+        };
+        digests.chunks_exact(self.digest_len()).map(name).collect()
     }
 
     /// Makes `names` those of `tokens`, whose first `kept` blocks have the names that stand in it first already. On an error,

@@ -3,12 +3,12 @@ The compiled half of `llmd_py`; its names are re-exported there.
 """
 
 from _typeshed import SupportsGetItem, SupportsKeysAndGetItem, SupportsLenAndGetItem
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import Buffer
 
-__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "IndexStats", "KvEventBatch", "KvEventStream", "Needs", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "decode_batch"]
+__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "IndexStats", "KvEventBatch", "KvEventStream", "Needs", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "SessionMemo", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "decode_batch"]
 
 __version__: Final[str]
 
@@ -55,6 +55,11 @@ class BlockHasher:
 
         Raises `InvalidError` when it is no name of `digest_len` bytes.
         """
+    def event_names(self, /, tokens: SupportsLenAndGetItem[int] | Buffer, *, ints: bool = True, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, lora_path: str | None = None) -> list[int | bytes]:
+        """
+        The names of all full blocks as the engine's events have them, for queries: integers, or the whole names as bytes where
+        the engine publishes those. The other arguments, and errors, are those of `hash`.
+        """
     def hash(self, /, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, lora_path: str | None = None) -> list[bytes]:
         """
         The names of all full blocks, first block first. A rest that fills no block has no name.
@@ -66,6 +71,13 @@ class BlockHasher:
         Raises `InvalidError` for a token that is none, by value and position; when the engine draws its seed by chance and
         none was given; and when vLLM hashes the adapter's path and it is not given. `UnsupportedError` for adapters and
         items of SGLang.
+        """
+    def hash_into(self, /, out: Buffer | SupportsLenAndGetItem[int], tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, lora_path: str | None = None) -> int:
+        """
+        Write the names of all full blocks to `out`, first block first and nothing between them: a writable buffer of as many
+        bytes, `digest_len` for each block. Returns how many names there are. The other arguments are those of `hash`.
+
+        Raises `InvalidError` for an `out` of another length, and otherwise what `hash` raises.
         """
     @property
     def scheme(self, /) -> str:
@@ -137,6 +149,11 @@ class BlockStored:
         item is a tuple of its identifier and where it begins, counted from the block's first token.
         """
     @property
+    def full_attention(self, /) -> bool:
+        """
+        Whether a hit in the group is a run of blocks from the start of a prompt.
+        """
+    @property
     def group_idx(self, /) -> int:
         """
         The KV-cache group.
@@ -185,6 +202,54 @@ class BlockStored:
     def token_ids(self, /) -> list[int]:
         """
         The tokens of the blocks; empty in hash-only events of offload tiers.
+        """
+
+@final
+class Chain:
+    """
+    A prompt as an index sees it: it can be asked for again without being hashed again, and goes on as tokens are made.
+
+    Made by `PrefixIndex.chain`, and asks that index.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def block_size(self, /) -> int:
+        """
+        Tokens per block.
+        """
+    @property
+    def blocks(self, /) -> int:
+        """
+        How many full blocks the prompt has.
+        """
+    def explain(self, /) -> PrefixExplanation:
+        """
+        Where each worker's prefix ends, and why.
+        """
+    def extend(self, /, tokens: SupportsLenAndGetItem[int] | Buffer) -> None:
+        """
+        Go on with more tokens, as they are made; what fills no block yet is kept.
+
+        Raises `InvalidError` for a token that is none, by value and position.
+        """
+    def leading_into(self, /, out: Buffer | SupportsLenAndGetItem[int], workers: SupportsLenAndGetItem[int] | Buffer) -> None:
+        """
+        Write how many leading blocks each of `workers` holds to `out`, as `PrefixIndex.leading_into` does.
+        """
+    def query(self, /) -> Overlap:
+        """
+        How many leading blocks of the prompt each worker holds.
+        """
+    def set_names(self, /, names: Sequence[int | bytes]) -> None:
+        """
+        Say what the engines call the full blocks, first block first, in place of what was said before: integers or bytes, as
+        their events have them. `BlockHasher.event_names` makes them. They find blocks of hybrid models of which events say no
+        more than the name.
+        """
+    @property
+    def tokens(self, /) -> int:
+        """
+        How many tokens the prompt has, those that fill no block included.
         """
 
 @final
@@ -461,6 +526,11 @@ class IndexStats:
         Different blocks that somebody holds and whose place is known.
         """
     @property
+    def bytes(self, /) -> int:
+        """
+        Bytes that the tables take, about, free places included; 0 where they are not counted.
+        """
+    @property
     def dropped(self, /) -> int:
         """
         Blocks dropped because a limit was reached.
@@ -504,7 +574,7 @@ class IndexStats:
 @final
 class KvEventBatch:
     """
-    One message of an engine's event stream.
+    One message of an engine's event stream, or one event of TensorRT-LLM.
     """
     def __len__(self, /) -> int:
         """
@@ -530,6 +600,11 @@ class KvEventBatch:
     def events(self, /) -> list[BlockStored | BlockRemoved | AllBlocksCleared]:
         """
         What happened, in order, without what could not be read.
+        """
+    @property
+    def seq(self, /) -> int | None:
+        """
+        The number that the engine gave it, where the batch itself says so: TensorRT-LLM's do, and no others.
         """
     @property
     def timestamp(self, /) -> float:
@@ -560,6 +635,14 @@ class KvEventStream:
     def close(self, /) -> None:
         """
         Follow nobody any longer. The index forgets the blocks of those that were followed. Closing again does nothing.
+        """
+    def engine_said(self, /, worker: str, *, stored: SupportsIndex | None = None, gpu_blocks: SupportsIndex | None = None) -> None:
+        """
+        A worker's engine says this of itself elsewhere than on its stream: at least how many blocks it stored since this was last
+        told (its counters, or requests that completed), and how many blocks its GPU memory has. Where the stream says nothing of
+        what was stored, or counts more than there is room for, the worker is approximate.
+
+        Raises `InvalidError` when the worker is not followed, and when the stream is closed.
         """
     @property
     def index(self, /) -> PrefixIndex:
@@ -665,6 +748,15 @@ class Overlap(Mapping[str, int]):
 
         Raises `InvalidError` when nobody has heard of the worker.
         """
+    def leading_into(self, /, out: Buffer | SupportsLenAndGetItem[int], workers: SupportsLenAndGetItem[int] | Buffer) -> None:
+        """
+        Write how many leading blocks each of `workers` holds to `out`, as `PrefixIndex.leading_into` does.
+        """
+    @property
+    def shared(self, /) -> int:
+        """
+        How many leading blocks lie on the storage that all workers share, whoever holds what besides.
+        """
 
 @final
 class Pool:
@@ -724,10 +816,12 @@ class PrefixIndex:
     - `max_waiting`: batches of one worker that wait for those before them, 4,096 by default.
     - `max_payload`: bytes of one batch, 64 MiB by default; beyond, `InvalidError`.
     - `recover_within`: seconds that missing batches are waited for, 10 by default; 0 when nobody can replay.
+    - `silence_blocks` and `silence_patience`: how many blocks an engine must have `stored`, and for how many seconds its stream
+      may say nothing of them, until the worker is approximate; 64 and 5 by default.
 
     Raises `InvalidError` when `block_size` is 0.
     """
-    def __new__(cls, /, block_size: SupportsIndex = 16, *, max_workers: SupportsIndex | None = None, max_blocks: SupportsIndex | None = None, max_orphans: SupportsIndex | None = None, max_remembered: SupportsIndex | None = None, max_waiting: SupportsIndex | None = None, max_payload: SupportsIndex | None = None, recover_within: SupportsFloat | SupportsIndex | None = None) -> PrefixIndex: ...
+    def __new__(cls, /, block_size: SupportsIndex = 16, *, max_workers: SupportsIndex | None = None, max_blocks: SupportsIndex | None = None, max_orphans: SupportsIndex | None = None, max_remembered: SupportsIndex | None = None, max_waiting: SupportsIndex | None = None, max_payload: SupportsIndex | None = None, recover_within: SupportsFloat | SupportsIndex | None = None, silence_blocks: SupportsIndex | None = None, silence_patience: SupportsFloat | SupportsIndex | None = None) -> PrefixIndex: ...
     def __repr__(self, /) -> str: ...
     def apply(self, /, worker: str, payload: Buffer | SupportsLenAndGetItem[int], *, seq: SupportsIndex | None = None) -> Fed:
         """
@@ -743,10 +837,21 @@ class PrefixIndex:
         worker is followed by a `KvEventStream` or when the payload is larger than `max_payload`; `ExhaustedError` beyond
         `max_workers`.
         """
+    def apply_batch(self, /, worker: str, batch: KvEventBatch) -> Fed:
+        """
+        The same for a batch that was decoded before and has a number, such as those of a `TrtllmDecoder`.
+
+        Raises `InvalidError` for a batch without a number, and otherwise what `apply` raises.
+        """
     @property
     def block_size(self, /) -> int:
         """
         Tokens per block.
+        """
+    def chain(self, /, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, names: Sequence[int | bytes] | None = None) -> Chain:
+        """
+        A prompt to be asked for again and again, and to go on with tokens as they are made. Arguments and errors are those of
+        `query`.
         """
     def clear(self, /, worker: str) -> None:
         """
@@ -755,7 +860,7 @@ class PrefixIndex:
 
         Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
         """
-    def explain(self, /, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None) -> PrefixExplanation:
+    def explain(self, /, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, names: Sequence[int | bytes] | None = None) -> PrefixExplanation:
         """
         Where each worker's prefix of a prompt ends, and why. Arguments and errors are those of `query`.
         """
@@ -766,20 +871,38 @@ class PrefixIndex:
 
         Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
         """
+    def lag(self, /, worker: str, *, now: SupportsFloat | SupportsIndex | None = None) -> float | None:
+        """
+        How many seconds old the newest batch of a worker is that entered the index; `None` when there is none. `now` is what
+        the engine's clock says, by default this machine's seconds since 1970, as vLLM's; less than nothing, when the two differ.
+
+        Raises `InvalidError` when nobody has heard of the worker.
+        """
+    def leading_into(self, /, out: Buffer | SupportsLenAndGetItem[int], workers: SupportsLenAndGetItem[int] | Buffer, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, names: Sequence[int | bytes] | None = None) -> None:
+        """
+        Write how many leading blocks of a prompt each of `workers` holds to `out`, in their order.
+
+        `workers` are numbers that `worker` gave, in a buffer or a sequence as tokens are; one that nobody knows holds nothing.
+        `out` is a writable buffer of as many unsigned integers of 32 bits (`np.uint32`, `array("I")`). The other arguments are
+        those of `query`.
+
+        Raises `InvalidError` for an `out` of another length or format, and for a token that is none.
+        """
     def missing_from(self, /, worker: str) -> int | None:
         """
         From which number on the engine should replay, inclusive; `None` when nothing of the worker is missing.
 
         Raises `InvalidError` when nobody has heard of the worker.
         """
-    def query(self, /, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None) -> Overlap:
+    def query(self, /, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, names: Sequence[int | bytes] | None = None) -> Overlap:
         """
         How many leading blocks of a prompt each worker holds.
 
         `tokens` is a buffer of integers in one dimension (a NumPy array, an `array`, a `memoryview`; 32-bit ones are read
         where they lie) or a sequence of `int`. What else decides whether two prompts share their KV: the name of the
         adapter (`lora`), the tenant's salt (`salt`), and the images and other items (`mm`): for each its identifier, its
-        first placeholder token and how many there are.
+        first placeholder token and how many there are. `names` is what the engines call the full blocks, where that can be
+        computed (`BlockHasher.event_names`): it finds blocks of hybrid models of which events say no more than the name.
 
         Raises `InvalidError` for a token that is none, by value and position.
         """
@@ -789,8 +912,15 @@ class PrefixIndex:
 
         Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
         """
+    def residents(self, /, worker: str) -> list[tuple[int, str, int | bytes, int]]:
+        """
+        What a worker holds, in no particular order, as its engine names it: for each block its KV-cache group, what it lies on
+        (`"GPU"`, `"CPU"` or `"STORAGE"`), its name, and how many copies there are. Whoever feeds the index waits meanwhile.
+
+        Raises `InvalidError` when nobody has heard of the worker.
+        """
     @staticmethod
-    def restore(path: str | PathLike[str], *, max_workers: SupportsIndex | None = None, max_blocks: SupportsIndex | None = None, max_orphans: SupportsIndex | None = None, max_remembered: SupportsIndex | None = None, max_waiting: SupportsIndex | None = None, max_payload: SupportsIndex | None = None, recover_within: SupportsFloat | SupportsIndex | None = None) -> PrefixIndex:
+    def restore(path: str | PathLike[str], *, max_workers: SupportsIndex | None = None, max_blocks: SupportsIndex | None = None, max_orphans: SupportsIndex | None = None, max_remembered: SupportsIndex | None = None, max_waiting: SupportsIndex | None = None, max_payload: SupportsIndex | None = None, recover_within: SupportsFloat | SupportsIndex | None = None, silence_blocks: SupportsIndex | None = None, silence_patience: SupportsFloat | SupportsIndex | None = None) -> PrefixIndex:
         """
         The index that `snapshot` wrote to `path`. The bounds are those of the class, and may differ from before.
 
@@ -799,6 +929,20 @@ class PrefixIndex:
 
         Raises `CorruptError` when the file is no snapshot or damaged, `UnsupportedError` when a newer version wrote it,
         `ExhaustedError` when it holds more than the bounds allow, and `UnavailableError` when it cannot be read.
+        """
+    def set_announces_hits(self, /, worker: str) -> None:
+        """
+        The worker's engine announces hits as if it had stored the blocks, since requests ask it to (vLLM's
+        `kv_cache_report_mode: full`): it is never exact from now on.
+
+        Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
+        """
+    def set_gpu_blocks(self, /, worker: str, blocks: SupportsIndex) -> None:
+        """
+        GPU memory of the worker's engine has so many blocks. An engine of which more copies are counted announces hits too;
+        it is never exact.
+
+        Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
         """
     def snapshot(self, /, path: str | PathLike[str]) -> None:
         """
@@ -819,6 +963,20 @@ class PrefixIndex:
     def stats(self, /) -> IndexStats:
         """
         How much is held, and what was dropped.
+        """
+    def stored(self, /, worker: str, blocks: SupportsIndex) -> None:
+        """
+        The engine of a worker stored at least `blocks` more blocks since this was last told, as something else than its stream
+        says: its counters, or requests that completed. When the stream says nothing of `silence_blocks` of them within
+        `silence_patience`, the worker is approximate from the next telling on, and until a batch comes.
+
+        Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
+        """
+    def worker(self, /, name: str) -> int:
+        """
+        The number of the worker of this name; a new one, when there is none yet. No other worker of the index ever has it.
+
+        Raises `InvalidError` for a name that is empty or longer than 1,024 bytes, and `ExhaustedError` beyond `max_workers`.
         """
     def workers(self, /) -> list[str]:
         """
@@ -923,6 +1081,99 @@ class Scheduler:
         """
 
 @final
+class SessionMemo:
+    """
+    Remembers the names of each session's last prompt: of the next one that begins as that did, only what follows is hashed.
+
+    `max_tokens` is how many tokens it keeps together, where each session counts as 64 more; sessions that were asked for longest
+    ago make room. What is taken from memory was compared, token by token.
+    """
+    def __bool__(self, /) -> bool:
+        """
+        True, also when no session is remembered.
+        """
+    def __len__(self, /) -> int:
+        """
+        How many sessions are remembered.
+        """
+    def __new__(cls, /, hasher: BlockHasher, *, max_tokens: SupportsIndex) -> SessionMemo: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def dropped(self, /) -> int:
+        """
+        How many sessions had to make room for others, or were too long by themselves.
+        """
+    def forget(self, /, session: str) -> None:
+        """
+        Forget what was hashed for a session.
+        """
+    def hash(self, /, session: str, tokens: SupportsLenAndGetItem[int] | Buffer, *, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, lora_path: str | None = None) -> tuple[list[bytes], int]:
+        """
+        The names of all full blocks, and how many of them were remembered of `session`. The other arguments, and errors, are
+        those of `BlockHasher.hash`.
+        """
+    @property
+    def tokens(self, /) -> int:
+        """
+        How many tokens are remembered, and 64 more for each session.
+        """
+
+@final
+class TrtllmDecoder:
+    """
+    Reads what one TensorRT-LLM engine says of its cache: the answer of `trtllm-serve` to `POST /kv_cache_events`, or what the
+    `LLM` class gives by `get_kv_cache_events()`, as JSON.
+
+    What its events leave unsaid the decoder remembers: one of them reads all that an engine says, in order. `block_size` is the
+    engine's `tokens_per_block`. Blocks that do not lie in GPU memory are remembered up to `max_places`, 1,048,576 by default;
+    those beyond are errors of their batches.
+    """
+    def __new__(cls, /, block_size: SupportsIndex, *, max_places: SupportsIndex | None = None) -> TrtllmDecoder: ...
+    def __repr__(self, /) -> str: ...
+    def decode(self, /, answer: Buffer | SupportsLenAndGetItem[int]) -> TrtllmEvents:
+        """
+        Read what the engine says next: `bytes` or a contiguous buffer of them, a list of events or one event.
+
+        An event that cannot be read keeps its number, with its errors, and nothing else is lost.
+
+        Raises `CorruptError` when the bytes are neither a list nor an event.
+        """
+    @property
+    def places(self, /) -> int:
+        """
+        How many blocks are remembered that do not lie in GPU memory.
+        """
+    @property
+    def places_dropped(self, /) -> int:
+        """
+        How many blocks were not remembered, since there was no room.
+        """
+
+@final
+class TrtllmEvents:
+    """
+    What a TensorRT-LLM engine said, event by event.
+    """
+    def __len__(self, /) -> int: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def batches(self, /) -> list[KvEventBatch]:
+        """
+        Each event that has a number, as a batch by itself, in the order in which they came: `PrefixIndex.apply_batch` takes
+        them, each under the worker of its `data_parallel_rank`.
+        """
+    @property
+    def errors(self, /) -> list[EventError]:
+        """
+        What could not be read of events whose number or rank is not known: the first 64. Nothing else is lost.
+        """
+    @property
+    def errors_dropped(self, /) -> int:
+        """
+        How many more errors there were.
+        """
+
+@final
 class WorkerExplanation:
     """
     Where one worker's prefix of a prompt ends, and why.
@@ -932,6 +1183,11 @@ class WorkerExplanation:
     def by_medium(self, /) -> dict[str, int]:
         """
         How many leading blocks lie on each medium: `"GPU"`, `"CPU"`, `"STORAGE"`.
+        """
+    @property
+    def ends(self, /) -> int:
+        """
+        Which block `next` tells of, counted from 0.
         """
     @property
     def held_behind(self, /) -> int:
@@ -944,6 +1200,12 @@ class WorkerExplanation:
         How many leading blocks it holds.
         """
     @property
+    def limited_by(self, /) -> int | None:
+        """
+        Of a hybrid model, the first KV-cache group that did not allow a longer hit; `None` when the prompt ends there, and for
+        every other model.
+        """
+    @property
     def name(self, /) -> str:
         """
         The worker's name.
@@ -952,6 +1214,11 @@ class WorkerExplanation:
     def next(self, /) -> str | None:
         """
         What became of the first block that is not held, in words; `None` when all are held.
+        """
+    @property
+    def shared(self, /) -> int:
+        """
+        How many leading blocks lie on the storage that all workers share.
         """
     @property
     def state(self, /) -> str:
@@ -970,6 +1237,11 @@ class WorkerStatus:
     One worker's event stream, as of when it was asked for.
     """
     def __repr__(self, /) -> str: ...
+    @property
+    def announces_hits(self, /) -> bool:
+        """
+        Whether the engine announces hits as if it had stored the blocks.
+        """
     @property
     def applied_batches(self, /) -> int:
         """
@@ -991,6 +1263,11 @@ class WorkerStatus:
         How often batches were found missing.
         """
     @property
+    def lag(self, /) -> float | None:
+        """
+        How many seconds old the last batch was when it entered the index, by the clocks of the engine and this machine.
+        """
+    @property
     def last_seq(self, /) -> int | None:
         """
         The number of the last batch that entered the index.
@@ -1009,6 +1286,11 @@ class WorkerStatus:
     def restarts(self, /) -> int:
         """
         How often the engine was found to have been started anew.
+        """
+    @property
+    def silent(self, /) -> bool:
+        """
+        Whether the engine stores blocks while its stream says nothing of it.
         """
     @property
     def state(self, /) -> str:

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "the buffer protocol lends memory by address")]
 
 mod format;
+mod out;
 mod payload;
 mod tokens;
 
@@ -15,8 +16,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyMemoryView;
 
+pub(crate) use out::Out;
 pub(crate) use payload::Payload;
-pub(crate) use tokens::Tokens;
+pub(crate) use tokens::{Tokens, Workers};
 
 /// How long work may be, in tokens hashed and looked up, for the GIL to be held: some 20 µs.
 pub(crate) const HELD_TOKENS: usize = 8_192;

@@ -1,4 +1,4 @@
-//! The tokens of a prompt.
+//! The tokens of a prompt, and other numbers that there are many of.
 
 use llmd_core::TokenId;
 use pyo3::buffer::PyUntypedBuffer;
@@ -12,8 +12,17 @@ use super::format::Elements;
 use super::{HELD_TOKENS, Plain, buffer_of, class_of, element, held, lent};
 use crate::error::invalid;
 
-/// How many tokens one prompt may have.
-const MAX_TOKENS: usize = 1 << 24;
+/// What messages call numbers.
+#[derive(Clone, Copy, Debug)]
+struct Words {
+    one: &'static str,
+    many: &'static str,
+    /// How many there may be.
+    most: usize,
+}
+
+const TOKENS: Words = Words { one: "token", many: "tokens", most: 1 << 24 };
+const WORKERS: Words = Words { one: "worker", many: "workers", most: 1 << 20 };
 
 /// The tokens of a prompt: lent by a buffer of 32-bit integers, or copied from anything else that holds integers.
 #[derive(Debug)]
@@ -64,6 +73,27 @@ impl Tokens {
     }
 }
 
+/// The numbers of workers, lent or copied as tokens are.
+#[derive(Debug)]
+pub(crate) struct Workers(Tokens);
+
+impl Workers {
+    /// The numbers, copied if they are lent.
+    pub(crate) fn into_vec(self, py: Python<'_>) -> Vec<u32> {
+        self.0.into_vec(py)
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Workers {
+    type Error = PyErr;
+
+    const INPUT_TYPE: PyStaticExpr = <Tokens as FromPyObject<'_, '_>>::INPUT_TYPE;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        extract(WORKERS, object).map(Self)
+    }
+}
+
 fn as_lent(buffer: &PyUntypedBuffer) -> &[TokenId] {
     lent(buffer).unwrap_or_default()
 }
@@ -81,95 +111,107 @@ impl<'py> FromPyObject<'_, 'py> for Tokens {
     );
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        if let Ok(list) = object.cast::<PyList>() {
-            return from_items(list.len(), list.iter().map(Ok));
-        }
-        if let Ok(tuple) = object.cast::<PyTuple>() {
-            return from_items(tuple.len(), tuple.iter_borrowed().map(|item| Ok(item.to_owned())));
-        }
-        if object.is_instance_of::<PyString>() || object.is_instance_of::<PyBytes>() {
-            return Err(mistyped(&object));
-        }
-        match buffer_of(&object)? {
-            Some(buffer) => from_buffer(buffer),
-            None => {
-                let sequence = object.cast::<PySequence>().map_err(|_| mistyped(&object))?;
-                from_items(sequence.len()?, sequence.try_iter()?)
-            }
+        extract(TOKENS, object)
+    }
+}
+
+fn extract(words: Words, object: Borrowed<'_, '_, PyAny>) -> PyResult<Tokens> {
+    if let Ok(list) = object.cast::<PyList>() {
+        return from_items(words, list.len(), list.iter().map(Ok));
+    }
+    if let Ok(tuple) = object.cast::<PyTuple>() {
+        return from_items(words, tuple.len(), tuple.iter_borrowed().map(|item| Ok(item.to_owned())));
+    }
+    if object.is_instance_of::<PyString>() || object.is_instance_of::<PyBytes>() {
+        return Err(mistyped(words, &object));
+    }
+    match buffer_of(&object)? {
+        Some(buffer) => from_buffer(words, buffer),
+        None => {
+            let sequence = object.cast::<PySequence>().map_err(|_| mistyped(words, &object))?;
+            from_items(words, sequence.len()?, sequence.try_iter()?)
         }
     }
 }
 
-fn mistyped(object: &Bound<'_, PyAny>) -> PyErr {
+fn mistyped(words: Words, object: &Bound<'_, PyAny>) -> PyErr {
     let class = class_of(object);
-    PyTypeError::new_err(format!("tokens are {class}, expected a buffer of integers or a sequence of int"))
+    PyTypeError::new_err(format!("{} are {class}, expected a buffer of integers or a sequence of int", words.many))
 }
 
-fn bounded(len: usize) -> PyResult<()> {
-    if len > MAX_TOKENS {
-        return Err(invalid(format!("there are {len} tokens, expected at most {MAX_TOKENS}")));
+fn bounded(words: Words, len: usize) -> PyResult<()> {
+    let Words { many, most, .. } = words;
+    if len > most {
+        return Err(invalid(format!("there are {len} {many}, expected at most {most}")));
     }
     Ok(())
 }
 
-fn from_items<'py>(len: usize, items: impl Iterator<Item = PyResult<Bound<'py, PyAny>>>) -> PyResult<Tokens> {
-    bounded(len)?;
+fn from_items<'py>(
+    words: Words,
+    len: usize,
+    items: impl Iterator<Item = PyResult<Bound<'py, PyAny>>>,
+) -> PyResult<Tokens> {
+    bounded(words, len)?;
     let mut tokens = Vec::with_capacity(len);
     for item in items {
         let item = item?;
-        let token = item.extract().map_err(|error| misfit(&item, tokens.len(), error))?;
+        let token = item.extract().map_err(|error| misfit(words, &item, tokens.len(), error))?;
         tokens.push(token);
     }
-    bounded(tokens.len())?;
+    bounded(words, tokens.len())?;
     Ok(Tokens(Source::Own(tokens)))
 }
 
 /// Why `item` is no token. What is wrong with an integer is its value.
-fn misfit(item: &Bound<'_, PyAny>, position: usize, error: PyErr) -> PyErr {
+fn misfit(words: Words, item: &Bound<'_, PyAny>, position: usize, error: PyErr) -> PyErr {
     let py = item.py();
     if error.is_instance_of::<PyOverflowError>(py) {
-        return out_of_range(position, item.to_string());
+        return out_of_range(words, position, item.to_string());
     }
     if error.is_instance_of::<PyTypeError>(py) {
-        return invalid(format!("token {position} is {}, expected int", class_of(item)));
+        return invalid(format!("{} {position} is {}, expected int", words.one, class_of(item)));
     }
     error
 }
 
-fn out_of_range(position: usize, value: impl std::fmt::Display) -> PyErr {
-    invalid(format!("token {position} is {value}, expected 0 to {}", TokenId::MAX))
+fn out_of_range(words: Words, position: usize, value: impl std::fmt::Display) -> PyErr {
+    invalid(format!("{} {position} is {value}, expected 0 to {}", words.one, TokenId::MAX))
 }
 
-fn from_buffer(buffer: PyUntypedBuffer) -> PyResult<Tokens> {
+fn from_buffer(words: Words, buffer: PyUntypedBuffer) -> PyResult<Tokens> {
     if buffer.dimensions() != 1 {
-        return Err(invalid(format!("tokens have {} dimensions, expected one", buffer.dimensions())));
+        return Err(invalid(format!("{} have {} dimensions, expected one", words.many, buffer.dimensions())));
     }
-    bounded(buffer.item_count())?;
+    bounded(words, buffer.item_count())?;
     match Elements::parse(buffer.format(), buffer.item_size()) {
         Some(Elements::Unsigned(4)) if lent::<u32>(&buffer).is_some() => Ok(Tokens(Source::Lent(buffer))),
         Some(Elements::Signed(4)) if lent::<i32>(&buffer).is_some() => {
             let negative = lent::<i32>(&buffer).unwrap_or_default().iter().position(|&token| token < 0);
             match negative {
-                Some(position) => Err(out_of_range(position, element::<i32>(&buffer, position))),
+                Some(position) => Err(out_of_range(words, position, element::<i32>(&buffer, position))),
                 None => Ok(Tokens(Source::Lent(buffer))),
             }
         }
-        Some(Elements::Signed(2)) => checked::<i16>(&buffer),
-        Some(Elements::Signed(4)) => checked::<i32>(&buffer),
-        Some(Elements::Signed(8)) => checked::<i64>(&buffer),
-        Some(Elements::Unsigned(2)) => checked::<u16>(&buffer),
-        Some(Elements::Unsigned(4)) => checked::<u32>(&buffer),
-        Some(Elements::Unsigned(8)) => checked::<u64>(&buffer),
+        Some(Elements::Signed(2)) => checked::<i16>(words, &buffer),
+        Some(Elements::Signed(4)) => checked::<i32>(words, &buffer),
+        Some(Elements::Signed(8)) => checked::<i64>(words, &buffer),
+        Some(Elements::Unsigned(2)) => checked::<u16>(words, &buffer),
+        Some(Elements::Unsigned(4)) => checked::<u32>(words, &buffer),
+        Some(Elements::Unsigned(8)) => checked::<u64>(words, &buffer),
         _ => {
-            let format = buffer.format().to_string_lossy();
-            Err(invalid(format!("tokens have the format '{format}', expected native integers of 16, 32 or 64 bits")))
+            let (many, format) = (words.many, buffer.format().to_string_lossy());
+            Err(invalid(format!("{many} have the format '{format}', expected native integers of 16, 32 or 64 bits")))
         }
     }
 }
 
 /// A copy of the elements, each of which is looked at.
-fn checked<T: Plain + std::fmt::Display + TryInto<TokenId>>(buffer: &PyUntypedBuffer) -> PyResult<Tokens> {
-    let token = |position, value: T| value.try_into().map_err(|_| out_of_range(position, value));
+fn checked<T: Plain + std::fmt::Display + TryInto<TokenId>>(
+    words: Words,
+    buffer: &PyUntypedBuffer,
+) -> PyResult<Tokens> {
+    let token = |position, value: T| value.try_into().map_err(|_| out_of_range(words, position, value));
     let tokens: PyResult<Vec<_>> = match lent::<T>(buffer) {
         Some(values) => values.iter().enumerate().map(|(position, &value)| token(position, value)).collect(),
         None => (0..buffer.item_count()).map(|position| token(position, element(buffer, position))).collect(),

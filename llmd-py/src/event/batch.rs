@@ -1,12 +1,12 @@
 //! One message of an event stream.
 
-use llmd_core::event::{self, KvEvent};
+use llmd_core::event::{self, KvEvent, Numbered};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
 use super::kv::{self, Event};
 use crate::buffer::Payload;
-use crate::error::raise;
+use crate::error::{invalid, raise};
 
 /// Read the payload of one message of an engine's event stream: vLLM's of any version, or SGLang's.
 ///
@@ -19,7 +19,7 @@ pub(crate) fn decode_batch(py: Python<'_>, payload: Payload<'_>) -> PyResult<KvE
     payload.read(py, event::decode_batch).map(KvEventBatch::new).map_err(raise)
 }
 
-/// One message of an engine's event stream.
+/// One message of an engine's event stream, or one event of TensorRT-LLM.
 #[pyclass(frozen, module = "llmd_py")]
 #[derive(Debug)]
 pub(crate) struct KvEventBatch {
@@ -28,13 +28,46 @@ pub(crate) struct KvEventBatch {
     errors: Vec<event::EventError>,
     errors_dropped: usize,
     data_parallel_rank: Option<u32>,
+    /// Its number, and what else puts it in order.
+    numbered: Option<Numbered<()>>,
 }
 
 impl KvEventBatch {
     fn new(batch: event::KvEventBatch) -> Self {
         let event::KvEventBatch { timestamp, events, errors, errors_dropped, data_parallel_rank, .. } = batch;
-        Self { timestamp, events: Arc::new(events), errors, errors_dropped, data_parallel_rank }
+        Self { timestamp, events: Arc::new(events), errors, errors_dropped, data_parallel_rank, numbered: None }
     }
+
+    /// One that has a number.
+    pub(super) fn of_numbered(given: Numbered<event::KvEventBatch>) -> Self {
+        let numbered = with_batch(&given, ());
+        Self { numbered: Some(numbered), ..Self::new(given.batch) }
+    }
+
+    /// As an index takes it.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidError` when it has no number.
+    pub(crate) fn numbered(&self) -> PyResult<Numbered<event::KvEventBatch>> {
+        let numbered = self.numbered.as_ref().ok_or_else(|| invalid("the batch has no number: apply its payload"))?;
+        let mut batch = event::KvEventBatch::default();
+        batch.timestamp = self.timestamp;
+        batch.events = self.events.to_vec();
+        batch.errors.clone_from(&self.errors);
+        batch.errors_dropped = self.errors_dropped;
+        batch.data_parallel_rank = self.data_parallel_rank;
+        Ok(with_batch(numbered, batch))
+    }
+}
+
+/// Another batch with the same number.
+fn with_batch<A, B>(numbered: &Numbered<A>, batch: B) -> Numbered<B> {
+    Numbered::new(numbered.seq, numbered.fingerprint, batch)
+        .made_at(numbered.made_at)
+        .clearing_gpu(numbered.clears_gpu)
+        .beyond_gpu(numbered.beyond_gpu)
+        .unreadable(numbered.unreadable)
 }
 
 #[pymethods]
@@ -67,6 +100,12 @@ impl KvEventBatch {
     #[getter]
     fn data_parallel_rank(&self) -> Option<u32> {
         self.data_parallel_rank
+    }
+
+    /// The number that the engine gave it, where the batch itself says so: TensorRT-LLM's do, and no others.
+    #[getter]
+    fn seq(&self) -> Option<u64> {
+        self.numbered.as_ref().map(|numbered| numbered.seq)
     }
 
     /// How many events there are.

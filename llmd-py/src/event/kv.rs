@@ -195,6 +195,12 @@ impl BlockStored {
         self.event().group_idx.0
     }
 
+    /// Whether a hit in the group is a run of blocks from the start of a prompt.
+    #[getter]
+    fn full_attention(&self) -> bool {
+        self.event().spec_kind.is_full()
+    }
+
     /// How far a sliding window reaches, in tokens.
     #[getter]
     fn sliding_window(&self) -> Option<u32> {

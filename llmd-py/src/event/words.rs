@@ -14,14 +14,14 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    pub(super) fn new(name: &ExternalBlockHash) -> Self {
+    pub(crate) fn new(name: &ExternalBlockHash) -> Self {
         match (name.as_int(), name.as_bytes()) {
             (Some(name), _) => Self::Int(name),
             (None, name) => Self::Bytes(name.unwrap_or_default().to_vec().into()),
         }
     }
 
-    pub(super) fn all(names: &[ExternalBlockHash]) -> Vec<Self> {
+    pub(crate) fn all(names: &[ExternalBlockHash]) -> Vec<Self> {
         names.iter().map(Self::new).collect()
     }
 }

@@ -97,6 +97,25 @@ impl WorkerExplanation {
         Ok(Counts(counts))
     }
 
+    /// How many leading blocks lie on the storage that all workers share.
+    #[getter]
+    fn shared(&self) -> u32 {
+        self.worker.overlap.shared
+    }
+
+    /// Of a hybrid model, the first KV-cache group that did not allow a longer hit; `None` when the prompt ends there, and for
+    /// every other model.
+    #[getter]
+    fn limited_by(&self) -> Option<u32> {
+        self.worker.limited_by.map(|group| group.0)
+    }
+
+    /// Which block `next` tells of, counted from 0.
+    #[getter]
+    fn ends(&self) -> u32 {
+        self.worker.ends
+    }
+
     /// What became of the first block that is not held, in words; `None` when all are held.
     #[getter]
     fn next(&self) -> Option<String> {

@@ -1,5 +1,7 @@
 //! Who holds which prompt.
 
+mod chain;
+mod dense;
 mod explain;
 mod fed;
 mod file;
@@ -9,6 +11,7 @@ mod prefix;
 mod shared;
 mod stats;
 
+pub(crate) use chain::Chain;
 pub(crate) use explain::{PrefixExplanation, WorkerExplanation};
 pub(crate) use fed::Fed;
 pub(crate) use overlap::Overlap;

@@ -12,8 +12,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList};
 use pyo3::{type_hint_identifier, type_hint_subscript};
 
+use super::dense;
 use super::explain::PrefixExplanation;
 use super::shared::Shared;
+use crate::buffer::{Out, Workers};
 use crate::error::raise;
 
 /// How many leading blocks of a prompt each worker holds: a read-only mapping from a worker's name to a number of blocks.
@@ -38,14 +40,14 @@ impl Overlap {
     fn named(&self) -> &[(Arc<str>, WorkerOverlap)] {
         self.named.get_or_init(|| {
             let feed = self.index.reading();
-            self.found.iter().filter_map(|&found| Some((feed.name(found.worker)?, found))).collect()
+            self.found.iter().filter_map(|found| Some((feed.name(found.worker)?, found))).collect()
         })
     }
 
     /// As of when names were first asked for, if they were: whoever walks over the names finds each of them.
-    fn find(&self, worker: &str) -> Option<&WorkerOverlap> {
+    fn find(&self, worker: &str) -> Option<WorkerOverlap> {
         match self.named.get() {
-            Some(named) => named.iter().find(|(name, _)| **name == *worker).map(|(_, found)| found),
+            Some(named) => named.iter().find(|(name, _)| **name == *worker).map(|&(_, found)| found),
             None => self.found.get(self.index.reading().id(worker)?),
         }
     }
@@ -56,7 +58,7 @@ impl Overlap {
     ///
     /// [`ErrorKind::Invalid`](llmd_core::ErrorKind) when nobody has heard of the worker.
     fn held(&self, worker: &str) -> PyResult<WorkerOverlap> {
-        if let Some(&found) = self.find(worker) {
+        if let Some(found) = self.find(worker) {
             return Ok(found);
         }
         self.index.reading().state(worker).map_err(raise)?;
@@ -84,6 +86,19 @@ impl Overlap {
     #[getter]
     fn block_size(&self) -> usize {
         self.chain.block_size()
+    }
+
+    /// How many leading blocks lie on the storage that all workers share, whoever holds what besides.
+    #[getter]
+    fn shared(&self) -> u32 {
+        self.found.shared()
+    }
+
+    /// Write how many leading blocks each of `workers` holds to `out`, as `PrefixIndex.leading_into` does.
+    fn leading_into(&self, py: Python<'_>, out: Out, workers: Workers) -> PyResult<()> {
+        let mut numbers = workers.into_vec(py);
+        dense::tell(&self.found, &mut numbers);
+        out.write_u32(py, &numbers)
     }
 
     /// The worker that holds the most leading blocks, the one that is known longest among equals; `None` when nobody

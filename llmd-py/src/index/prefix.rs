@@ -3,19 +3,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use llmd_core::TokenId;
 use llmd_core::feed::Feed;
-use llmd_core::index::PrefixIndex as _;
+use llmd_core::hash::{self, Namespace};
+use llmd_core::index::{ExactReader, PrefixIndex as _, Resident};
 use pyo3::prelude::*;
 
 use super::explain::PrefixExplanation;
 use super::file;
 use super::limits::Limits;
 use super::shared::{Shared, word};
-use super::{Fed, IndexStats, Overlap};
-use crate::args::{Items, count, namespace};
-use crate::buffer::{Payload, Tokens};
+use super::{Chain, Fed, IndexStats, Overlap, dense};
+use crate::args::{Items, Names, count, namespace};
+use crate::buffer::{Out, Payload, Tokens, Workers};
 use crate::clock;
 use crate::error::raise;
+use crate::event::{KvEventBatch, Name};
 use crate::whole::{Whole, named};
 
 /// Who holds which prefix: an exact index that is fed with the KV events of engines, under names that you choose.
@@ -31,6 +34,8 @@ use crate::whole::{Whole, named};
 /// - `max_waiting`: batches of one worker that wait for those before them, 4,096 by default.
 /// - `max_payload`: bytes of one batch, 64 MiB by default; beyond, `InvalidError`.
 /// - `recover_within`: seconds that missing batches are waited for, 10 by default; 0 when nobody can replay.
+/// - `silence_blocks` and `silence_patience`: how many blocks an engine must have `stored`, and for how many seconds its stream
+///   may say nothing of them, until the worker is approximate; 64 and 5 by default.
 ///
 /// Raises `InvalidError` when `block_size` is 0.
 #[pyclass(frozen, module = "llmd_py")]
@@ -51,7 +56,7 @@ impl PrefixIndex {
     #[new]
     #[pyo3(signature = (
         block_size = 16, *, max_workers = None, max_blocks = None, max_orphans = None, max_remembered = None,
-        max_waiting = None, max_payload = None, recover_within = None
+        max_waiting = None, max_payload = None, recover_within = None, silence_blocks = None, silence_patience = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn new(
@@ -63,9 +68,20 @@ impl PrefixIndex {
         max_waiting: Option<Whole>,
         max_payload: Option<Whole>,
         recover_within: Option<f64>,
+        silence_blocks: Option<Whole>,
+        silence_patience: Option<f64>,
     ) -> PyResult<Self> {
-        let limits =
-            Limits { max_workers, max_blocks, max_orphans, max_remembered, max_waiting, max_payload, recover_within };
+        let limits = Limits {
+            max_workers,
+            max_blocks,
+            max_orphans,
+            max_remembered,
+            max_waiting,
+            max_payload,
+            recover_within,
+            silence_blocks,
+            silence_patience,
+        };
         let (settings, limits) = limits.settings()?;
         let settings = settings.with_block_size(count("block_size", block_size)?);
         let feed = Feed::with_limits(settings, limits).map_err(raise)?;
@@ -82,7 +98,7 @@ impl PrefixIndex {
     #[staticmethod]
     #[pyo3(signature = (
         path, *, max_workers = None, max_blocks = None, max_orphans = None, max_remembered = None, max_waiting = None,
-        max_payload = None, recover_within = None
+        max_payload = None, recover_within = None, silence_blocks = None, silence_patience = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn restore(
@@ -95,9 +111,20 @@ impl PrefixIndex {
         max_waiting: Option<Whole>,
         max_payload: Option<Whole>,
         recover_within: Option<f64>,
+        silence_blocks: Option<Whole>,
+        silence_patience: Option<f64>,
     ) -> PyResult<Self> {
-        let limits =
-            Limits { max_workers, max_blocks, max_orphans, max_remembered, max_waiting, max_payload, recover_within };
+        let limits = Limits {
+            max_workers,
+            max_blocks,
+            max_orphans,
+            max_remembered,
+            max_waiting,
+            max_payload,
+            recover_within,
+            silence_blocks,
+            silence_patience,
+        };
         let (settings, limits) = limits.settings()?;
         let restore = || Feed::restore_with_limits(settings, limits, &file::read(&path)?);
         let feed = py.detach(restore).map_err(raise)?;
@@ -148,15 +175,26 @@ impl PrefixIndex {
         feed.give_up(clock::now(), worker).map(Fed::new).map_err(raise)
     }
 
+    /// The same for a batch that was decoded before and has a number, such as those of a `TrtllmDecoder`.
+    ///
+    /// Raises `InvalidError` for a batch without a number, and otherwise what `apply` raises.
+    fn apply_batch(&self, py: Python<'_>, worker: &str, batch: &Bound<'_, KvEventBatch>) -> PyResult<Fed> {
+        let feed = self.shared.writing().map_err(raise)?;
+        let batch = batch.get().numbered()?;
+        py.detach(|| feed.apply_numbered(clock::now(), worker, batch)).map(Fed::new).map_err(raise)
+    }
+
     /// How many leading blocks of a prompt each worker holds.
     ///
     /// `tokens` is a buffer of integers in one dimension (a NumPy array, an `array`, a `memoryview`; 32-bit ones are read
     /// where they lie) or a sequence of `int`. What else decides whether two prompts share their KV: the name of the
     /// adapter (`lora`), the tenant's salt (`salt`), and the images and other items (`mm`): for each its identifier, its
-    /// first placeholder token and how many there are.
+    /// first placeholder token and how many there are. `names` is what the engines call the full blocks, where that can be
+    /// computed (`BlockHasher.event_names`): it finds blocks of hybrid models of which events say no more than the name.
     ///
     /// Raises `InvalidError` for a token that is none, by value and position.
-    #[pyo3(signature = (tokens, *, lora=None, salt=None, mm=None))]
+    #[pyo3(signature = (tokens, *, lora=None, salt=None, mm=None, names=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn query(
         &self,
         py: Python<'_>,
@@ -164,19 +202,67 @@ impl PrefixIndex {
         lora: Option<String>,
         salt: Option<String>,
         mm: Option<Items>,
+        names: Option<Names>,
     ) -> PyResult<Overlap> {
         let namespace = namespace(lora, None, salt, mm)?;
         let reader = self.shared.reading().reader();
         let (chain, found) = tokens.read(py, |tokens| {
-            let chain = reader.hasher().chain(tokens, &namespace);
+            let chain = hashed(reader, tokens, &namespace, names);
             let found = reader.query(&chain);
             (chain, found)
         });
         Ok(Overlap::new(Arc::clone(&self.shared), chain, found))
     }
 
+    /// Write how many leading blocks of a prompt each of `workers` holds to `out`, in their order.
+    ///
+    /// `workers` are numbers that `worker` gave, in a buffer or a sequence as tokens are; one that nobody knows holds nothing.
+    /// `out` is a writable buffer of as many unsigned integers of 32 bits (`np.uint32`, `array("I")`). The other arguments are
+    /// those of `query`.
+    ///
+    /// Raises `InvalidError` for an `out` of another length or format, and for a token that is none.
+    #[pyo3(signature = (out, workers, tokens, *, lora=None, salt=None, mm=None, names=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
+    fn leading_into(
+        &self,
+        py: Python<'_>,
+        out: Out,
+        workers: Workers,
+        tokens: Tokens,
+        lora: Option<String>,
+        salt: Option<String>,
+        mm: Option<Items>,
+        names: Option<Names>,
+    ) -> PyResult<()> {
+        let namespace = namespace(lora, None, salt, mm)?;
+        let reader = self.shared.reading().reader();
+        let (names, mut numbers) = (names.unwrap_or_default().0, workers.into_vec(py));
+        tokens.read(py, |tokens| dense::leading_of(reader, tokens, &namespace, names, &mut numbers));
+        out.write_u32(py, &numbers)
+    }
+
+    /// A prompt to be asked for again and again, and to go on with tokens as they are made. Arguments and errors are those of
+    /// `query`.
+    #[pyo3(signature = (tokens, *, lora=None, salt=None, mm=None, names=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
+    fn chain(
+        &self,
+        py: Python<'_>,
+        tokens: Tokens,
+        lora: Option<String>,
+        salt: Option<String>,
+        mm: Option<Items>,
+        names: Option<Names>,
+    ) -> PyResult<Chain> {
+        let namespace = namespace(lora, None, salt, mm)?;
+        let reader = self.shared.reading().reader();
+        let chain = tokens.read(py, |tokens| hashed(reader, tokens, &namespace, names));
+        Ok(Chain::new(Arc::clone(&self.shared), namespace, chain))
+    }
+
     /// Where each worker's prefix of a prompt ends, and why. Arguments and errors are those of `query`.
-    #[pyo3(signature = (tokens, *, lora=None, salt=None, mm=None))]
+    #[pyo3(signature = (tokens, *, lora=None, salt=None, mm=None, names=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn explain(
         &self,
         py: Python<'_>,
@@ -184,11 +270,19 @@ impl PrefixIndex {
         lora: Option<String>,
         salt: Option<String>,
         mm: Option<Items>,
+        names: Option<Names>,
     ) -> PyResult<PrefixExplanation> {
         let namespace = namespace(lora, None, salt, mm)?;
         let reader = self.shared.reading().reader();
-        let explained = tokens.read(py, |tokens| reader.explain(&reader.hasher().chain(tokens, &namespace)));
+        let explained = tokens.read(py, |tokens| reader.explain(&hashed(reader, tokens, &namespace, names)));
         Ok(PrefixExplanation::new(&self.shared, explained))
+    }
+
+    /// The number of the worker of this name; a new one, when there is none yet. No other worker of the index ever has it.
+    ///
+    /// Raises `InvalidError` for a name that is empty or longer than 1,024 bytes, and `ExhaustedError` beyond `max_workers`.
+    fn worker(&self, name: &str) -> PyResult<u32> {
+        self.shared.writing().and_then(|feed| feed.worker(name)).map(|worker| worker.0).map_err(raise)
     }
 
     /// How far the answers about a worker can be trusted: `"exact"`, as of its last batch; `"recovering"`, while something
@@ -226,6 +320,54 @@ impl PrefixIndex {
         self.shared.writing().and_then(|feed| feed.remove_worker(worker)).map_err(raise)
     }
 
+    /// The engine of a worker stored at least `blocks` more blocks since this was last told, as something else than its stream
+    /// says: its counters, or requests that completed. When the stream says nothing of `silence_blocks` of them within
+    /// `silence_patience`, the worker is approximate from the next telling on, and until a batch comes.
+    ///
+    /// Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
+    fn stored(&self, worker: &str, blocks: Whole) -> PyResult<()> {
+        let blocks = blocks.named("blocks")?;
+        self.shared.writing().and_then(|feed| feed.stored(clock::now(), worker, blocks)).map_err(raise)
+    }
+
+    /// GPU memory of the worker's engine has so many blocks. An engine of which more copies are counted announces hits too;
+    /// it is never exact.
+    ///
+    /// Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
+    fn set_gpu_blocks(&self, worker: &str, blocks: Whole) -> PyResult<()> {
+        let blocks = blocks.named("blocks")?;
+        self.shared.writing().and_then(|feed| feed.set_gpu_blocks(clock::now(), worker, blocks)).map_err(raise)
+    }
+
+    /// The worker's engine announces hits as if it had stored the blocks, since requests ask it to (vLLM's
+    /// `kv_cache_report_mode: full`): it is never exact from now on.
+    ///
+    /// Raises `InvalidError` when nobody has heard of the worker, or when it is followed by a `KvEventStream`.
+    fn set_announces_hits(&self, worker: &str) -> PyResult<()> {
+        self.shared.writing().and_then(|feed| feed.set_announces_hits(clock::now(), worker)).map_err(raise)
+    }
+
+    /// How many seconds old the newest batch of a worker is that entered the index; `None` when there is none. `now` is what
+    /// the engine's clock says, by default this machine's seconds since 1970, as vLLM's; less than nothing, when the two differ.
+    ///
+    /// Raises `InvalidError` when nobody has heard of the worker.
+    #[pyo3(signature = (worker, *, now=None))]
+    fn lag(&self, worker: &str, now: Option<f64>) -> PyResult<Option<f64>> {
+        let now = now.unwrap_or_else(clock::since_1970);
+        self.shared.writing().and_then(|feed| feed.lag(worker, now)).map_err(raise)
+    }
+
+    /// What a worker holds, in no particular order, as its engine names it: for each block its KV-cache group, what it lies on
+    /// (`"GPU"`, `"CPU"` or `"STORAGE"`), its name, and how many copies there are. Whoever feeds the index waits meanwhile.
+    ///
+    /// Raises `InvalidError` when nobody has heard of the worker.
+    fn residents(&self, py: Python<'_>, worker: &str) -> PyResult<Vec<(u32, &'static str, Name, u32)>> {
+        let feed = self.shared.writing().map_err(raise)?;
+        let residents = py.detach(|| feed.residents(worker)).map_err(raise)?;
+        let told = |held: &Resident| (held.group.0, held.medium.as_str(), Name::new(&held.block), held.copies);
+        Ok(residents.iter().map(told).collect())
+    }
+
     /// How much is held, and what was dropped.
     fn stats(&self) -> PyResult<IndexStats> {
         self.shared.writing().map(|feed| IndexStats::new(&feed.stats())).map_err(raise)
@@ -234,5 +376,14 @@ impl PrefixIndex {
     fn __repr__(&self) -> String {
         let feed = self.shared.reading();
         format!("<PrefixIndex: blocks of {} tokens, {} workers>", feed.block_size(), feed.names().len())
+    }
+}
+
+/// The chain of a prompt, with the engines' names for its blocks where they are given.
+fn hashed(reader: &ExactReader, tokens: &[TokenId], namespace: &Namespace, names: Option<Names>) -> hash::Chain {
+    let chain = reader.hasher().chain(tokens, namespace);
+    match names {
+        Some(names) => chain.with_names(names.0),
+        None => chain,
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct IndexStats {
     unplaceable: u64,
     /// Removals of blocks that were not held.
     unknown_removals: u64,
+    /// Bytes that the tables take, about, free places included; 0 where they are not counted.
+    bytes: usize,
 }
 
 impl IndexStats {
@@ -39,6 +41,7 @@ impl IndexStats {
             dropped: stats.dropped,
             unplaceable: stats.unplaceable,
             unknown_removals: stats.unknown_removals,
+            bytes: stats.bytes,
         }
     }
 }

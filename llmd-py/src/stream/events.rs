@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmd_gateway::events::KvEventSource;
+use llmd_gateway::events::{EngineSaid, KvEventSource};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
@@ -15,6 +15,7 @@ use crate::args::{ByName, seconds};
 use crate::clock;
 use crate::error::raise;
 use crate::index::PrefixIndex;
+use crate::whole::{Whole, named};
 
 /// How long `wait_exact` looks away: how late it can be, and how long Ctrl-C can take.
 const WAIT_SLICE: Duration = Duration::from_millis(10);
@@ -86,6 +87,19 @@ impl KvEventStream {
     /// Raises `InvalidError` when it is not followed, and when the stream is closed.
     fn unwatch(&self, py: Python<'_>, worker: &str) -> PyResult<()> {
         py.detach(|| self.following.unwatch(worker)).map_err(raise)
+    }
+
+    /// A worker's engine says this of itself elsewhere than on its stream: at least how many blocks it stored since this was last
+    /// told (its counters, or requests that completed), and how many blocks its GPU memory has. Where the stream says nothing of
+    /// what was stored, or counts more than there is room for, the worker is approximate.
+    ///
+    /// Raises `InvalidError` when the worker is not followed, and when the stream is closed.
+    #[pyo3(signature = (worker, *, stored=None, gpu_blocks=None))]
+    fn engine_said(&self, worker: &str, stored: Option<Whole>, gpu_blocks: Option<Whole>) -> PyResult<()> {
+        let mut said = EngineSaid::default();
+        said.stored = named(stored, "stored")?.unwrap_or_default();
+        said.gpu_blocks = named(gpu_blocks, "gpu_blocks")?;
+        self.following.engine_said(worker, said).map_err(raise)
     }
 
     /// Each worker's stream in numbers, by the worker's name.

@@ -8,7 +8,7 @@ use std::{mem, process};
 use llmd_core::feed::Followed;
 use llmd_core::index::{IndexWriter as _, PrefixIndex as _, WorkerState};
 use llmd_core::{Error, ErrorKind, Result, WorkerId};
-use llmd_gateway::events::{EventSettings, KvEventSource, Subscriptions, WorkerStatus};
+use llmd_gateway::events::{EngineSaid, EventSettings, KvEventSource, Subscriptions, WorkerStatus};
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -76,14 +76,24 @@ impl Following {
     /// [`ErrorKind::Invalid`] when it is not followed, or after the end.
     pub(super) fn unwatch(&self, worker: &str) -> Result<()> {
         let (runtime, subscriptions, followed) = self.with(|open| {
-            let followed = open.workers.remove(worker).ok_or_else(|| {
-                let known: Vec<_> = open.workers.keys().take(MAX_LISTED).collect();
-                Error::new(ErrorKind::Invalid, format!("worker {worker:?} is not followed, expected one of {known:?}"))
-            })?;
+            let followed = open.workers.remove(worker).ok_or_else(|| open.not_followed(worker))?;
             Ok((open.runtime, Arc::clone(&open.subscriptions), followed))
         })?;
         let _ = end(runtime, &subscriptions, [followed]);
         Ok(())
+    }
+
+    /// A worker's engine says this of itself elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when it is not followed, or after the end.
+    pub(super) fn engine_said(&self, worker: &str, said: EngineSaid) -> Result<()> {
+        self.with(|open| {
+            let followed = open.workers.get(worker).ok_or_else(|| open.not_followed(worker))?;
+            open.subscriptions.engine_said(followed.worker(), said);
+            Ok(())
+        })
     }
 
     /// Every worker's name and status, and how far the index can be trusted about it.
@@ -155,6 +165,13 @@ impl Following {
 
 /// How many workers an error lists.
 const MAX_LISTED: usize = 8;
+
+impl Open {
+    fn not_followed(&self, worker: &str) -> Error {
+        let known: Vec<_> = self.workers.keys().take(MAX_LISTED).collect();
+        Error::new(ErrorKind::Invalid, format!("worker {worker:?} is not followed, expected one of {known:?}"))
+    }
+}
 
 /// Lets go of workers, once the writer has. If it does not answer in time, they stay followed for ever: whoever followed
 /// them next could be written over.

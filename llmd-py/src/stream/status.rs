@@ -30,6 +30,12 @@ pub(crate) struct WorkerStatus {
     applied_batches: u64,
     /// Seconds since the last batch entered the index; `None` when there was none.
     quiet_for: Option<f64>,
+    /// How many seconds old the last batch was when it entered the index, by the clocks of the engine and this machine.
+    lag: Option<f64>,
+    /// Whether the engine stores blocks while its stream says nothing of it.
+    silent: bool,
+    /// Whether the engine announces hits as if it had stored the blocks.
+    announces_hits: bool,
     /// Changes of state, oldest first, each with how many seconds ago it was: the newest 256.
     timeline: Vec<(f64, &'static str)>,
 }
@@ -48,6 +54,9 @@ impl WorkerStatus {
             event_errors: status.event_errors,
             applied_batches: status.applied_batches,
             quiet_for: status.last_event.map(ago),
+            lag: status.lag.map(|lag| lag.as_secs_f64()),
+            silent: status.silent,
+            announces_hits: status.announces_hits,
             timeline: status.timeline.iter().map(|&(then, state)| (ago(then), word(state))).collect(),
         }
     }

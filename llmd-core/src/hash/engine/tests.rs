@@ -121,3 +121,19 @@ fn the_integer_of_an_event_is_cut_from_a_whole_name() {
     assert_eq!(refused(int("sglang", &name[..31])).0, ErrorKind::Invalid);
     assert!(EngineHasher::new("sglang", 4).unwrap().event_int_is_signed());
 }
+
+#[test]
+fn names_are_told_as_events_carry_them() {
+    for scheme in EngineHasher::SCHEMES {
+        let hasher = EngineHasher::new(scheme, 4).unwrap();
+        let hasher = if scheme == "sglang" { hasher } else { hasher.with_seed("0").unwrap() };
+        let digests = names(&hasher, &Namespace::default()).unwrap();
+        let digests = digests.chunks_exact(hasher.digest_len());
+
+        let ints = hasher.event_names(&TOKENS, &Namespace::default(), true).unwrap();
+        let expected = digests.clone().map(|digest| Some(hasher.event_int(digest).unwrap()));
+        assert!(ints.iter().map(ExternalBlockHash::as_int).eq(expected), "{scheme}");
+        let bytes = hasher.event_names(&TOKENS, &Namespace::default(), false).unwrap();
+        assert!(bytes.iter().map(ExternalBlockHash::as_bytes).eq(digests.map(Some)), "{scheme}");
+    }
+}

@@ -2,12 +2,17 @@
 #![expect(unsafe_code, reason = "what C hands over is read through its pointers")]
 #![expect(clippy::missing_safety_doc, reason = "llmd.h says at its top what every pointer must be")]
 
+mod memo;
+
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
 use llmd_core::hash::EngineHasher;
-use llmd_core::{Error, ErrorKind, Result};
+use llmd_core::{Error, ErrorKind, Result, TokenId};
 
+pub use self::memo::{
+    llmd_memo, llmd_memo_dropped, llmd_memo_forget, llmd_memo_free, llmd_memo_hash, llmd_memo_new, llmd_memo_sessions,
+};
 use crate::boundary::{boundary, given, made};
 use crate::error::llmd_error;
 use crate::filled::fill;
@@ -102,17 +107,23 @@ pub unsafe extern "C" fn llmd_hasher_hash(
         let digests_len = given(digests_len, "digests_len")?;
         // SAFETY: as llmd.h says.
         let (tokens, namespace) = unsafe { (items(tokens, tokens_len, "tokens")?, namespace(under)?) };
-        let (room, needed) = (*digests_len, tokens.len() / hasher.block_size() * hasher.digest_len());
-        if needed > room {
-            *digests_len = needed;
-            let message = format!("digests has room for {room} bytes, expected {needed} or more");
-            return Err(Error::new(ErrorKind::Exhausted, message));
-        }
+        check_room(hasher, tokens, digests_len)?;
         let mut names = Vec::new();
         hasher.hash_into(tokens, &namespace, &mut names)?;
         // SAFETY: as llmd.h says.
         unsafe { fill(digests, Some(digests_len), names.into_iter(), "digests") }
     })
+}
+
+/// Whether there is room for as many bytes as the names of `tokens` have; tells how many those are when there is not.
+fn check_room(hasher: &EngineHasher, tokens: &[TokenId], digests_len: &mut usize) -> Result<()> {
+    let (room, needed) = (*digests_len, tokens.len() / hasher.block_size() * hasher.digest_len());
+    if needed <= room {
+        return Ok(());
+    }
+    *digests_len = needed;
+    let message = format!("digests has room for {room} bytes, expected {needed} or more");
+    Err(Error::new(ErrorKind::Exhausted, message))
 }
 
 /// The integer that KV events say instead of a name that a hasher made. SGLang's events carry it as a signed number, which

@@ -1,12 +1,13 @@
-//! The names of blocks as engines have them.
+//! Naming the blocks of a prompt.
 
 use llmd_core::hash::EngineHasher;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::args::{Items, count, namespace};
-use crate::buffer::Tokens;
+use crate::buffer::{Out, Tokens};
 use crate::error::raise;
+use crate::event::Name;
 
 /// Names the blocks of a prompt as an engine does, bit for bit.
 ///
@@ -20,6 +21,18 @@ use crate::error::raise;
 #[derive(Debug)]
 pub(crate) struct BlockHasher {
     hasher: EngineHasher,
+}
+
+impl BlockHasher {
+    /// What names blocks.
+    pub(super) const fn engine(&self) -> &EngineHasher {
+        &self.hasher
+    }
+
+    /// The names of a prompt one behind the other as objects.
+    pub(super) fn objects<'py>(&self, py: Python<'py>, names: &[u8]) -> Vec<Bound<'py, PyBytes>> {
+        names.chunks_exact(self.digest_len()).map(|name| PyBytes::new(py, name)).collect()
+    }
 }
 
 #[pymethods]
@@ -87,7 +100,49 @@ impl BlockHasher {
             self.hasher.hash_into(tokens, &namespace, &mut names).map(|_| names)
         };
         let names = tokens.read(py, hash).map_err(raise)?;
-        Ok(names.chunks_exact(self.digest_len()).map(|name| PyBytes::new(py, name)).collect())
+        Ok(self.objects(py, &names))
+    }
+
+    /// Write the names of all full blocks to `out`, first block first and nothing between them: a writable buffer of as many
+    /// bytes, `digest_len` for each block. Returns how many names there are. The other arguments are those of `hash`.
+    ///
+    /// Raises `InvalidError` for an `out` of another length, and otherwise what `hash` raises.
+    #[pyo3(signature = (out, tokens, *, lora=None, salt=None, mm=None, lora_path=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
+    fn hash_into(
+        &self,
+        py: Python<'_>,
+        out: Out,
+        tokens: Tokens,
+        lora: Option<String>,
+        salt: Option<String>,
+        mm: Option<Items>,
+        lora_path: Option<String>,
+    ) -> PyResult<usize> {
+        let namespace = namespace(lora, lora_path, salt, mm)?;
+        let mut names = Vec::new();
+        let blocks = tokens.read(py, |tokens| self.hasher.hash_into(tokens, &namespace, &mut names)).map_err(raise)?;
+        out.write_bytes(py, &names)?;
+        Ok(blocks)
+    }
+
+    /// The names of all full blocks as the engine's events have them, for queries: integers, or the whole names as bytes where
+    /// the engine publishes those. The other arguments, and errors, are those of `hash`.
+    #[pyo3(signature = (tokens, *, ints=true, lora=None, salt=None, mm=None, lora_path=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
+    fn event_names(
+        &self,
+        py: Python<'_>,
+        tokens: Tokens,
+        ints: bool,
+        lora: Option<String>,
+        salt: Option<String>,
+        mm: Option<Items>,
+        lora_path: Option<String>,
+    ) -> PyResult<Vec<Name>> {
+        let namespace = namespace(lora, lora_path, salt, mm)?;
+        let names = tokens.read(py, |tokens| self.hasher.event_names(tokens, &namespace, ints)).map_err(raise)?;
+        Ok(Name::all(&names))
     }
 
     /// The integer that events say in place of this name. vLLM's is without a sign, SGLang's with one.
