@@ -49,7 +49,7 @@ impl<T: Cell> Stable<T> {
     #[inline]
     pub(super) fn at(&self, at: usize) -> &T {
         let (chunk, offset) = Self::split(at);
-        let cells = self.chunks[chunk % MAX_CHUNKS].load(Ordering::Acquire);
+        let cells = self.chunks.get(chunk).map_or(ptr::null_mut(), |cells| cells.load(Ordering::Acquire));
         let (cells, offset) =
             if cells.is_null() { (self.chunks[0].load(Ordering::Acquire), 0) } else { (cells, offset) };
         // SAFETY: a chunk that is there has `FIRST << chunk` cells, which were zeroed when it was made and are never freed
@@ -86,7 +86,7 @@ impl<T: Cell> Stable<T> {
     /// Chunk and place in it.
     #[inline]
     const fn split(at: usize) -> (usize, usize) {
-        let from_first = at + Self::FIRST;
+        let from_first = at.saturating_add(Self::FIRST);
         let chunk = (from_first.ilog2() - Self::FIRST.ilog2()) as usize;
         (chunk, from_first - (Self::FIRST << chunk))
     }
@@ -222,5 +222,18 @@ mod tests {
         words.at(0).store(9, Ordering::Relaxed);
         assert_eq!(words.at(usize::from(u16::MAX) << 10).load(Ordering::Relaxed), 9);
         assert_eq!(words.at(u32::MAX as usize * 2).load(Ordering::Relaxed), 9);
+    }
+
+    #[test]
+    fn any_number_is_an_address() {
+        let words = Stable::<AtomicU64>::new();
+        for chunk in 1..8 {
+            words.reserve((Stable::<AtomicU64>::FIRST << chunk) - Stable::<AtomicU64>::FIRST, 1);
+        }
+        words.at(0).store(9, Ordering::Relaxed);
+        for bit in 40..64 {
+            assert_eq!(words.at(1 << bit).load(Ordering::Relaxed), 9, "at 2^{bit}");
+        }
+        assert_eq!(words.at(usize::MAX).load(Ordering::Relaxed), 9);
     }
 }

@@ -93,7 +93,7 @@ impl Set {
         if self.is_bitmap() {
             let at = self.data as usize;
             for (word, bits) in bits.iter_mut().enumerate().take(self.words()) {
-                *bits |= words.at(at + word).load(Ordering::Relaxed);
+                *bits |= words.at(at.wrapping_add(word)).load(Ordering::Relaxed);
             }
         } else {
             let mut rest = self.data;
@@ -114,7 +114,7 @@ impl Set {
             return;
         }
         for word in 0..self.words() {
-            let mut bits = words.at(self.data as usize + word).load(Ordering::Relaxed);
+            let mut bits = words.at((self.data as usize).wrapping_add(word)).load(Ordering::Relaxed);
             while bits != 0 {
                 tell((word * 64) as Column + bits.trailing_zeros() as Column);
                 bits &= bits - 1;
