@@ -81,8 +81,9 @@ impl TableView {
     pub(super) fn get(&self, key: u64) -> Option<Place> {
         loop {
             let changes = self.changes.load(Ordering::Acquire);
-            if let Some((line, slot)) = self.find(key) {
-                return Place::unpack(self.slot(line, slot)[1].load(Ordering::Acquire));
+            let found = self.find(key).map(|(line, slot)| self.slot(line, slot)[1].load(Ordering::Acquire));
+            if let Some(place) = found.and_then(Place::unpack) {
+                return Some(place);
             }
             fence(Ordering::Acquire);
             if self.changes.load(Ordering::Relaxed) == changes {
@@ -372,6 +373,8 @@ impl Table {
     fn lines(&mut self, buckets: u32) -> u32 {
         if let Some(place) = self.free.iter().position(|&(_, len)| len == buckets) {
             let (first, _) = self.free.swap_remove(place);
+            // Who reads anything that is written here from now on sees the change that took these lines out of use.
+            fence(Ordering::Release);
             for line in first..first + buckets {
                 for slot in 0..SLOTS {
                     self.view.slot(line, slot)[1].store(0, Ordering::Release);
