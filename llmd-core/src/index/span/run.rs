@@ -5,13 +5,12 @@
 
 #![expect(unsafe_code, reason = "a header is a cell of stable memory")]
 
-use std::hint::spin_loop;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-
 use super::memory::Cell;
 use super::set::Set;
+use super::sync::{AtomicU32, AtomicU64, Ordering, fence, spin_loop};
 
 /// The header of a run, as it lies in memory.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub(super) struct Run {
     version: AtomicU32,
@@ -28,10 +27,15 @@ pub(super) struct Run {
 }
 
 // SAFETY: it is atomics and nothing else.
-unsafe impl Cell for Run {}
+unsafe impl Cell for Run {
+    #[cfg(loom)]
+    fn zero() -> Self {
+        Self::default()
+    }
+}
 
 /// The header of a run, as it was at one moment.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Header {
     /// How many blocks come before its first one in their prompt.
     pub(super) start: u32,

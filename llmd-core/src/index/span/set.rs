@@ -1,10 +1,9 @@
 //! A set of columns: up to four in one word, a bitmap beyond.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::Column;
 use super::arena::Arena;
 use super::memory::Stable;
+use super::sync::{AtomicU64, Ordering};
 
 const INLINE: u32 = 4;
 const BITMAP: u32 = 1 << 31;
