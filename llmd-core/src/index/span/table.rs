@@ -83,9 +83,13 @@ impl TableView {
     pub(super) fn get(&self, key: u64) -> Option<Place> {
         loop {
             let changes = self.changes.load(Ordering::Acquire);
-            let found = self.find(key).map(|(line, slot)| self.slot(line, slot)[1].load(Ordering::Acquire));
-            if let Some(place) = found.and_then(Place::unpack) {
-                return Some(place);
+            if let Some((line, slot)) = self.find(key) {
+                let [held, place] = self.slot(line, slot);
+                let place = Place::unpack(place.load(Ordering::Acquire));
+                // Since the key was seen in it, the slot may have been cleared, and become another key's.
+                if place.is_some() && held.load(Ordering::Relaxed) == key {
+                    return place;
+                }
             }
             fence(Ordering::Acquire);
             if self.changes.load(Ordering::Relaxed) == changes {
@@ -132,8 +136,12 @@ impl TableView {
         for _ in 0..buckets {
             let line = self.lines.at((first + bucket) as usize);
             for (slot, [held, place]) in line.iter().enumerate() {
-                if held.load(Ordering::Relaxed) == key && place.load(Ordering::Acquire) >> 8 != 0 {
-                    return Some((first + bucket, slot));
+                if held.load(Ordering::Relaxed) == key {
+                    // Who sees the key sees that the slot was cleared before it, and no place of the key that was there.
+                    fence(Ordering::Acquire);
+                    if place.load(Ordering::Acquire) >> 8 != 0 {
+                        return Some((first + bucket, slot));
+                    }
                 }
             }
             if line[0][1].load(Ordering::Relaxed) & OFTEN == 0 {
@@ -260,7 +268,7 @@ impl Table {
             for [held, place] in line {
                 let old = place.load(Ordering::Relaxed);
                 if old >> 8 == 0 {
-                    held.store(key, Ordering::Relaxed);
+                    held.store(key, Ordering::Release);
                     place.store(packed | old & OFTEN, Ordering::Release);
                     return;
                 }
