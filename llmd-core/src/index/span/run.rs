@@ -2,6 +2,14 @@
 //!
 //! Its header is one cache line, which readers read whole: they look at its version before and after, and look again when
 //! the writer was at work meanwhile.
+//!
+//! Orderings, by C++11's rules, as H.-J. Boehm has shown for such locks (2012): a reader that sees anything the writer stored
+//! since [`Run::begin`] — in the header or in words that it led to, whoever has those words now — sees after its own fence in
+//! [`Run::is_still`] the odd version that stands before the writer's fence, or a later one. What it loads in between may be
+//! relaxed: loads that were torn are thrown away. A reader that sees an even version, which `finish` stores with release,
+//! sees all that was stored before it. So what a run does not lead to yet may be written outside of a change, and what it
+//! no longer leads to may be given away after one. `cargo xtask loom` tries this in every order;
+//! without any of these fences and orderings it fails.
 
 #![expect(unsafe_code, reason = "a header is a cell of stable memory")]
 

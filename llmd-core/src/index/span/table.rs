@@ -4,6 +4,9 @@
 //! search ends at a bucket that nobody passed, and nothing ever moves when a key is taken out. The buckets lie in segments,
 //! which a directory finds by the first bits of the key's hash; a segment that is full is made anew, half as large again or in
 //! two, while readers go on in the old one. One that found nothing there looks whether the directory changed meanwhile.
+//!
+//! The lines of an old segment serve another one soon. All that is stored in lines is stored with release, so a reader that
+//! has seen any of it sees, after its fence, that the directory changed.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -383,8 +386,6 @@ impl Table {
     fn lines(&mut self, buckets: u32) -> u32 {
         if let Some(place) = self.free.iter().position(|&(_, len)| len == buckets) {
             let (first, _) = self.free.swap_remove(place);
-            // Who reads anything that is written here from now on sees the change that took these lines out of use.
-            fence(Ordering::Release);
             for line in first..first + buckets {
                 for slot in 0..SLOTS {
                     self.view.slot(line, slot)[1].store(0, Ordering::Release);

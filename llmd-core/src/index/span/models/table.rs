@@ -14,6 +14,7 @@ struct Shared {
     table: Mutex<Table>,
     view: Arc<TableView>,
     told: AtomicU64,
+    led_to: AtomicU64,
 }
 
 fn place(key: u64) -> Place {
@@ -26,7 +27,7 @@ fn holding(keys: [u64; 3]) -> impl Fn() -> Shared + Send + Sync + 'static {
         let mut table = Table::new();
         keys.iter().for_each(|&key| table.insert(key, place(key)).expect("it is new"));
         let view = table.view();
-        Shared { table: Mutex::new(table), view, told: AtomicU64::new(0) }
+        Shared { table: Mutex::new(table), view, told: AtomicU64::new(0), led_to: AtomicU64::new(0) }
     }
 }
 
@@ -86,6 +87,20 @@ fn a_key_is_found_by_who_was_told_of_it() {
         let told = shared.told.load(Ordering::Acquire) == 1;
         let found = shared.view.get(4);
         assert!(found == Some(place(4)) || !told && found.is_none(), "told: {told}, found: {found:?}");
+    });
+    assert!(orders > 10, "{orders}");
+}
+
+#[test]
+fn who_finds_a_key_sees_what_it_leads_to() {
+    let write = |shared: &Shared| {
+        shared.led_to.store(1, Ordering::Relaxed);
+        shared.write(|table| table.insert(4, place(4)).expect("it is new"));
+    };
+    let orders = explore(3, holding([1, 2, 3]), write, |shared| {
+        if shared.view.get(4).is_some() {
+            assert_eq!(shared.led_to.load(Ordering::Relaxed), 1);
+        }
     });
     assert!(orders > 10, "{orders}");
 }
