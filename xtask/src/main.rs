@@ -13,6 +13,7 @@ mod fuzz;
 mod install;
 mod install_c;
 mod kept;
+mod loom;
 mod machine;
 mod python;
 mod run;
@@ -44,6 +45,7 @@ enum Command {
     Check(check::Args),
     Bench(bench::Args),
     Fuzz(fuzz::Args),
+    Loom(loom::Args),
     Doc(doc::Args),
     Wheel(wheel::Args),
     Bless(bless::Args),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Loom(args) => loom::run(&args),
         Command::Doc(args) => doc::run(args),
         Command::Wheel(args) => wheel::run(&args),
         Command::Bless(args) => bless::run(args),

@@ -1,9 +1,9 @@
 //! Words for lists of every length: handed out, taken back, handed out again.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use super::memory::Stable;
+use super::sync::AtomicU64;
 
 /// The longest list: one chunk must hold it, and classes are counted up to here.
 pub(super) const MAX_WORDS: usize = 1 << 24;

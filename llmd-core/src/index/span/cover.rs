@@ -1,11 +1,10 @@
 //! Which parts of a run a column holds.
 
-use std::sync::atomic::Ordering;
-
 use smallvec::SmallVec;
 
 use super::run::Header;
 use super::set::Set;
+use super::sync::Ordering;
 use super::{Column, Span, View};
 
 /// Parts of a run, from a block up to before another, in order, with a gap between any two.

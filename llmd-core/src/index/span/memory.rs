@@ -1,45 +1,65 @@
 //! Memory that grows and never moves or goes away, so that readers may look at it while the writer writes.
 
-#![expect(unsafe_code, reason = "chunks are allocated raw, so that they are zero without being touched and never move")]
+#![expect(unsafe_code, reason = "cells are reached through pointers to chunks, which never move")]
 
-use std::alloc::{Layout, handle_alloc_error};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use super::system::{free, zeroed};
 
 /// Bytes of the first chunk; each further one is twice as large as the one before.
 const FIRST_BYTES: usize = 4096;
 const MAX_CHUNKS: usize = 26;
-/// What a huge page takes. Chunks that are no smaller ask for such pages: they are read at random places.
-const HUGE_PAGE: usize = 2 << 20;
 
 /// What chunks are made of.
 ///
 /// # Safety
 ///
 /// All bits zero must be a value, which may be changed while others look at it, and which needs no drop.
-pub(super) unsafe trait Cell: Sync {}
+pub(super) unsafe trait Cell: Sync + Sized {
+    /// The value of which all bits are zero, for models: loom's atomics are more than their bits.
+    #[cfg(loom)]
+    fn zero() -> Self;
+}
 
 // SAFETY: atomics are numbers, may be changed by anybody at any time, and are not dropped.
-unsafe impl Cell for AtomicU32 {}
+unsafe impl Cell for AtomicU32 {
+    #[cfg(loom)]
+    fn zero() -> Self {
+        Self::new(0)
+    }
+}
+
 // SAFETY: as above.
-unsafe impl Cell for AtomicU64 {}
+unsafe impl Cell for AtomicU64 {
+    #[cfg(loom)]
+    fn zero() -> Self {
+        Self::new(0)
+    }
+}
+
 // SAFETY: as above, several of them.
-unsafe impl<T: Cell, const N: usize> Cell for [T; N] {}
+unsafe impl<T: Cell, const N: usize> Cell for [T; N] {
+    #[cfg(loom)]
+    fn zero() -> Self {
+        std::array::from_fn(|_| T::zero())
+    }
+}
 
 /// A list of cells that grows and never moves. One thread at a time makes it grow; any number read it.
-pub(super) struct Stable<T> {
+pub(super) struct Stable<T: Cell> {
     chunks: [AtomicPtr<T>; MAX_CHUNKS],
     owns: PhantomData<T>,
 }
 
 impl<T: Cell> Stable<T> {
     /// Cells of the first chunk.
-    const FIRST: usize = FIRST_BYTES / size_of::<T>();
+    const FIRST: usize = if cfg!(loom) { 2 } else { FIRST_BYTES / size_of::<T>() };
 
     pub(super) fn new() -> Self {
-        let new = Self { chunks: [const { AtomicPtr::new(ptr::null_mut()) }; MAX_CHUNKS], owns: PhantomData };
+        let new = Self { chunks: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())), owns: PhantomData };
         new.reserve(0, 1);
         new
     }
@@ -49,7 +69,7 @@ impl<T: Cell> Stable<T> {
     #[inline]
     pub(super) fn at(&self, at: usize) -> &T {
         let (chunk, offset) = Self::split(at);
-        let cells = self.chunks[chunk % MAX_CHUNKS].load(Ordering::Acquire);
+        let cells = self.chunks.get(chunk).map_or(ptr::null_mut(), |cells| cells.load(Ordering::Acquire));
         let (cells, offset) =
             if cells.is_null() { (self.chunks[0].load(Ordering::Acquire), 0) } else { (cells, offset) };
         // SAFETY: a chunk that is there has `FIRST << chunk` cells, which were zeroed when it was made and are never freed
@@ -78,33 +98,32 @@ impl<T: Cell> Stable<T> {
         if !self.chunks[chunk].load(Ordering::Relaxed).is_null() {
             return 0;
         }
-        let bytes = FIRST_BYTES << chunk;
-        self.chunks[chunk].store(zeroed(bytes).cast(), Ordering::Release);
-        bytes
+        self.chunks[chunk].store(zeroed(Self::FIRST << chunk), Ordering::Release);
+        FIRST_BYTES << chunk
     }
 
     /// Chunk and place in it.
     #[inline]
     const fn split(at: usize) -> (usize, usize) {
-        let from_first = at + Self::FIRST;
+        let from_first = at.saturating_add(Self::FIRST);
         let chunk = (from_first.ilog2() - Self::FIRST.ilog2()) as usize;
         (chunk, from_first - (Self::FIRST << chunk))
     }
 }
 
-impl<T> Drop for Stable<T> {
+impl<T: Cell> Drop for Stable<T> {
     fn drop(&mut self) {
-        for (chunk, cells) in self.chunks.iter_mut().enumerate() {
-            let cells = *cells.get_mut();
+        for (chunk, cells) in self.chunks.iter().enumerate() {
+            let cells = cells.load(Ordering::Relaxed);
             if !cells.is_null() {
-                // SAFETY: `zeroed` gave it for as many bytes, and nobody can look at it any more.
-                unsafe { free(cells.cast(), FIRST_BYTES << chunk) };
+                // SAFETY: `zeroed` gave it for as many cells, and nobody can look at it any more.
+                unsafe { free(cells, Self::FIRST << chunk) };
             }
         }
     }
 }
 
-impl<T> fmt::Debug for Stable<T> {
+impl<T: Cell> fmt::Debug for Stable<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stable").finish_non_exhaustive()
     }
@@ -120,73 +139,6 @@ pub(super) fn prefetch<T>(cell: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = cell;
-}
-
-const fn layout(bytes: usize) -> Layout {
-    let align = if bytes < HUGE_PAGE { 64 } else { HUGE_PAGE };
-    match Layout::from_size_align(bytes, align) {
-        Ok(layout) => layout,
-        Err(_) => panic!("a chunk is a power of two"),
-    }
-}
-
-/// Zeroed memory on a huge page's boundary, of which nothing is there before it is touched.
-#[cfg(unix)]
-fn zeroed(bytes: usize) -> *mut u8 {
-    use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
-
-    if bytes < HUGE_PAGE {
-        // SAFETY: the layout has a size.
-        return given(unsafe { std::alloc::alloc_zeroed(layout(bytes)) }, bytes);
-    }
-    // SAFETY: a new mapping at an address of the system's choice touches nothing that exists.
-    let map = unsafe {
-        mmap_anonymous(ptr::null_mut(), bytes + HUGE_PAGE, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
-    };
-    let Ok(map) = map else { handle_alloc_error(layout(bytes)) };
-    let map = map.cast::<u8>();
-    let before = map.align_offset(HUGE_PAGE);
-    // SAFETY: all of these lie in the mapping just made; what is cut off at both ends is used by nobody, and advice changes
-    // no content.
-    unsafe {
-        let aligned = map.add(before);
-        if before > 0 {
-            let _ = munmap(map.cast(), before);
-        }
-        if HUGE_PAGE > before {
-            let _ = munmap(aligned.add(bytes).cast(), HUGE_PAGE - before);
-        }
-        #[cfg(target_os = "linux")]
-        let _ = madvise(aligned.cast(), bytes, Advice::LinuxHugepage);
-        aligned
-    }
-}
-
-#[cfg(not(unix))]
-fn zeroed(bytes: usize) -> *mut u8 {
-    // SAFETY: the layout has a size.
-    given(unsafe { std::alloc::alloc_zeroed(layout(bytes)) }, bytes)
-}
-
-fn given(cells: *mut u8, bytes: usize) -> *mut u8 {
-    if cells.is_null() {
-        handle_alloc_error(layout(bytes));
-    }
-    cells
-}
-
-/// # Safety
-///
-/// `cells` came from [`zeroed`] for as many bytes, and is not used again.
-unsafe fn free(cells: *mut u8, bytes: usize) {
-    #[cfg(unix)]
-    if bytes >= HUGE_PAGE {
-        // SAFETY: the mapping is exactly these bytes, and ours.
-        let _ = unsafe { rustix::mm::munmap(cells.cast(), bytes) };
-        return;
-    }
-    // SAFETY: it was allocated with the same layout.
-    unsafe { std::alloc::dealloc(cells, layout(bytes)) };
 }
 
 #[cfg(test)]
@@ -222,5 +174,18 @@ mod tests {
         words.at(0).store(9, Ordering::Relaxed);
         assert_eq!(words.at(usize::from(u16::MAX) << 10).load(Ordering::Relaxed), 9);
         assert_eq!(words.at(u32::MAX as usize * 2).load(Ordering::Relaxed), 9);
+    }
+
+    #[test]
+    fn any_number_is_an_address() {
+        let words = Stable::<AtomicU64>::new();
+        for chunk in 1..8 {
+            words.reserve((Stable::<AtomicU64>::FIRST << chunk) - Stable::<AtomicU64>::FIRST, 1);
+        }
+        words.at(0).store(9, Ordering::Relaxed);
+        for bit in 40..64 {
+            assert_eq!(words.at(1 << bit).load(Ordering::Relaxed), 9, "at 2^{bit}");
+        }
+        assert_eq!(words.at(usize::MAX).load(Ordering::Relaxed), 9);
     }
 }

@@ -13,6 +13,8 @@ mod arena;
 mod cover;
 mod gather;
 mod memory;
+#[cfg(all(test, loom))]
+mod models;
 mod name;
 mod remove;
 mod run;
@@ -20,6 +22,9 @@ mod set;
 mod settle;
 mod store;
 mod sweep;
+mod sync;
+#[cfg_attr(loom, path = "modelled.rs")]
+mod system;
 mod table;
 mod walk;
 
@@ -27,7 +32,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use smallvec::SmallVec;
 
@@ -40,6 +44,7 @@ pub(super) use self::remove::Removed;
 use self::run::Run;
 pub(super) use self::store::{At, Batch, Stored};
 pub(super) use self::sweep::Swept;
+use self::sync::AtomicU64;
 use self::table::{Table, TableView};
 pub(super) use self::walk::{Levels, Walk};
 

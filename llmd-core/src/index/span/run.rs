@@ -2,16 +2,23 @@
 //!
 //! Its header is one cache line, which readers read whole: they look at its version before and after, and look again when
 //! the writer was at work meanwhile.
+//!
+//! Orderings, by C++11's rules, as H.-J. Boehm has shown for such locks (2012): a reader that sees anything the writer stored
+//! since [`Run::begin`] — in the header or in words that it led to, whoever has those words now — sees after its own fence in
+//! [`Run::is_still`] the odd version that stands before the writer's fence, or a later one. What it loads in between may be
+//! relaxed: loads that were torn are thrown away. A reader that sees an even version, which `finish` stores with release,
+//! sees all that was stored before it. So what a run does not lead to yet may be written outside of a change, and what it
+//! no longer leads to may be given away after one. `cargo xtask loom` tries this in every order;
+//! without any of these fences and orderings it fails.
 
 #![expect(unsafe_code, reason = "a header is a cell of stable memory")]
 
-use std::hint::spin_loop;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-
 use super::memory::Cell;
 use super::set::Set;
+use super::sync::{AtomicU32, AtomicU64, Ordering, fence, spin_loop};
 
 /// The header of a run, as it lies in memory.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub(super) struct Run {
     version: AtomicU32,
@@ -28,10 +35,15 @@ pub(super) struct Run {
 }
 
 // SAFETY: it is atomics and nothing else.
-unsafe impl Cell for Run {}
+unsafe impl Cell for Run {
+    #[cfg(loom)]
+    fn zero() -> Self {
+        Self::default()
+    }
+}
 
 /// The header of a run, as it was at one moment.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Header {
     /// How many blocks come before its first one in their prompt.
     pub(super) start: u32,

@@ -1,10 +1,9 @@
 //! A set of columns: up to four in one word, a bitmap beyond.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::Column;
 use super::arena::Arena;
 use super::memory::Stable;
+use super::sync::{AtomicU64, Ordering};
 
 const INLINE: u32 = 4;
 const BITMAP: u32 = 1 << 31;
@@ -93,7 +92,7 @@ impl Set {
         if self.is_bitmap() {
             let at = self.data as usize;
             for (word, bits) in bits.iter_mut().enumerate().take(self.words()) {
-                *bits |= words.at(at + word).load(Ordering::Relaxed);
+                *bits |= words.at(at.wrapping_add(word)).load(Ordering::Relaxed);
             }
         } else {
             let mut rest = self.data;
@@ -114,7 +113,7 @@ impl Set {
             return;
         }
         for word in 0..self.words() {
-            let mut bits = words.at(self.data as usize + word).load(Ordering::Relaxed);
+            let mut bits = words.at((self.data as usize).wrapping_add(word)).load(Ordering::Relaxed);
             while bits != 0 {
                 tell((word * 64) as Column + bits.trailing_zeros() as Column);
                 bits &= bits - 1;

@@ -4,20 +4,24 @@
 //! search ends at a bucket that nobody passed, and nothing ever moves when a key is taken out. The buckets lie in segments,
 //! which a directory finds by the first bits of the key's hash; a segment that is full is made anew, half as large again or in
 //! two, while readers go on in the old one. One that found nothing there looks whether the directory changed meanwhile.
+//!
+//! The lines of an old segment serve another one soon. All that is stored in lines is stored with release, so a reader that
+//! has seen any of it sees, after its fence, that the directory changed.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use super::Place;
 use super::memory::{Stable, prefetch};
+use super::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
-const SLOTS: usize = 4;
+// Models are small: every atomic that is there takes time in each order that is tried.
+const SLOTS: usize = if cfg!(loom) { 2 } else { 4 };
 /// Buckets of a segment that is divided when it is full.
-const MAX_BUCKETS: u32 = 1536;
-const FIRST_BUCKETS: u32 = 4;
+const MAX_BUCKETS: u32 = if cfg!(loom) { 3 } else { 1536 };
+const FIRST_BUCKETS: u32 = if cfg!(loom) { 2 } else { 4 };
 /// Of a hundred slots, how many are used before a segment grows.
 const FULL: usize = 85;
 /// The most that a bucket counts; it then stays "passed by" until its segment is made anew.
@@ -69,7 +73,8 @@ struct Segment {
 
 impl TableView {
     fn new() -> Self {
-        let secret = RandomState::new().hash_one(0_u8) | 1;
+        // Models go the same way each time.
+        let secret = if cfg!(loom) { 1 } else { RandomState::new().hash_one(0_u8) | 1 };
         Self {
             lines: Stable::new(),
             directory: Stable::new(),
@@ -85,7 +90,12 @@ impl TableView {
         loop {
             let changes = self.changes.load(Ordering::Acquire);
             if let Some((line, slot)) = self.find(key) {
-                return Place::unpack(self.slot(line, slot)[1].load(Ordering::Acquire));
+                let [held, place] = self.slot(line, slot);
+                let place = Place::unpack(place.load(Ordering::Acquire));
+                // Since the key was seen in it, the slot may have been cleared, and become another key's.
+                if place.is_some() && held.load(Ordering::Relaxed) == key {
+                    return place;
+                }
             }
             fence(Ordering::Acquire);
             if self.changes.load(Ordering::Relaxed) == changes {
@@ -144,8 +154,12 @@ impl TableView {
         for _ in 0..buckets {
             let line = self.lines.at((first + bucket) as usize);
             for (slot, [held, place]) in line.iter().enumerate() {
-                if held.load(Ordering::Relaxed) == key && place.load(Ordering::Acquire) >> 8 != 0 {
-                    return Some((first + bucket, slot));
+                if held.load(Ordering::Relaxed) == key {
+                    // Who sees the key sees that the slot was cleared before it, and no place of the key that was there.
+                    fence(Ordering::Acquire);
+                    if place.load(Ordering::Acquire) >> 8 != 0 {
+                        return Some((first + bucket, slot));
+                    }
                 }
             }
             if line[0][1].load(Ordering::Relaxed) & OFTEN == 0 {
@@ -286,7 +300,7 @@ impl Table {
             for [held, place] in line {
                 let old = place.load(Ordering::Relaxed);
                 if old >> 8 == 0 {
-                    held.store(key, Ordering::Relaxed);
+                    held.store(key, Ordering::Release);
                     place.store(packed | old & OFTEN, Ordering::Release);
                     return;
                 }
@@ -309,7 +323,7 @@ impl Table {
 
     /// Makes a segment that is full anew.
     #[cold]
-    fn grow(&mut self, owner: usize) {
+    pub(super) fn grow(&mut self, owner: usize) {
         let old = self.segments[owner];
         if old.buckets < MAX_BUCKETS {
             // 4, 6, 8, 12, 16, 24, …

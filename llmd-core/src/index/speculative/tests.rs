@@ -143,6 +143,45 @@ fn any_thread_may_expect_and_ask() {
     assert_eq!((expected.len(), expected.blocks.load(Ordering::Relaxed)), (0, 0));
 }
 
+#[test]
+fn limits_hold_and_nothing_is_counted_twice_while_threads_expect_forget_and_expire() {
+    const THREADS: u32 = 4;
+    const ROUNDS: u32 = 300;
+    let settings = ExpectedSettings::default().with_max_prompts(64).with_max_blocks(300);
+    let (expected, start) = (Expected::new(settings), Barrier::new(THREADS as usize));
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (expected, start) = (&expected, &start);
+            scope.spawn(move || {
+                start.wait();
+                for n in 0..ROUNDS {
+                    // Every third worker shares a shard with another.
+                    let worker = WorkerId(n % 3 + thread % 2 * SHARDS as u32);
+                    let now = at(u64::from(n));
+                    let prompt = chain((0..n % 40).map(|nth| nth + thread % 2 * 1000));
+                    let held = n % 3;
+                    expected.expect(worker, &prompt, held, now, at(u64::from(n % 7)));
+                    let leading = expected.leading(worker, &prompt, held, now) as usize;
+                    assert!((held as usize..=prompt.blocks().len().max(held as usize)).contains(&leading), "{leading}");
+                    match n % 50 {
+                        17 => expected.forget(worker),
+                        34 => expected.expire(now),
+                        _ => {}
+                    }
+                }
+            });
+        }
+    });
+    assert!(expected.dropped() > 0, "the limits were reached");
+    assert!(expected.len() <= 64 && expected.blocks.load(Ordering::Relaxed) <= 300, "{expected:?}");
+    expected.expire(at(10_000));
+    assert_eq!((expected.len(), expected.blocks.load(Ordering::Relaxed)), (0, 0));
+    assert!(
+        expected.shards.iter().all(|shard| shard.read().workers().next().is_none()),
+        "no worker is kept for nothing"
+    );
+}
+
 /// The same as a list of blocks.
 #[derive(Default)]
 struct Model(Vec<(WorkerId, crate::BlockHash, usize, Duration)>);
