@@ -9,6 +9,7 @@ mod context;
 mod explained;
 mod interned;
 mod memory;
+mod namespaces;
 mod orphans;
 mod persist;
 mod reader;
@@ -26,6 +27,7 @@ pub use reader::ExactReader;
 
 use self::context::{Context, GivenUp, Pool, Scratch};
 use self::interned::Interned;
+use self::namespaces::Namespaces;
 use self::shared::{Shared, WorkerView};
 use self::sweeping::Fading;
 use self::worker::Worker;
@@ -65,6 +67,7 @@ impl ExactIndex {
             settings,
             span,
             interned: Interned::default(),
+            namespaces: Namespaces::default(),
             pool: Pool::default(),
             given_up: HashMap::new(),
             scratch: Scratch::default(),
@@ -87,6 +90,7 @@ pub struct ExactWriter {
     settings: IndexSettings,
     span: Span,
     interned: Interned,
+    namespaces: Namespaces,
     pool: Pool,
     given_up: HashMap<Column, GivenUp>,
     scratch: Scratch,
@@ -102,7 +106,7 @@ impl Worker {
             WorkerState::Exact if !self.is_complete() => WorkerState::Approximate,
             state => state,
         };
-        WorkerView { state, unplaced: self.unplaced(), memory: self.memory() }
+        WorkerView { state, unplaced: self.unplaced(), other_size: self.other_size(), memory: self.memory() }
     }
 }
 
@@ -124,6 +128,7 @@ impl ExactWriter {
         let mut cx = Context {
             span: &mut self.span,
             interned: &mut self.interned,
+            namespaces: &mut self.namespaces,
             pool: &mut self.pool,
             given_up: &mut self.given_up,
             scratch: &mut self.scratch,
@@ -155,6 +160,9 @@ impl ExactWriter {
             });
             let roster = Roster::new(seats.collect(), self.pool.column, self.span.columns());
             self.shared.roster.store(Arc::new(roster));
+        }
+        if let Some(marks) = self.namespaces.take_news() {
+            self.shared.namespaces.store(marks);
         }
         self.stats.workers = self.workers.len();
         self.stats.blocks = self.span.blocks();

@@ -49,6 +49,8 @@ pub(super) struct Worker {
     cleared: SmallVec<[(Column, u64); 1]>,
     residents: usize,
     unplaceable: u64,
+    /// Tokens per block of the last event whose size has no place in the index.
+    other_size: Option<u32>,
     incomplete: bool,
     /// Whether names were forgotten, of which one may be the parent that an orphan waits for.
     forgot: bool,
@@ -87,6 +89,7 @@ impl Worker {
             cleared: SmallVec::new(),
             residents: 0,
             unplaceable: 0,
+            other_size: None,
             incomplete: false,
             forgot: false,
             spoke_of_other_media: false,
@@ -109,6 +112,10 @@ impl Worker {
     /// How many blocks came in events that cannot be placed.
     pub(super) const fn unplaceable(&self) -> u64 {
         self.unplaceable
+    }
+
+    pub(super) const fn other_size(&self) -> Option<u32> {
+        self.other_size
     }
 
     pub(super) fn memory(&self) -> Arc<Mutex<Memory>> {

@@ -29,10 +29,13 @@ impl Worker {
             Told::Content(kind, covers) => match self.learn(stored, kind, covers) {
                 true if kind == Kind::Full => (content, span) = (Some(covers), Some(covers)),
                 true => span = Some(1),
-                false => self.cannot_place(stored),
+                false => self.cannot_place(stored, cx),
             },
             Told::Names => {}
-            Told::Nothing => self.cannot_place(stored),
+            Told::Nothing => self.cannot_place(stored, cx),
+        }
+        if content.is_some() {
+            cx.namespaces.learn(stored, cx.hasher);
         }
         if stored.medium == Medium::Storage && stored.locality == Locality::Remote {
             self.store_in_pool(stored, content, cx, applied);
@@ -49,7 +52,10 @@ impl Worker {
         }
     }
 
-    fn cannot_place(&mut self, stored: &BlockStored) {
+    fn cannot_place(&mut self, stored: &BlockStored, cx: &Context<'_>) {
+        if !(stored.block_size as usize).is_multiple_of(cx.settings.block_size) {
+            self.other_size = Some(stored.block_size);
+        }
         self.unplaceable += stored.block_hashes.len() as u64;
         self.incomplete = true;
     }
@@ -275,11 +281,12 @@ impl Worker {
     /// known, only the last one counts.
     pub(super) fn span_of(&self, group: GroupIdx) -> u32 {
         let full = self.groups.iter().find(|(idx, known)| *idx == group && known.kind == Kind::Full);
-        full.map_or(1, |(_, group)| group.span())
+        let elsewhere = || self.columns.iter().filter(|kept| kept.group == group).map(|kept| kept.span).max();
+        full.map_or(1, |(_, group)| group.spans.last().copied().or_else(elsewhere).unwrap_or(1))
     }
 
     /// The same for a name that the worker has in some column of the group.
-    fn span_here(&self, group: GroupIdx, standing: &Standing, cx: &Context<'_>) -> u32 {
+    pub(super) fn span_here(&self, group: GroupIdx, standing: &Standing, cx: &Context<'_>) -> u32 {
         let known = standing.known;
         let has = |kept: &&super::Kept| {
             let copies = known.map_or(0, |known| cx.span.copies_under(&self.namer, kept.column, known));
