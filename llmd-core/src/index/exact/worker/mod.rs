@@ -150,7 +150,8 @@ impl Worker {
     }
 
     /// What readers need to know.
-    pub(super) fn seat(&self) -> Seat {
+    pub(super) fn seat(&mut self) -> Seat {
+        let parts = hits_parts(&self.groups).then(|| self.loose.shown());
         let columns = self.columns.iter().map(|&Kept { group, medium, span, column, .. }| HeldColumn {
             group,
             medium,
@@ -161,6 +162,7 @@ impl Worker {
             groups: self.groups.clone(),
             columns: columns.collect(),
             cleared: self.cleared.clone(),
+            parts,
             ..Seat::empty(self.id)
         }
         .settle()
