@@ -40,7 +40,7 @@ impl Worker {
         }
         for (nth, name) in stored.block_hashes.iter().enumerate() {
             if let Some(standing) = self.stands(name, cx) {
-                let span = self.span_here(stored.group_idx, &standing, cx);
+                let span = self.span_of(stored.group_idx);
                 applied.stored += usize::from(self.add_to_pool(&standing, span, cx));
                 continue;
             }
@@ -128,7 +128,7 @@ impl Worker {
     fn take_from_pool(&self, name: &ExternalBlockHash, removed: &BlockRemoved, cx: &mut Context<'_>) -> bool {
         let (Some(column), Some(standing)) = (cx.pool.column, self.stands(name, cx)) else { return false };
         let Some(known) = standing.known else { return false };
-        let covered = cx.covered(known.place, self.span_here(removed.group_idx, &standing, cx));
+        let covered = cx.covered(known.place, self.span_of(removed.group_idx));
         let held = |place: &Place| cx.span.holds(place.run, column, place.off);
         let covered: Vec<_> = covered.into_iter().filter(held).collect();
         covered.iter().for_each(|&place| cx.span.let_go_unnamed(column, place));

@@ -281,12 +281,11 @@ impl Worker {
     /// known, only the last one counts.
     pub(super) fn span_of(&self, group: GroupIdx) -> u32 {
         let full = self.groups.iter().find(|(idx, known)| *idx == group && known.kind == Kind::Full);
-        let elsewhere = || self.columns.iter().filter(|kept| kept.group == group).map(|kept| kept.span).max();
-        full.map_or(1, |(_, group)| group.spans.last().copied().or_else(elsewhere).unwrap_or(1))
+        full.map_or(1, |(_, group)| group.span())
     }
 
     /// The same for a name that the worker has in some column of the group.
-    pub(super) fn span_here(&self, group: GroupIdx, standing: &Standing, cx: &Context<'_>) -> u32 {
+    fn span_here(&self, group: GroupIdx, standing: &Standing, cx: &Context<'_>) -> u32 {
         let known = standing.known;
         let has = |kept: &&super::Kept| {
             let copies = known.map_or(0, |known| cx.span.copies_under(&self.namer, kept.column, known));
