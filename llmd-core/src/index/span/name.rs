@@ -136,6 +136,13 @@ impl Span {
         names.map_or(0, |(_, at)| self.view.word(at + place.off))
     }
 
+    /// Where a worker has a name already, when that is not at this block: an engine that gives a name twice means the block
+    /// that it gave it to first.
+    pub(super) fn elsewhere(&self, namer: &Namer, place: Place, name: u64) -> Option<Place> {
+        let known = self.find(namer, name).filter(|known| known.place != place)?;
+        self.has(namer, known).then_some(known.place)
+    }
+
     /// Makes a name a block's own; says in which space, or `None` when it can be in none. `unnamed` is the column that holds
     /// the block without a name so far, if one does.
     pub(super) fn register(
@@ -145,12 +152,13 @@ impl Span {
         name: u64,
         unnamed: Option<Column>,
     ) -> Option<Domain> {
+        // Its own spaces come first, as when a name is looked for: others may have come to share the name since.
+        if let Some(&domain) = namer.domains.iter().find(|&&domain| self.alias(place, domain) == name) {
+            return Some(domain);
+        }
         let shared = self.name_at(place);
         if self.view.word(shared) == name {
             return Some(SHARED);
-        }
-        if let Some(&domain) = namer.domains.iter().find(|&&domain| self.alias(place, domain) == name) {
-            return Some(domain);
         }
         if self.view.word(shared) == 0 && self.names.insert(name, place).is_ok() {
             self.view.set_word(shared, name);

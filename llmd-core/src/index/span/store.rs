@@ -42,10 +42,22 @@ pub(in super::super) struct Stored {
     pub(in super::super) again: usize,
     /// Those for which there is no room.
     pub(in super::super) lost: usize,
+    /// Whether a name was of another block, so that one may be held by nobody.
+    pub(in super::super) moved: bool,
     /// Whether the column holds a block that it did not.
     pub(in super::super) more: bool,
     /// Whether the worker held one of the blocks under another name.
     pub(in super::super) second_name: bool,
+}
+
+impl Stored {
+    fn add(&mut self, other: Self) {
+        self.fresh += other.fresh;
+        self.again += other.again;
+        self.lost += other.lost;
+        self.more |= other.more;
+        self.second_name |= other.second_name;
+    }
 }
 
 impl Batch<'_> {
@@ -117,6 +129,9 @@ impl Span {
             self.name_new(column, namer, Place { run: made, off: 0 }, new, batch, done, &mut stored);
             (run, off) = (made, new as u32);
             done += new;
+        }
+        if stored.moved {
+            self.settle(run);
         }
         stored
     }
@@ -325,6 +340,12 @@ impl Span {
         for block in otherwise {
             let own = Place { run: place.run, off: place.off + (block - done) as u32 };
             let name = batch.name(block).expect("only names are kept for later");
+            if let Some(there) = self.elsewhere(namer, own, name) {
+                self.let_go_unnamed(column, own);
+                stored.moved = true;
+                stored.add(self.hold_known(column, namer, there, batch.span, name));
+                continue;
+            }
             match self.register(namer, own, name, Some(column)) {
                 Some(domain) => {
                     stored.fresh += 1;
@@ -378,12 +399,19 @@ impl Span {
         }
         let is_wide = self.is_wide[usize::from(column)] && !batch.names.is_empty();
         let mut new = if is_wide { old.clone() } else { with(&old, range) };
-        let mut covered = SmallVec::<[Place; 4]>::new();
+        let (mut covered, mut otherwise) = (SmallVec::<[Place; 4]>::new(), SmallVec::<[(Place, u64); 1]>::new());
         for block in done..done + blocks {
             let Some(name) = batch.name(block) else { continue };
             let own = Place { run: place.run, off: place.off + (block - done) as u32 };
             let was_held = old.iter().any(|&(from, to)| from <= own.off && own.off < to);
             let before = self.implied(namer, own);
+            if let Some(there) = self.elsewhere(namer, own, name) {
+                if !was_held && !is_wide {
+                    new = super::cover::without(&new, (own.off, own.off + 1));
+                }
+                otherwise.push((there, name));
+                continue;
+            }
             let Some(domain) = self.register(namer, own, name, None) else {
                 stored.lost += 1;
                 if !was_held {
@@ -404,6 +432,9 @@ impl Span {
         } else {
             stored.more |= new != old;
             self.cover(place.run, column, &old, &new);
+        }
+        for (there, name) in otherwise {
+            stored.add(self.hold_known(column, namer, there, batch.span, name));
         }
     }
 

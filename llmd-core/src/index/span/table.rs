@@ -26,10 +26,13 @@ const OFTEN: u64 = 0xff;
 /// Four keys with their places: one cache line, since a [`Stable`] list begins at one.
 type Line = [[AtomicU64; 2]; SLOTS];
 
+/// Bits of an entry of the directory that say how many buckets the segment has; behind them stands its number.
+const BUCKET_BITS: u32 = 12;
+
 /// What readers see of a table.
 pub(super) struct TableView {
     lines: Stable<Line>,
-    /// For each beginning of a hash its segment: the first bucket, and how many there are.
+    /// For each beginning of a hash its segment: the first bucket, the number of the segment, and how many buckets it has.
     directory: Stable<AtomicU64>,
     /// Where the directory begins, and how many bits of a hash it tells apart.
     root: AtomicU64,
@@ -44,9 +47,9 @@ pub(super) struct TableView {
 pub(super) struct Table {
     view: Arc<TableView>,
     segments: Vec<Segment>,
-    /// For each beginning of a hash the number of its segment.
-    owners: Vec<u32>,
     bits: u32,
+    /// Where the directory begins.
+    directory_at: usize,
     next_line: usize,
     next_entry: usize,
     free: Vec<(u32, u32)>,
@@ -110,10 +113,17 @@ impl TableView {
     #[inline]
     fn segment(&self, hash: u64) -> (u32, u32) {
         let root = self.root.load(Ordering::Acquire);
-        let (first_entry, bits) = (root >> 8, root & 0xff);
+        let (_, first, buckets) = self.entry((root >> 8) as usize, (root & 0xff) as u32, hash);
+        (first, buckets)
+    }
+
+    /// Number, first bucket and number of buckets of a segment.
+    #[inline]
+    fn entry(&self, directory_at: usize, bits: u32, hash: u64) -> (u32, u32, u32) {
         let entry = if bits == 0 { 0 } else { hash >> (64 - bits) };
-        let segment = self.directory.at((first_entry + entry) as usize).load(Ordering::Acquire);
-        ((segment >> 32) as u32, (segment as u32).max(1))
+        let segment = self.directory.at(directory_at + entry as usize).load(Ordering::Acquire);
+        let (first, low) = ((segment >> 32) as u32, segment as u32);
+        (low >> BUCKET_BITS, first, (low & ((1 << BUCKET_BITS) - 1)).max(1))
     }
 
     #[inline]
@@ -125,6 +135,11 @@ impl TableView {
     fn find(&self, key: u64) -> Option<(u32, usize)> {
         let hash = self.hash(key);
         let (first, buckets) = self.segment(hash);
+        self.find_in(first, buckets, hash, key)
+    }
+
+    #[inline]
+    fn find_in(&self, first: u32, buckets: u32, hash: u64, key: u64) -> Option<(u32, usize)> {
         let mut bucket = home(hash, buckets);
         for _ in 0..buckets {
             let line = self.lines.at((first + bucket) as usize);
@@ -136,7 +151,7 @@ impl TableView {
             if line[0][1].load(Ordering::Relaxed) & OFTEN == 0 {
                 return None;
             }
-            bucket = if bucket + 1 == buckets { 0 } else { bucket + 1 };
+            bucket = next(bucket, buckets);
         }
         None
     }
@@ -153,13 +168,18 @@ fn home(hash: u64, buckets: u32) -> u32 {
     ((u64::from(hash as u32) * u64::from(buckets)) >> 32) as u32
 }
 
+#[inline]
+const fn next(bucket: u32, buckets: u32) -> u32 {
+    if bucket + 1 == buckets { 0 } else { bucket + 1 }
+}
+
 impl Table {
     pub(super) fn new() -> Self {
         let mut table = Self {
             view: Arc::new(TableView::new()),
             segments: Vec::new(),
-            owners: vec![0],
             bits: 0,
+            directory_at: 0,
             next_line: 0,
             next_entry: 0,
             free: Vec::new(),
@@ -199,53 +219,62 @@ impl Table {
     /// Keeps a key that is not there yet; gives back the place of one that is.
     #[inline]
     pub(super) fn insert(&mut self, key: u64, place: Place) -> Result<(), Place> {
-        if let Some(there) = self.get(key) {
-            return Err(there);
-        }
         let hash = self.view.hash(key);
-        let mut owner = self.owner(hash);
-        let Segment { len, buckets, .. } = self.segments[owner];
-        if (len as usize + 1) * 100 > buckets as usize * SLOTS * FULL {
-            self.grow(owner);
-            owner = self.owner(hash);
+        let (mut number, mut first, mut buckets) = self.view.entry(self.directory_at, self.bits, hash);
+        if (self.segments[number as usize].len as usize + 1) * 100 > buckets as usize * SLOTS * FULL {
+            if let Some(there) = self.get(key) {
+                return Err(there);
+            }
+            self.grow(number as usize);
+            (number, first, buckets) = self.view.entry(self.directory_at, self.bits, hash);
         }
-        let Segment { first, buckets, .. } = self.segments[owner];
-        self.put(first, buckets, key, place.pack());
-        self.segments[owner].len += 1;
+        let mut bucket = home(hash, buckets);
+        let mut free: Option<(u32, usize)> = None;
+        loop {
+            let line = self.view.lines.at((first + bucket) as usize);
+            for (slot, [held, packed]) in line.iter().enumerate() {
+                let packed = packed.load(Ordering::Relaxed);
+                if packed >> 8 == 0 {
+                    free = free.or(Some((bucket, slot)));
+                } else if held.load(Ordering::Relaxed) == key {
+                    return Err(Place::unpack(packed).expect("a slot in use leads somewhere"));
+                }
+            }
+            if free.is_some() && line[0][1].load(Ordering::Relaxed) & OFTEN == 0 {
+                break;
+            }
+            bucket = next(bucket, buckets);
+        }
+        let (end, slot) = free.expect("the search goes on until there is one");
+        bucket = home(hash, buckets);
+        while bucket != end {
+            self.pass(first + bucket, true);
+            bucket = next(bucket, buckets);
+        }
+        let [held, packed] = self.view.slot(first + end, slot);
+        held.store(key, Ordering::Relaxed);
+        packed.store(place.pack() | packed.load(Ordering::Relaxed) & OFTEN, Ordering::Release);
+        self.segments[number as usize].len += 1;
         self.len += 1;
         Ok(())
-    }
-
-    /// Lets a key that is there lead elsewhere.
-    pub(super) fn replace(&mut self, key: u64, place: Place) {
-        if let Some((line, slot)) = self.view.find(key) {
-            let held = &self.view.slot(line, slot)[1];
-            held.store(place.pack() | held.load(Ordering::Relaxed) & OFTEN, Ordering::Release);
-        }
     }
 
     /// Takes a key out; says whether it was there.
     #[inline]
     pub(super) fn remove(&mut self, key: u64) -> bool {
-        let Some((line, slot)) = self.view.find(key) else { return false };
+        let hash = self.view.hash(key);
+        let (number, first, buckets) = self.view.entry(self.directory_at, self.bits, hash);
+        let Some((line, slot)) = self.view.find_in(first, buckets, hash, key) else { return false };
         let held = &self.view.slot(line, slot)[1];
         held.store(held.load(Ordering::Relaxed) & OFTEN, Ordering::Release);
-        let hash = self.view.hash(key);
-        let owner = self.owner(hash);
-        let Segment { first, buckets, .. } = self.segments[owner];
         let mut bucket = home(hash, buckets);
         while first + bucket != line {
             self.pass(first + bucket, false);
-            bucket = if bucket + 1 == buckets { 0 } else { bucket + 1 };
+            bucket = next(bucket, buckets);
         }
-        self.segments[owner].len -= 1;
+        self.segments[number as usize].len -= 1;
         self.len -= 1;
         true
-    }
-
-    fn owner(&self, hash: u64) -> usize {
-        let entry = if self.bits == 0 { 0 } else { hash >> (64 - self.bits) };
-        self.owners[entry as usize] as usize
     }
 
     /// Puts a key that is not there into a segment in which there is room.
@@ -263,7 +292,7 @@ impl Table {
                 }
             }
             self.pass(first + bucket, true);
-            bucket = if bucket + 1 == buckets { 0 } else { bucket + 1 };
+            bucket = next(bucket, buckets);
         }
     }
 
@@ -306,8 +335,6 @@ impl Table {
             };
             self.segments[owner] = half(0);
             self.segments.push(half(1));
-            let theirs = self.entries(other);
-            self.owners[theirs].fill(other as u32);
             self.publish(owner);
             self.publish(other);
         }
@@ -344,27 +371,25 @@ impl Table {
 
     /// Twice as long a directory: one bit more of a hash is told apart.
     fn double(&mut self) {
-        self.owners = self.owners.iter().flat_map(|&owner| [owner; 2]).collect();
         self.bits += 1;
         self.make_directory();
     }
 
     fn make_directory(&mut self) {
-        let at = Stable::<AtomicU64>::fit(self.next_entry, self.owners.len());
-        self.bytes += self.view.directory.reserve(at, self.owners.len());
-        self.next_entry = at + self.owners.len();
-        for (entry, &owner) in self.owners.iter().enumerate() {
-            let Segment { first, buckets, .. } = self.segments[owner as usize];
-            self.view.directory.at(at + entry).store(u64::from(first) << 32 | u64::from(buckets), Ordering::Relaxed);
-        }
+        let len = 1 << self.bits;
+        let at = Stable::<AtomicU64>::fit(self.next_entry, len);
+        self.bytes += self.view.directory.reserve(at, len);
+        self.next_entry = at + len;
+        self.directory_at = at;
+        (0..self.segments.len()).for_each(|number| self.publish(number));
         self.view.root.store((at as u64) << 8 | u64::from(self.bits), Ordering::Release);
     }
 
-    fn publish(&self, owner: usize) {
-        let Segment { first, buckets, .. } = self.segments[owner];
-        let at = (self.view.root.load(Ordering::Relaxed) >> 8) as usize;
-        for entry in self.entries(owner) {
-            self.view.directory.at(at + entry).store(u64::from(first) << 32 | u64::from(buckets), Ordering::Release);
+    fn publish(&self, number: usize) {
+        let Segment { first, buckets, .. } = self.segments[number];
+        let segment = u64::from(first) << 32 | (number as u64) << BUCKET_BITS | u64::from(buckets);
+        for entry in self.entries(number) {
+            self.view.directory.at(self.directory_at + entry).store(segment, Ordering::Release);
         }
     }
 
@@ -462,6 +487,35 @@ mod tests {
             for key in 0..300 {
                 prop_assert_eq!(table.view.get(key), model.get(&key).copied());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod timing {
+    use super::*;
+    #[test]
+    #[ignore]
+    fn micro() {
+        #[allow(clippy::disallowed_methods)]
+        let now = || std::fs::read_to_string("/proc/thread-self/schedstat").unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
+        for n in [200_000_u64, 1_000_000, 4_000_000] {
+        let key = |i: u64| { let z = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15); let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9); let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb); z ^ z >> 31 };
+        let mut table = Table::new();
+        let t = now();
+        for i in 0..n { if i + 12 < n { table.prefetch(key(i + 12)); } table.insert(key(i), Place { run: 1, off: 2 }).unwrap(); }
+        let load = (now() - t) as f64 / n as f64;
+        let slots: usize = table.segments.iter().map(|s| s.buckets as usize * 4).sum();
+        let t = now(); let mut s = 0;
+        for i in 0..n { if i + 12 < n { table.prefetch(key(i + 12)); } s += table.get(key(i)).unwrap().off; }
+        let get = (now() - t) as f64 / n as f64;
+        let t = now();
+        for i in 0..n { if i + 12 < n { table.prefetch(key(n + i + 12)); } s += table.get(key(n + i)).map_or(1, |p| p.off); }
+        let miss = (now() - t) as f64 / n as f64;
+        let t = now();
+        for i in 0..n { if i + 12 < n { table.prefetch(key(i + 12)); table.prefetch(key(n + i + 12)); } table.remove(key(i)); table.insert(key(n + i), Place { run: 1, off: 2 }).unwrap(); }
+        let churn = (now() - t) as f64 / n as f64;
+        eprintln!("n {n} load {load:.1} fill {:.2} get {get:.1} miss {miss:.1} churn {churn:.1} bytes {} segs {} {s}", n as f64 / slots as f64, table.bytes, table.segments.len());
         }
     }
 }

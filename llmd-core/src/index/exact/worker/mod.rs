@@ -52,6 +52,8 @@ pub(super) struct Worker {
     /// Tokens per block of the last event whose size has no place in the index.
     other_size: Option<u32>,
     incomplete: bool,
+    /// How many blocks the names of the last event that said what is in blocks cover.
+    said_span: u32,
     /// Whether names were forgotten, of which one may be the parent that an orphan waits for.
     forgot: bool,
     spoke_of_other_media: bool,
@@ -91,6 +93,7 @@ impl Worker {
             unplaceable: 0,
             other_size: None,
             incomplete: false,
+            said_span: 1,
             forgot: false,
             spoke_of_other_media: false,
             has_two_names: false,

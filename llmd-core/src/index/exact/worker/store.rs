@@ -5,7 +5,7 @@ use super::super::super::groups::{Group, Kind};
 use super::super::super::span::{At, Batch, Known, SHARED, Stored};
 use super::super::content::{Told, alone, names_of, told};
 use super::super::context::Context;
-use super::super::memory::Prefix;
+use super::super::memory::{Gone, Prefix};
 use super::place::Standing;
 use super::{MAX_GROUPS, Worker};
 use crate::event::BlockStored;
@@ -27,7 +27,10 @@ impl Worker {
         let mut span = None;
         match told(stored, cx.settings.block_size) {
             Told::Content(kind, covers) => match self.learn(stored, kind, covers) {
-                true if kind == Kind::Full => (content, span) = (Some(covers), Some(covers)),
+                true if kind == Kind::Full => {
+                    (content, span) = (Some(covers), Some(covers));
+                    self.said_span = covers;
+                }
                 true => span = Some(1),
                 false => self.cannot_place(stored, cx),
             },
@@ -147,6 +150,19 @@ impl Worker {
         applied.stored += fresh + again;
         applied.dropped += lost;
         self.incomplete |= lost > 0;
+    }
+
+    /// Remembers the blocks before a name's own that it covers, and that nobody holds.
+    fn remember_covered(&mut self, at: At, digests: &[BlockHash], cx: &mut Context<'_>) {
+        let mut before = at.before;
+        let prefixes = (at.depth + 1..).zip(digests).map(|(depth, digest)| {
+            let prefix = Prefix { digest: digest.0, before, depth };
+            before = digest.0;
+            prefix
+        });
+        let gone: Vec<_> =
+            prefixes.map(|prefix| Gone { name: 0, domain: SHARED, prefix: Some(prefix), fate: None, order: 0 }).collect();
+        self.remember(gone, cx);
     }
 
     /// Where the blocks of an event go on from its name number `name`; `None` when the parent has no place.
@@ -281,7 +297,7 @@ impl Worker {
     /// known, only the last one counts.
     pub(super) fn span_of(&self, group: GroupIdx) -> u32 {
         let full = self.groups.iter().find(|(idx, known)| *idx == group && known.kind == Kind::Full);
-        full.map_or(1, |(_, group)| group.span())
+        full.map_or(1, |(_, group)| if group.spans.is_empty() { self.said_span } else { group.span() })
     }
 
     /// The same for a name that the worker has in some column of the group.
@@ -371,6 +387,7 @@ impl Worker {
         }
         if entry.copies.is_empty() {
             self.memory.lock().place(number, prefix_of);
+            self.remember_covered(at, &digests[..last], cx);
         }
         if standing.known.is_none() {
             // Nobody may have it, but others may: what comes behind it must not stand in two places.
