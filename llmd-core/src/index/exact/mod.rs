@@ -75,6 +75,7 @@ impl ExactIndex {
             order: 0,
             workers: HashMap::new(),
             stats: IndexStats::default(),
+            beside: 0,
         };
         (writer, reader)
     }
@@ -98,6 +99,8 @@ pub struct ExactWriter {
     order: u64,
     workers: HashMap<WorkerId, Worker>,
     stats: IndexStats,
+    /// Bytes that the workers' own tables take.
+    beside: usize,
 }
 
 impl Worker {
@@ -124,7 +127,7 @@ impl ExactWriter {
     /// Works on one worker, counts what changed, and lets readers see its state.
     fn work<T>(&mut self, id: WorkerId, at: f64, how: impl FnOnce(&mut Worker, &mut Context<'_>) -> T) -> T {
         let worker = self.workers.entry(id).or_insert_with(|| Worker::new(id));
-        let before = (worker.held(), worker.remembered(), worker.unplaceable());
+        let before = (worker.held(), worker.remembered(), worker.unplaceable(), worker.bytes());
         let mut cx = Context {
             span: &mut self.span,
             interned: &mut self.interned,
@@ -142,6 +145,7 @@ impl ExactWriter {
         self.stats.held += worker.held();
         self.stats.remembered = self.stats.remembered - before.1 + worker.remembered();
         self.stats.unplaceable += worker.unplaceable() - before.2;
+        self.beside = self.beside - before.3 + worker.bytes();
         self.shared.show(id, worker.view());
         answer
     }
@@ -166,6 +170,9 @@ impl ExactWriter {
         }
         self.stats.workers = self.workers.len();
         self.stats.blocks = self.span.blocks();
+        self.stats.runs = self.span.runs();
+        self.stats.names = self.span.names();
+        self.stats.bytes = self.span.bytes() + self.interned.bytes() + self.beside;
         *self.shared.stats.lock() = self.stats;
     }
 }
@@ -208,6 +215,7 @@ impl IndexWriter for ExactWriter {
             self.work(worker, 0.0, |known, cx| known.leave(cx));
             if let Some(known) = self.workers.remove(&worker) {
                 self.stats.remembered -= known.remembered();
+                self.beside -= known.bytes();
             }
             self.shared.workers.pin().remove(&worker);
             self.publish();

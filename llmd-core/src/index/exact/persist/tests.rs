@@ -49,7 +49,8 @@ fn step((writer, _): &mut Index, step: &Step) -> Applied {
 
 /// What is held now; what was only counted does not come back.
 fn held((_, reader): &Index) -> IndexStats {
-    IndexStats { blocks: 0, dropped: 0, unplaceable: 0, unknown_removals: 0, ..reader.stats() }
+    let IndexStats { workers, held, remembered, .. } = reader.stats();
+    IndexStats { workers, held, remembered, ..IndexStats::default() }
 }
 
 fn residents((writer, _): &Index, worker: WorkerId) -> Vec<Resident> {

@@ -45,6 +45,11 @@ impl Loose {
         self.names.len()
     }
 
+    /// Bytes that they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.names.capacity() * (size_of::<(ExternalBlockHash, Entry)>() + 1)
+    }
+
     pub(super) fn get(&self, name: &ExternalBlockHash) -> Option<&Entry> {
         self.names.get(name)
     }

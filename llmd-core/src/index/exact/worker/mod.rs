@@ -112,6 +112,12 @@ impl Worker {
         self.memory.lock().len()
     }
 
+    /// Bytes that it takes besides what is in the index, about.
+    pub(super) fn bytes(&self) -> usize {
+        let waiting = self.waiting.capacity() * (size_of::<ExternalBlockHash>() + 1);
+        self.memory.lock().bytes() + self.loose.bytes() + self.orphans.bytes() + waiting
+    }
+
     /// How many blocks came in events that cannot be placed.
     pub(super) const fn unplaceable(&self) -> u64 {
         self.unplaceable
