@@ -86,10 +86,6 @@ impl Chain {
     }
 
     /// By what the names differ from those of the same tokens with no extra keys at the first block: 0 where there are none.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "explain tells by it that a prompt is held under another adapter or salt")
-    )]
     pub(crate) const fn namespace(&self) -> u64 {
         self.namespace
     }

@@ -53,13 +53,14 @@ pub enum BlockFate {
     Cleared,
     /// Nothing says that it was ever stored; or it was so long ago that it is forgotten.
     NeverStored,
-    /// The worker holds blocks of these tokens and all before them, but of another size, which cannot be put together to
-    /// this one.
+    /// The worker's blocks are of another size: the prompt does not fill the one that this would be a part of, or the index
+    /// cannot put such blocks together to its own.
     OtherBlockSize {
         /// Tokens per block there.
         block_size: u32,
     },
-    /// The worker holds a block of these tokens and all before them, under another adapter or another tenant's salt.
+    /// The worker holds a block of these tokens and all before them, under another adapter or another tenant's salt, or with
+    /// another image in the first block. An index knows some namespaces only, those that were stored in lately.
     OtherNamespace,
     /// Nothing says that it was ever stored, but events are missing that may: the worker is
     /// [`Recovering`](WorkerState::Recovering).

@@ -1,10 +1,12 @@
 //! Who the columns are: what a reader needs to know of the workers, replaced whole when one comes, goes or changes its ways.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::groups::{Group, Kind};
 use super::span::Column;
-use crate::{GroupIdx, Medium, WorkerId};
+use crate::{ExternalBlockHash, GroupIdx, Medium, WorkerId};
 
 /// All workers, by id.
 #[derive(Debug, Default)]
@@ -18,6 +20,10 @@ pub(super) struct Roster {
     pub(super) pool: Option<Column>,
 }
 
+/// Names whose place is not known, with the groups that have them on the GPU. One thread at a time changes it; any number
+/// read it.
+pub(super) type Parts = papaya::HashMap<ExternalBlockHash, SmallVec<[GroupIdx; 1]>>;
+
 /// What readers know of one worker.
 #[derive(Clone, Debug)]
 pub(super) struct Seat {
@@ -28,6 +34,8 @@ pub(super) struct Seat {
     pub(super) columns: SmallVec<[Held; 1]>,
     /// Columns that were given up, whose blocks are told to have been cleared; and when that was.
     pub(super) cleared: SmallVec<[(Column, u64); 1]>,
+    /// What can be found by the engine's own names alone, of an engine that names parts of blocks.
+    pub(super) parts: Option<Arc<Parts>>,
 }
 
 /// What a column is.
@@ -61,7 +69,8 @@ impl Roster {
             set(&mut live, pool);
             set(&mut closely, pool);
         }
-        let closely = closely.iter().any(|&bits| bits != 0).then_some(closely);
+        let has_parts = seats.iter().any(|seat| seat.parts.is_some());
+        let closely = (has_parts || closely.iter().any(|&bits| bits != 0)).then_some(closely);
         Self { seats, live, closely, pool }
     }
 
@@ -89,7 +98,14 @@ impl Roster {
 impl Seat {
     /// A worker of whom nothing is held.
     pub(super) fn empty(worker: WorkerId) -> Self {
-        Self { worker, plain: None, groups: SmallVec::new(), columns: SmallVec::new(), cleared: SmallVec::new() }
+        Self {
+            worker,
+            plain: None,
+            groups: SmallVec::new(),
+            columns: SmallVec::new(),
+            cleared: SmallVec::new(),
+            parts: None,
+        }
     }
 
     /// The groups that all must hold a block.

@@ -21,8 +21,13 @@ pub struct IndexStats {
     pub unplaceable: u64,
     /// Removals since the beginning of blocks that were not held.
     pub unknown_removals: u64,
-    /// Bytes that the tables take, about, free places included; 0 where an index does not count them.
+    /// Bytes that the tables take, about, free places and what is remembered included; 0 where an index does not count
+    /// them.
     pub bytes: usize,
+    /// Stretches of blocks that follow each other, in which the blocks are kept; 0 where an index has no such.
+    pub runs: usize,
+    /// Names by which engines can speak of blocks whose place is known; 0 where an index does not count them.
+    pub names: usize,
 }
 
 /// What is held, a block once for each worker, cache group and medium.

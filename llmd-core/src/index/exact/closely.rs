@@ -28,14 +28,18 @@ pub(super) fn look_closely(view: &View, roster: &Roster, chain: &Chain, overlap:
     let wanted = &mut scratch.wanted;
     wanted.clear();
     wanted.resize(roster.live.len(), 0);
-    let mut any = false;
+    let (mut any, mut any_parts) = (false, false);
     for seat in roster.seats.iter().filter(|seat| seat.plain.is_none() && needs_more(seat)) {
         for column in seat.columns.iter().map(|held| held.column).chain(roster.pool) {
             wanted[usize::from(column >> 6)] |= 1 << (column & 63);
             any = true;
         }
+        any_parts |= seat.parts.is_some();
     }
-    if any {
+    if any_parts {
+        // Parts of blocks may be hit behind others that nobody holds.
+        view.gather_all(chain.blocks(), wanted, &mut scratch.stretches);
+    } else if any {
         view.gather(chain.blocks(), &scratch.walk, wanted, &mut scratch.stretches);
     }
     for seat in roster.seats.iter().filter(|seat| seat.plain.is_none()) {
@@ -131,19 +135,33 @@ impl Look<'_> {
     pub(super) fn lookup(&self) -> Hit {
         let unit = self.chain.block_size() as u32;
         let Some(stretches) = self.stretches else { return Hit { blocks: 0, limited_by: None } };
-        let leads = |group: GroupIdx| {
-            let span = self.span(group);
-            let own = self.columns(group, Medium::Gpu).find(|held| held.span == span);
-            own.map_or(0, |held| self.levels.of(held.column))
-        };
         let has = |group: GroupIdx, end: u32| {
             let span = self.span(group);
             self.columns(group, Medium::Gpu).any(|held| {
-                let ends_here = held.span == 1 && span == 1 || self.is_sparse(group) || end % span == held.span % span;
+                let ends_here = held.span == 1 || self.is_sparse(group) || end % span == held.span % span;
                 ends_here && holds(stretches.of(held.column), end - 1)
-            })
+            }) || self.has_by_name(group, end)
+        };
+        let leads = |group: GroupIdx| {
+            let span = self.span(group);
+            let own = self.columns(group, Medium::Gpu).find(|held| held.span == span);
+            let leading = own.map_or(0, |held| self.levels.of(held.column));
+            if self.seat.parts.is_none() || self.chain.names().is_empty() {
+                return leading;
+            }
+            // What is found by its own name may stand between what has a place.
+            let next = |&end: &u32| Some(end + span).filter(|&next| next <= self.limit() && has(group, next));
+            std::iter::successors(Some(leading / span * span), next).last().unwrap_or(leading)
         };
         hit(&self.seat.groups, self.limit(), unit, leads, has)
+    }
+
+    /// Whether a group has the block that ends there under the name by which the chain knows it.
+    fn has_by_name(&self, group: GroupIdx, end: u32) -> bool {
+        let (Some(parts), Some(name)) = (&self.seat.parts, self.chain.names().get(end as usize - 1)) else {
+            return false;
+        };
+        parts.pin().get(name).is_some_and(|groups| groups.contains(&group))
     }
 
     fn columns(&self, group: GroupIdx, medium: Medium) -> impl Iterator<Item = &Held> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::super::IndexSettings;
 use super::super::span::{Column, Namer, Span};
 use super::interned::Interned;
+use super::namespaces::Namespaces;
 use crate::hash::BlockHasher;
 use crate::{BlockHash, WorkerId};
 
@@ -13,6 +14,7 @@ use crate::{BlockHash, WorkerId};
 pub(super) struct Context<'a> {
     pub(super) span: &'a mut Span,
     pub(super) interned: &'a mut Interned,
+    pub(super) namespaces: &'a mut Namespaces,
     pub(super) pool: &'a mut Pool,
     pub(super) given_up: &'a mut HashMap<Column, GivenUp>,
     pub(super) scratch: &'a mut Scratch,

@@ -39,6 +39,11 @@ impl Interned {
         self.names.get(&number).cloned().unwrap_or(ExternalBlockHash::from_int(number))
     }
 
+    /// Bytes that they take, about: most are digests of 32 bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.names.capacity() * (size_of::<(u64, ExternalBlockHash)>() + 1) + self.names.len() * 32
+    }
+
     /// Whether there is any.
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty()

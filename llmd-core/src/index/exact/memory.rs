@@ -38,6 +38,11 @@ impl Memory {
         self.gone.len()
     }
 
+    /// Bytes that they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.gone.capacity() * size_of::<Gone>()
+    }
+
     /// All of them, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Gone> {
         self.gone.iter()

@@ -9,6 +9,7 @@ mod context;
 mod explained;
 mod interned;
 mod memory;
+mod namespaces;
 mod orphans;
 mod persist;
 mod reader;
@@ -26,6 +27,7 @@ pub use reader::ExactReader;
 
 use self::context::{Context, GivenUp, Pool, Scratch};
 use self::interned::Interned;
+use self::namespaces::Namespaces;
 use self::shared::{Shared, WorkerView};
 use self::sweeping::Fading;
 use self::worker::Worker;
@@ -65,6 +67,7 @@ impl ExactIndex {
             settings,
             span,
             interned: Interned::default(),
+            namespaces: Namespaces::default(),
             pool: Pool::default(),
             given_up: HashMap::new(),
             scratch: Scratch::default(),
@@ -72,6 +75,7 @@ impl ExactIndex {
             order: 0,
             workers: HashMap::new(),
             stats: IndexStats::default(),
+            beside: 0,
         };
         (writer, reader)
     }
@@ -87,6 +91,7 @@ pub struct ExactWriter {
     settings: IndexSettings,
     span: Span,
     interned: Interned,
+    namespaces: Namespaces,
     pool: Pool,
     given_up: HashMap<Column, GivenUp>,
     scratch: Scratch,
@@ -94,6 +99,8 @@ pub struct ExactWriter {
     order: u64,
     workers: HashMap<WorkerId, Worker>,
     stats: IndexStats,
+    /// Bytes that the workers' own tables take.
+    beside: usize,
 }
 
 impl Worker {
@@ -102,7 +109,7 @@ impl Worker {
             WorkerState::Exact if !self.is_complete() => WorkerState::Approximate,
             state => state,
         };
-        WorkerView { state, unplaced: self.unplaced(), memory: self.memory() }
+        WorkerView { state, unplaced: self.unplaced(), other_size: self.other_size(), memory: self.memory() }
     }
 }
 
@@ -120,10 +127,11 @@ impl ExactWriter {
     /// Works on one worker, counts what changed, and lets readers see its state.
     fn work<T>(&mut self, id: WorkerId, at: f64, how: impl FnOnce(&mut Worker, &mut Context<'_>) -> T) -> T {
         let worker = self.workers.entry(id).or_insert_with(|| Worker::new(id));
-        let before = (worker.held(), worker.remembered(), worker.unplaceable());
+        let before = (worker.held(), worker.remembered(), worker.unplaceable(), worker.bytes());
         let mut cx = Context {
             span: &mut self.span,
             interned: &mut self.interned,
+            namespaces: &mut self.namespaces,
             pool: &mut self.pool,
             given_up: &mut self.given_up,
             scratch: &mut self.scratch,
@@ -137,6 +145,7 @@ impl ExactWriter {
         self.stats.held += worker.held();
         self.stats.remembered = self.stats.remembered - before.1 + worker.remembered();
         self.stats.unplaceable += worker.unplaceable() - before.2;
+        self.beside = self.beside - before.3 + worker.bytes();
         self.shared.show(id, worker.view());
         answer
     }
@@ -156,8 +165,14 @@ impl ExactWriter {
             let roster = Roster::new(seats.collect(), self.pool.column, self.span.columns());
             self.shared.roster.store(Arc::new(roster));
         }
+        if let Some(marks) = self.namespaces.take_news() {
+            self.shared.namespaces.store(marks);
+        }
         self.stats.workers = self.workers.len();
         self.stats.blocks = self.span.blocks();
+        self.stats.runs = self.span.runs();
+        self.stats.names = self.span.names();
+        self.stats.bytes = self.span.bytes() + self.interned.bytes() + self.beside;
         *self.shared.stats.lock() = self.stats;
     }
 }
@@ -200,6 +215,7 @@ impl IndexWriter for ExactWriter {
             self.work(worker, 0.0, |known, cx| known.leave(cx));
             if let Some(known) = self.workers.remove(&worker) {
                 self.stats.remembered -= known.remembered();
+                self.beside -= known.bytes();
             }
             self.shared.workers.pin().remove(&worker);
             self.publish();

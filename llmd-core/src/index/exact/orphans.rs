@@ -22,6 +22,11 @@ impl Orphans {
         self.by_age.is_empty()
     }
 
+    /// Bytes that they take, about, but for their tokens.
+    pub(super) fn bytes(&self) -> usize {
+        self.len() * (size_of::<(u64, BlockStored)>() + size_of::<(u64, ExternalBlockHash)>())
+    }
+
     /// All of them, the one that has waited longest first.
     pub(super) fn by_age(&self) -> Vec<&BlockStored> {
         let mut all: Vec<_> = self.behind.values().flatten().map(|(age, block)| (*age, block)).collect();

@@ -19,6 +19,8 @@ pub(super) struct Shared {
     pub(super) hasher: BlockHasher,
     pub(super) view: Arc<View>,
     pub(super) roster: ArcSwap<Roster>,
+    /// Under which marks prompts were stored lately; see [`Namespaces`](super::namespaces::Namespaces).
+    pub(super) namespaces: ArcSwap<Vec<u64>>,
     pub(super) workers: papaya::HashMap<WorkerId, WorkerView>,
     pub(super) stats: Mutex<IndexStats>,
 }
@@ -29,6 +31,7 @@ impl Shared {
             hasher: BlockHasher::new(settings.key, settings.block_size),
             view,
             roster: ArcSwap::default(),
+            namespaces: ArcSwap::default(),
             workers: papaya::HashMap::default(),
             stats: Mutex::default(),
         }
@@ -48,11 +51,14 @@ impl Shared {
 pub(super) struct WorkerView {
     pub(super) state: WorkerState,
     pub(super) unplaced: usize,
+    /// Tokens per block of events that could not be placed because of that.
+    pub(super) other_size: Option<u32>,
     pub(super) memory: Arc<Mutex<Memory>>,
 }
 
 impl WorkerView {
     fn is_as(&self, other: &Self) -> bool {
-        (self.state, self.unplaced) == (other.state, other.unplaced) && Arc::ptr_eq(&self.memory, &other.memory)
+        (self.state, self.unplaced, self.other_size) == (other.state, other.unplaced, other.other_size)
+            && Arc::ptr_eq(&self.memory, &other.memory)
     }
 }

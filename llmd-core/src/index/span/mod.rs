@@ -192,7 +192,17 @@ impl Span {
     /// Bytes that were asked of the system, at least.
     pub(super) fn bytes(&self) -> usize {
         let meta = self.meta.capacity() * size_of::<Meta>();
-        self.bytes + self.arena.bytes() + self.heads.bytes() + self.names.bytes() + meta
+        // A hash map has a byte for each place besides.
+        let copies = self.copies.capacity() * (size_of::<((Place, Column), Copies)>() + 1);
+        let covers = self.covers.capacity() * (size_of::<((Place, Column), u32)>() + 1);
+        let aliases = self.aliases.capacity() * (size_of::<(u32, Aliases)>() + 1);
+        let beside = meta + copies + covers + aliases;
+        self.bytes + self.arena.bytes() + self.heads.bytes() + self.names.bytes() + beside
+    }
+
+    /// Names of blocks, each once for every space that it is in.
+    pub(super) const fn names(&self) -> usize {
+        self.names.len()
     }
 
     /// A new column of the worker with this number, in which each name covers one block unless it is wide; `None` when

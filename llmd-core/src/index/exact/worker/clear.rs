@@ -57,6 +57,7 @@ impl Worker {
         self.waiting.clear();
         self.residents = 0;
         self.incomplete = false;
+        self.other_size = None;
         self.forgot = false;
         self.spoke_of_other_media = false;
         self.has_two_names = false;

@@ -1,10 +1,12 @@
 //! Names whose place is not known: of blocks that wait for their parent, and of those whose tokens nobody has said.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::super::super::Resident;
+use super::super::super::roster::Parts;
 use crate::{ExternalBlockHash, GroupIdx, Medium};
 
 /// Names whose place is not known, with their copies.
@@ -13,6 +15,8 @@ pub(super) struct Loose {
     names: HashMap<ExternalBlockHash, Entry>,
     /// For each group how many of the names with copies wait for their parent, and how many do not.
     counts: SmallVec<[(GroupIdx, usize, usize); 1]>,
+    /// What readers see of them, if they do.
+    shown: Option<Arc<Parts>>,
 }
 
 /// What is known of such a name.
@@ -39,6 +43,11 @@ impl Loose {
     /// How many names there are, with copies and without.
     pub(super) fn len(&self) -> usize {
         self.names.len()
+    }
+
+    /// Bytes that they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.names.capacity() * (size_of::<(ExternalBlockHash, Entry)>() + 1)
     }
 
     pub(super) fn get(&self, name: &ExternalBlockHash) -> Option<&Entry> {
@@ -84,6 +93,7 @@ impl Loose {
         let after = entry.clone();
         self.count(&before, false);
         self.count(&after, true);
+        self.show(name, &after);
         answer
     }
 
@@ -91,6 +101,7 @@ impl Loose {
     pub(super) fn take(&mut self, name: &ExternalBlockHash) -> Option<Entry> {
         let entry = self.names.remove(name)?;
         self.count(&entry, false);
+        self.show(name, &Entry::default());
         Some(entry)
     }
 
@@ -103,6 +114,29 @@ impl Loose {
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// What readers are to see, kept up to date from now on.
+    pub(super) fn shown(&mut self) -> Arc<Parts> {
+        if let Some(shown) = &self.shown {
+            return Arc::clone(shown);
+        }
+        let shown = Arc::clone(self.shown.insert(Arc::default()));
+        for (name, entry) in &self.names {
+            self.show(name, entry);
+        }
+        shown
+    }
+
+    fn show(&self, name: &ExternalBlockHash, entry: &Entry) {
+        let Some(shown) = &self.shown else { return };
+        let shown = shown.pin();
+        let groups: SmallVec<[GroupIdx; 1]> = entry.on(Medium::Gpu).collect();
+        if groups.is_empty() {
+            shown.remove(name);
+        } else if shown.get(name) != Some(&groups) {
+            shown.insert(name.clone(), groups);
+        }
     }
 
     fn count(&mut self, entry: &Entry, more: bool) {
@@ -119,6 +153,11 @@ impl Loose {
 }
 
 impl Entry {
+    /// The groups that have it on a medium.
+    fn on(&self, medium: Medium) -> impl Iterator<Item = GroupIdx> {
+        self.copies.iter().filter(move |copies| copies.medium == medium).map(|copies| copies.group)
+    }
+
     /// One copy more; says whether it is the first of its group and medium.
     pub(super) fn add(&mut self, group: GroupIdx, medium: Medium) -> bool {
         match self.copies.iter_mut().find(|copies| copies.group == group && copies.medium == medium) {

@@ -49,6 +49,8 @@ pub(super) struct Worker {
     cleared: SmallVec<[(Column, u64); 1]>,
     residents: usize,
     unplaceable: u64,
+    /// Tokens per block of the last event whose size has no place in the index.
+    other_size: Option<u32>,
     incomplete: bool,
     /// How many blocks the names of the last event that said what is in blocks cover.
     said_span: u32,
@@ -89,6 +91,7 @@ impl Worker {
             cleared: SmallVec::new(),
             residents: 0,
             unplaceable: 0,
+            other_size: None,
             incomplete: false,
             said_span: 1,
             forgot: false,
@@ -109,9 +112,19 @@ impl Worker {
         self.memory.lock().len()
     }
 
+    /// Bytes that it takes besides what is in the index, about.
+    pub(super) fn bytes(&self) -> usize {
+        let waiting = self.waiting.capacity() * (size_of::<ExternalBlockHash>() + 1);
+        self.memory.lock().bytes() + self.loose.bytes() + self.orphans.bytes() + waiting
+    }
+
     /// How many blocks came in events that cannot be placed.
     pub(super) const fn unplaceable(&self) -> u64 {
         self.unplaceable
+    }
+
+    pub(super) const fn other_size(&self) -> Option<u32> {
+        self.other_size
     }
 
     pub(super) fn memory(&self) -> Arc<Mutex<Memory>> {
@@ -146,7 +159,8 @@ impl Worker {
     }
 
     /// What readers need to know.
-    pub(super) fn seat(&self) -> Seat {
+    pub(super) fn seat(&mut self) -> Seat {
+        let parts = hits_parts(&self.groups).then(|| self.loose.shown());
         let columns = self.columns.iter().map(|&Kept { group, medium, span, column, .. }| HeldColumn {
             group,
             medium,
@@ -157,6 +171,7 @@ impl Worker {
             groups: self.groups.clone(),
             columns: columns.collect(),
             cleared: self.cleared.clone(),
+            parts,
             ..Seat::empty(self.id)
         }
         .settle()

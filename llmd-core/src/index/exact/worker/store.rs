@@ -32,10 +32,13 @@ impl Worker {
                     self.said_span = covers;
                 }
                 true => span = Some(1),
-                false => self.cannot_place(stored),
+                false => self.cannot_place(stored, cx),
             },
             Told::Names => {}
-            Told::Nothing => self.cannot_place(stored),
+            Told::Nothing => self.cannot_place(stored, cx),
+        }
+        if content.is_some() {
+            cx.namespaces.learn(stored, cx.hasher);
         }
         if stored.medium == Medium::Storage && stored.locality == Locality::Remote {
             self.store_in_pool(stored, content, cx, applied);
@@ -52,7 +55,10 @@ impl Worker {
         }
     }
 
-    fn cannot_place(&mut self, stored: &BlockStored) {
+    fn cannot_place(&mut self, stored: &BlockStored, cx: &Context<'_>) {
+        if !(stored.block_size as usize).is_multiple_of(cx.settings.block_size) {
+            self.other_size = Some(stored.block_size);
+        }
         self.unplaceable += stored.block_hashes.len() as u64;
         self.incomplete = true;
     }
