@@ -315,7 +315,7 @@ typedef struct {
     size_t max_blocks;
     // How many blocks can wait for their parent. Default: 16,384.
     size_t max_orphans;
-    // How many blocks that are gone are remembered, with when they went. Default: 16,384.
+    // How many blocks that are gone are remembered, with when they went. Default: 4,096.
     size_t max_remembered;
     // How many workers there can be, in all. Default: 4,096.
     size_t max_workers;

@@ -70,7 +70,7 @@ pub struct llmd_index_settings {
     pub max_blocks: usize,
     /// How many blocks can wait for their parent. Default: 16,384.
     pub max_orphans: usize,
-    /// How many blocks that are gone are remembered, with when they went. Default: 16,384.
+    /// How many blocks that are gone are remembered, with when they went. Default: 4,096.
     pub max_remembered: usize,
     /// How many workers there can be, in all. Default: 4,096.
     pub max_workers: usize,

@@ -24,7 +24,7 @@ pub struct IndexSettings {
     pub max_blocks: usize,
     /// How many blocks can wait for their parent. The oldest are dropped. Default: 16,384.
     pub max_orphans: usize,
-    /// How many blocks that are gone are remembered, with when they went. The oldest are forgotten. Default: 16,384.
+    /// How many blocks that are gone are remembered, with when they went. The oldest are forgotten. Default: 4,096.
     pub max_remembered: usize,
 }
 
@@ -35,7 +35,7 @@ impl Default for IndexSettings {
             key: HashKey::random(),
             max_blocks: 1 << 22,
             max_orphans: 1 << 14,
-            max_remembered: 1 << 14,
+            max_remembered: 1 << 12,
         }
     }
 }

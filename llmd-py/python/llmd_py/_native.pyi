@@ -812,7 +812,7 @@ class PrefixIndex:
     - `max_workers`: workers, 4,096 by default; beyond, `ExhaustedError`.
     - `max_blocks`: blocks of one worker, 4,194,304 by default.
     - `max_orphans`: blocks of one worker that wait for their parent, 16,384 by default.
-    - `max_remembered`: blocks of one worker that are gone and are remembered for `explain`, 16,384 by default.
+    - `max_remembered`: blocks of one worker that are gone and are remembered for `explain`, 4,096 by default.
     - `max_waiting`: batches of one worker that wait for those before them, 4,096 by default.
     - `max_payload`: bytes of one batch, 64 MiB by default; beyond, `InvalidError`.
     - `recover_within`: seconds that missing batches are waited for, 10 by default; 0 when nobody can replay.

@@ -53,7 +53,6 @@ pub(super) struct GivenUp {
 pub(super) struct Scratch {
     pub(super) digests: Vec<BlockHash>,
     pub(super) names: Vec<u64>,
-    pub(super) unknown: Vec<usize>,
 }
 
 impl Context<'_> {

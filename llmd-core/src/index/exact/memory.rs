@@ -8,7 +8,51 @@ use super::super::span::Domain;
 /// The blocks of one worker whose last copy under a name went, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    gone: VecDeque<Gone>,
+    gone: VecDeque<Packed>,
+}
+
+/// A [`Gone`], without the room between its parts: there are thousands of them for each worker.
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    name: u64,
+    digest: u64,
+    before: u64,
+    at: f64,
+    order: u64,
+    /// 0 when its place is not known.
+    depth: u32,
+    domain: Domain,
+    fate: u8,
+}
+
+const NO_FATE: u8 = 0;
+const CLEARED: u8 = 1;
+const EVICTED: u8 = 2;
+
+impl From<Gone> for Packed {
+    fn from(gone: Gone) -> Self {
+        let Gone { name, domain, prefix, fate, order } = gone;
+        let (digest, before, depth) = prefix.map_or((0, 0, 0), |prefix| (prefix.digest, prefix.before, prefix.depth));
+        let (fate, at) = match fate {
+            Some(BlockFate::Evicted { at }) => (EVICTED, at),
+            Some(BlockFate::Cleared) => (CLEARED, 0.0),
+            _ => (NO_FATE, 0.0),
+        };
+        Self { name, digest, before, at, order, depth, domain, fate }
+    }
+}
+
+impl From<&Packed> for Gone {
+    fn from(packed: &Packed) -> Self {
+        let &Packed { name, digest, before, at, order, depth, domain, fate } = packed;
+        let prefix = (depth > 0).then_some(Prefix { digest, before, depth });
+        let fate = match fate {
+            EVICTED => Some(BlockFate::Evicted { at }),
+            CLEARED => Some(BlockFate::Cleared),
+            _ => None,
+        };
+        Self { name, domain, prefix, fate, order }
+    }
 }
 
 /// A block that is gone.
@@ -40,35 +84,40 @@ impl Memory {
 
     /// Bytes that they take.
     pub(super) fn bytes(&self) -> usize {
-        self.gone.capacity() * size_of::<Gone>()
+        self.gone.capacity() * size_of::<Packed>()
     }
 
     /// All of them, oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Gone> {
-        self.gone.iter()
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = Gone> {
+        self.gone.iter().map(Gone::from)
     }
 
     pub(super) fn remember(&mut self, gone: Gone) {
-        self.gone.push_back(gone);
+        self.gone.push_back(gone.into());
     }
 
     pub(super) fn forget_oldest(&mut self) -> Option<Gone> {
-        self.gone.pop_front()
+        self.gone.pop_front().as_ref().map(Gone::from)
     }
 
     /// Where the block of a name stood.
     pub(super) fn find(&self, name: u64) -> Option<Prefix> {
-        self.gone.iter().rev().find(|gone| gone.name == name && gone.prefix.is_some()).and_then(|gone| gone.prefix)
+        let gone = self.gone.iter().rev().find(|gone| gone.name == name && gone.depth > 0)?;
+        Gone::from(gone).prefix
     }
 
     /// Where a block stood, by its digest.
     pub(super) fn find_digest(&self, digest: u64) -> Option<Prefix> {
-        self.gone.iter().rev().filter_map(|gone| gone.prefix).find(|prefix| prefix.digest == digest)
+        let gone = self.gone.iter().rev().find(|gone| gone.digest == digest && gone.depth > 0)?;
+        Gone::from(gone).prefix
     }
 
     /// The place of a name that is remembered without one is known now.
     pub(super) fn place(&mut self, name: u64, prefix: Prefix) {
-        self.gone.iter_mut().filter(|gone| gone.name == name).for_each(|gone| gone.prefix = Some(prefix));
+        let Prefix { digest, before, depth } = prefix;
+        for gone in self.gone.iter_mut().filter(|gone| gone.name == name) {
+            *gone = Packed { digest, before, depth, ..*gone };
+        }
     }
 
     /// Names mean nothing any longer; what became of their blocks is still known.
@@ -78,7 +127,7 @@ impl Memory {
 
     /// What became of a block the last time, and when that was.
     pub(super) fn fate(&self, digest: u64) -> Option<(u64, BlockFate)> {
-        let told = self.gone.iter().filter(|gone| gone.prefix.is_some_and(|prefix| prefix.digest == digest));
-        told.filter_map(|gone| Some((gone.order, gone.fate?))).max_by_key(|&(order, _)| order)
+        let told = self.gone.iter().filter(|gone| gone.digest == digest && gone.depth > 0);
+        told.filter_map(|gone| Some((gone.order, Gone::from(gone).fate?))).max_by_key(|&(order, _)| order)
     }
 }

@@ -37,8 +37,8 @@ use super::{Applied, IndexSettings, IndexStats, IndexWriter, Resident, WorkerSta
 use crate::WorkerId;
 use crate::event::KvEvent;
 
-/// How many events ahead their first names are asked for, then the runs that these lead to, then the blocks in them.
-const AHEAD: [usize; 3] = [6, 4, 2];
+/// How many events ahead their first names are asked for.
+const AHEAD: usize = 8;
 
 /// The exact index, for engines that send KV events.
 ///
@@ -74,6 +74,7 @@ impl ExactIndex {
             fading: Fading::default(),
             order: 0,
             workers: HashMap::new(),
+            is_news: true,
             stats: IndexStats::default(),
             beside: 0,
         };
@@ -98,18 +99,27 @@ pub struct ExactWriter {
     fading: Fading,
     order: u64,
     workers: HashMap<WorkerId, Worker>,
+    /// Whether readers have to be told who is there.
+    is_news: bool,
     stats: IndexStats,
     /// Bytes that the workers' own tables take.
     beside: usize,
 }
 
 impl Worker {
-    fn view(&self) -> WorkerView {
+    /// What readers are to be told of it, when that is not what they were told last.
+    fn changed_view(&mut self) -> Option<WorkerView> {
         let state = match self.state {
             WorkerState::Exact if !self.is_complete() => WorkerState::Approximate,
             state => state,
         };
-        WorkerView { state, unplaced: self.unplaced(), other_size: self.other_size(), memory: self.memory() }
+        let seen = (state, self.unplaced(), self.other_size());
+        if self.shown == Some(seen) {
+            return None;
+        }
+        self.shown = Some(seen);
+        let (state, unplaced, other_size) = seen;
+        Some(WorkerView { state, unplaced, other_size, memory: self.memory() })
     }
 }
 
@@ -146,17 +156,18 @@ impl ExactWriter {
         self.stats.remembered = self.stats.remembered - before.1 + worker.remembered();
         self.stats.unplaceable += worker.unplaceable() - before.2;
         self.beside = self.beside - before.3 + worker.bytes();
-        self.shared.show(id, worker.view());
+        self.is_news |= worker.is_news;
+        if let Some(view) = worker.changed_view() {
+            self.shared.show(id, view);
+        }
         answer
     }
 
     /// Cleans up a little, and lets readers see who is there and the numbers.
     fn publish(&mut self) {
         self.sweep();
-        let is_news = self.pool.is_news
-            || self.workers.len() != self.shared.roster.load().seats.len()
-            || self.workers.values().any(|worker| worker.is_news);
-        if is_news {
+        if self.is_news || self.pool.is_news {
+            self.is_news = false;
             self.pool.is_news = false;
             let seats = self.workers.values_mut().map(|worker| {
                 worker.is_news = false;
@@ -213,6 +224,7 @@ impl IndexWriter for ExactWriter {
     fn remove_worker(&mut self, worker: WorkerId) {
         if self.workers.contains_key(&worker) {
             self.work(worker, 0.0, |known, cx| known.leave(cx));
+            self.is_news = true;
             if let Some(known) = self.workers.remove(&worker) {
                 self.stats.remembered -= known.remembered();
                 self.beside -= known.bytes();
@@ -228,20 +240,15 @@ impl IndexWriter for ExactWriter {
     }
 }
 
-/// Asks for the memory that events a little later will look at.
+/// Asks for the memory that an event a little later will look at.
+#[inline]
 fn look_ahead(events: &[KvEvent], worker: &Worker, cx: &Context<'_>) {
     let first = |event: &KvEvent| match event {
         KvEvent::AllBlocksCleared => None,
         KvEvent::BlockRemoved(removed) => removed.block_hashes.first().map(|name| cx.interned.number(name)),
         KvEvent::BlockStored(stored) => stored.parent_block_hash.as_ref().map(|name| cx.interned.number(name)),
     };
-    if let Some(name) = events.get(AHEAD[0]).and_then(first) {
+    if let Some(name) = events.get(AHEAD).and_then(first) {
         cx.span.look_ahead(worker.namer(), name);
-    }
-    if let Some(name) = events.get(AHEAD[1]).and_then(first) {
-        cx.span.look_ahead_run(name);
-    }
-    if let Some(name) = events.get(AHEAD[2]).and_then(first) {
-        cx.span.look_ahead_block(name);
     }
 }

@@ -37,12 +37,9 @@ impl Shared {
         }
     }
 
-    /// Lets readers see a worker, unless they see it so already.
+    /// Lets readers see a worker.
     pub(super) fn show(&self, worker: WorkerId, view: WorkerView) {
-        let workers = self.workers.pin();
-        if workers.get(&worker).is_none_or(|seen| !seen.is_as(&view)) {
-            workers.insert(worker, view);
-        }
+        self.workers.pin().insert(worker, view);
     }
 }
 
@@ -54,11 +51,4 @@ pub(super) struct WorkerView {
     /// Tokens per block of events that could not be placed because of that.
     pub(super) other_size: Option<u32>,
     pub(super) memory: Arc<Mutex<Memory>>,
-}
-
-impl WorkerView {
-    fn is_as(&self, other: &Self) -> bool {
-        (self.state, self.unplaced, self.other_size) == (other.state, other.unplaced, other.other_size)
-            && Arc::ptr_eq(&self.memory, &other.memory)
-    }
 }

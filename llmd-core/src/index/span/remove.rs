@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::cover::{Parts, without};
 use super::name::{Known, Namer, SHARED};
+use super::run::Header;
 use super::{Column, Place, Span};
 
 /// How many names ahead their lines are asked for.
@@ -41,13 +42,14 @@ impl Pending {
 impl Span {
     /// One copy of each block less in a column. `unknown` is told of names that it has no copy under; `removed` of those of
     /// which the worker has no copy left in any column. Gives how many copies went, and how many of them were the last
-    /// in this column under their name.
+    /// in this column under their name. `went` is where the last one stood, from call to call: the next often stands before it.
     pub(in super::super) fn remove(
         &mut self,
         column: Column,
         namer: &Namer,
         span: u32,
         names: &[u64],
+        went: &mut Option<Place>,
         mut unknown: impl FnMut(usize),
         mut removed: impl FnMut(Removed),
     ) -> (usize, usize) {
@@ -60,11 +62,19 @@ impl Span {
             if let Some(&later) = names.get(nth + AHEAD) {
                 self.look_ahead(namer, later);
             }
-            let Some(known) = self.find(namer, name) else {
+            let near = went.and_then(|went| self.find_before(went, name));
+            let Some(known) = near.or_else(|| self.find(namer, name)) else {
                 unknown(nth);
                 continue;
             };
+            *went = Some(known.place);
             let Place { run, off } = known.place;
+            if names.len() == 1
+                && let Some(gone) = self.pop(column, namer, known, name)
+            {
+                removed(gone);
+                return (1, 1);
+            }
             let is_simple = span == 1
                 && known.domain == SHARED
                 && !self.meta(run).has_copies
@@ -112,6 +122,36 @@ impl Span {
         }
         self.let_go(column, pending);
         (copies, last)
+    }
+
+    /// The block before one that went, if it has this name.
+    #[inline]
+    fn find_before(&self, went: Place, name: u64) -> Option<Known> {
+        let off = went.off.checked_sub(1)?;
+        let meta = self.meta(went.run);
+        let header = self.run(went.run).peek();
+        let is_it = off < header.len && !meta.has_aliases && self.view.word(header.digests + meta.room + off) == name;
+        is_it.then_some(Known { place: Place { off, ..went }, domain: SHARED })
+    }
+
+    /// The usual case: the last block of a run that this column alone holds, and on which nothing hangs. `None`, with nothing
+    /// changed, when it is not that.
+    #[inline]
+    fn pop(&mut self, column: Column, namer: &Namer, known: Known, name: u64) -> Option<Removed> {
+        let Place { run, off } = known.place;
+        let (header, meta) = (self.run(run).peek(), *self.meta(run));
+        let is_last = off + 1 == header.len && header.whole.is_only(column) && header.groups == 0;
+        let is_bare = meta.children == 0 && !meta.has_copies && !meta.has_aliases && known.domain == SHARED;
+        if !is_last || !is_bare || off == 0 || self.is_wide[usize::from(column)] || namer.columns.len() != 1 {
+            return None;
+        }
+        let end = self.view.word(header.digests + off - 1);
+        self.run(run).begin();
+        self.run(run).finish(&Header { len: off, end, ..header });
+        self.names.remove(name);
+        self.gone_name(name);
+        self.blocks -= 1;
+        Some(Removed { name, domain: SHARED, digest: header.end, before: end, depth: header.start + off + 1 })
     }
 
     /// Blocks that were found to be held are not any more.

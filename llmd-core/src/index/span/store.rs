@@ -3,7 +3,6 @@
 use smallvec::SmallVec;
 
 use super::cover::with;
-use super::memory::prefetch;
 use super::name::{Namer, SHARED};
 use super::run::Header;
 use super::set::Set;
@@ -543,30 +542,5 @@ impl Span {
         digests: &[BlockHash],
     ) -> bool {
         self.store(column, namer, at, Batch { digests, names: &[], span: 1 }).more
-    }
-
-    /// Asks for what an event that comes later will look at: the lines of its first names.
-    #[inline]
-    pub(in super::super) fn look_ahead_names(&self, names: impl Iterator<Item = u64>) {
-        names.for_each(|name| self.names.prefetch(name));
-    }
-
-    /// The same, a little later: the run that a shared name leads to.
-    #[inline]
-    pub(in super::super) fn look_ahead_run(&self, name: u64) {
-        if let Some(place) = self.names.get(name) {
-            prefetch(self.run(place.run));
-            prefetch(&self.meta[place.run as usize]);
-        }
-    }
-
-    /// The same, once more: the digest and the name of the block.
-    #[inline]
-    pub(in super::super) fn look_ahead_block(&self, name: u64) {
-        if let Some(place) = self.names.get(name) {
-            let header = self.run(place.run).peek();
-            prefetch(self.view.words.at((header.digests + place.off) as usize));
-            prefetch(self.view.words.at((header.digests + self.meta(place.run).room + place.off) as usize));
-        }
     }
 }

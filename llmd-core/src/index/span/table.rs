@@ -512,24 +512,65 @@ mod timing {
     #[ignore]
     fn micro() {
         #[allow(clippy::disallowed_methods)]
-        let now = || std::fs::read_to_string("/proc/thread-self/schedstat").unwrap().split(' ').next().unwrap().parse::<u64>().unwrap();
+        let now = || {
+            std::fs::read_to_string("/proc/thread-self/schedstat")
+                .unwrap()
+                .split(' ')
+                .next()
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+        };
         for n in [200_000_u64, 1_000_000, 4_000_000] {
-        let key = |i: u64| { let z = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15); let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9); let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb); z ^ z >> 31 };
-        let mut table = Table::new();
-        let t = now();
-        for i in 0..n { if i + 12 < n { table.prefetch(key(i + 12)); } table.insert(key(i), Place { run: 1, off: 2 }).unwrap(); }
-        let load = (now() - t) as f64 / n as f64;
-        let slots: usize = table.segments.iter().map(|s| s.buckets as usize * 4).sum();
-        let t = now(); let mut s = 0;
-        for i in 0..n { if i + 12 < n { table.prefetch(key(i + 12)); } s += table.get(key(i)).unwrap().off; }
-        let get = (now() - t) as f64 / n as f64;
-        let t = now();
-        for i in 0..n { if i + 12 < n { table.prefetch(key(n + i + 12)); } s += table.get(key(n + i)).map_or(1, |p| p.off); }
-        let miss = (now() - t) as f64 / n as f64;
-        let t = now();
-        for i in 0..n { if i + 12 < n { table.prefetch(key(i + 12)); table.prefetch(key(n + i + 12)); } table.remove(key(i)); table.insert(key(n + i), Place { run: 1, off: 2 }).unwrap(); }
-        let churn = (now() - t) as f64 / n as f64;
-        eprintln!("n {n} load {load:.1} fill {:.2} get {get:.1} miss {miss:.1} churn {churn:.1} bytes {} segs {} {s}", n as f64 / slots as f64, table.bytes, table.segments.len());
+            let key = |i: u64| {
+                let z = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+                z ^ z >> 31
+            };
+            let mut table = Table::new();
+            let t = now();
+            for i in 0..n {
+                if i + 12 < n {
+                    table.prefetch(key(i + 12));
+                }
+                table.insert(key(i), Place { run: 1, off: 2 }).unwrap();
+            }
+            let load = (now() - t) as f64 / n as f64;
+            let slots: usize = table.segments.iter().map(|s| s.buckets as usize * 4).sum();
+            let t = now();
+            let mut s = 0;
+            for i in 0..n {
+                if i + 12 < n {
+                    table.prefetch(key(i + 12));
+                }
+                s += table.get(key(i)).unwrap().off;
+            }
+            let get = (now() - t) as f64 / n as f64;
+            let t = now();
+            for i in 0..n {
+                if i + 12 < n {
+                    table.prefetch(key(n + i + 12));
+                }
+                s += table.get(key(n + i)).map_or(1, |p| p.off);
+            }
+            let miss = (now() - t) as f64 / n as f64;
+            let t = now();
+            for i in 0..n {
+                if i + 12 < n {
+                    table.prefetch(key(i + 12));
+                    table.prefetch(key(n + i + 12));
+                }
+                table.remove(key(i));
+                table.insert(key(n + i), Place { run: 1, off: 2 }).unwrap();
+            }
+            let churn = (now() - t) as f64 / n as f64;
+            eprintln!(
+                "n {n} load {load:.1} fill {:.2} get {get:.1} miss {miss:.1} churn {churn:.1} bytes {} segs {} {s}",
+                n as f64 / slots as f64,
+                table.bytes,
+                table.segments.len()
+            );
         }
     }
 }

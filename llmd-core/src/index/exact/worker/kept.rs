@@ -102,7 +102,7 @@ impl Worker {
 
     /// What is remembered, and what will be when columns that were given up are swept.
     fn gone_records(&self, span: &Span, interned: &Interned, given_up: &HashMap<Column, GivenUp>) -> Vec<GoneRecord> {
-        let mut all: Vec<Gone> = self.memory.lock().iter().copied().collect();
+        let mut all: Vec<Gone> = self.memory.lock().iter().collect();
         for (&column, given) in given_up.iter().filter(|(_, given)| given.worker == self.id && given.order > 0) {
             for place in span.residents(column) {
                 all.extend(self.swept(given, super::super::super::span::Swept { column, place }, span));

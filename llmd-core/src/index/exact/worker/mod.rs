@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use self::loose::Loose;
 use super::super::groups::{Group, Kind, alike, has_window, hits_parts};
 use super::super::roster::{Held as HeldColumn, Seat};
-use super::super::span::{Column, Domain, Known, Namer, SHARED, Span};
+use super::super::span::{Column, Domain, Known, Namer, Place, SHARED, Span};
 use super::super::{BlockFate, Held, Resident};
 use super::context::Context;
 use super::interned::Interned;
@@ -59,6 +59,8 @@ pub(super) struct Worker {
     spoke_of_other_media: bool,
     /// Whether a block came by two names.
     has_two_names: bool,
+    /// What readers were told of it last: state, blocks without a place, blocks of another size.
+    pub(super) shown: Option<(WorkerState, usize, Option<u32>)>,
     /// Whether readers have to be told what its columns and groups are.
     pub(super) is_news: bool,
 }
@@ -74,6 +76,8 @@ struct Kept {
     /// Names, and copies under them.
     names: usize,
     copies: usize,
+    /// The block that went last: engines evict a prompt from its end.
+    went: Option<Place>,
 }
 
 impl Worker {
@@ -97,6 +101,7 @@ impl Worker {
             forgot: false,
             spoke_of_other_media: false,
             has_two_names: false,
+            shown: None,
             is_news: true,
         }
     }
@@ -202,7 +207,7 @@ impl Worker {
             return Some(place);
         }
         let column = cx.span.column(self.id.0, span > 1)?;
-        self.columns.push(Kept { group, medium, span, column, names: 0, copies: 0 });
+        self.columns.push(Kept { group, medium, span, column, names: 0, copies: 0, went: None });
         self.namer.columns.push(column);
         self.is_news = true;
         Some(self.columns.len() - 1)
@@ -210,16 +215,21 @@ impl Worker {
 
     /// Remembers a block that is gone, and forgets the oldest.
     fn remember(&mut self, gone: impl IntoIterator<Item = Gone>, cx: &mut Context<'_>) {
-        let memory = Arc::clone(&self.memory);
-        let mut memory = memory.lock();
+        let mut forgotten = SmallVec::<[Gone; 1]>::new();
+        let mut memory = self.memory.lock();
         for gone in gone {
             memory.remember(gone);
             if memory.len() > cx.settings.max_remembered {
                 let Some(oldest) = memory.forget_oldest() else { continue };
                 self.forgot = true;
-                self.forget(&oldest, cx);
+                // Most names mean nothing beside the index: only the others have to be looked for.
+                if oldest.domain != SHARED || !self.loose.is_empty() {
+                    forgotten.push(oldest);
+                }
             }
         }
+        drop(memory);
+        forgotten.iter().for_each(|oldest| self.forget(oldest, cx));
     }
 
     /// Remembers blocks that were swept away.

@@ -42,7 +42,7 @@ impl Worker {
         let mut scratch = std::mem::take(cx.scratch);
         scratch.names.clear();
         scratch.names.extend(wanted.iter().map(|&nth| cx.interned.number(&removed.block_hashes[nth])));
-        let super::Kept { column, span, .. } = self.columns[kept];
+        let super::Kept { column, span, mut went, .. } = self.columns[kept];
         let fate = BlockFate::Evicted { at: cx.at };
         let mut unknown = SmallVec::new();
         let mut gone = SmallVec::<[Gone; 8]>::new();
@@ -51,6 +51,7 @@ impl Worker {
             &self.namer,
             span,
             &scratch.names,
+            &mut went,
             |nth| unknown.push(wanted[nth]),
             |Removed { name, domain, digest, before, depth }| {
                 gone.push(Self::gone(name, domain, Some(Prefix { digest, before, depth }), fate, order));
@@ -58,6 +59,7 @@ impl Worker {
         );
         *cx.scratch = scratch;
         let kept = &mut self.columns[kept];
+        kept.went = went;
         kept.copies -= copies;
         kept.names -= names;
         self.residents -= names;

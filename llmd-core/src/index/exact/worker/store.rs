@@ -160,8 +160,9 @@ impl Worker {
             before = digest.0;
             prefix
         });
-        let gone: Vec<_> =
-            prefixes.map(|prefix| Gone { name: 0, domain: SHARED, prefix: Some(prefix), fate: None, order: 0 }).collect();
+        let gone: Vec<_> = prefixes
+            .map(|prefix| Gone { name: 0, domain: SHARED, prefix: Some(prefix), fate: None, order: 0 })
+            .collect();
         self.remember(gone, cx);
     }
 
