@@ -22,8 +22,10 @@ const SLOTS: usize = if cfg!(loom) { 2 } else { 4 };
 /// Buckets of a segment that is divided when it is full.
 const MAX_BUCKETS: u32 = if cfg!(loom) { 3 } else { 1536 };
 const FIRST_BUCKETS: u32 = if cfg!(loom) { 2 } else { 4 };
-/// Of a hundred slots, how many are used before a segment grows.
-const FULL: usize = 85;
+/// Of a hundred slots, how many are used before a segment grows: from so many up to [`SPREAD`] more, differently from segment
+/// to segment. They fill alike, and would all have to grow within a moment.
+const FULL: usize = 74;
+const SPREAD: usize = 18;
 /// The most that a bucket counts; it then stays "passed by" until its segment is made anew.
 const OFTEN: u64 = 0xff;
 
@@ -182,6 +184,12 @@ fn home(hash: u64, buckets: u32) -> u32 {
     ((u64::from(hash as u32) * u64::from(buckets)) >> 32) as u32
 }
 
+/// Of a hundred slots of a segment, how many are used before it grows.
+#[inline]
+const fn full(number: u32) -> usize {
+    FULL + (number.wrapping_mul(0x9e37_79b9) >> 16) as usize % SPREAD
+}
+
 #[inline]
 const fn next(bucket: u32, buckets: u32) -> u32 {
     if bucket + 1 == buckets { 0 } else { bucket + 1 }
@@ -235,7 +243,7 @@ impl Table {
     pub(super) fn insert(&mut self, key: u64, place: Place) -> Result<(), Place> {
         let hash = self.view.hash(key);
         let (mut number, mut first, mut buckets) = self.view.entry(self.directory_at, self.bits, hash);
-        if (self.segments[number as usize].len as usize + 1) * 100 > buckets as usize * SLOTS * FULL {
+        if (self.segments[number as usize].len as usize + 1) * 100 > buckets as usize * SLOTS * full(number) {
             if let Some(there) = self.get(key) {
                 return Err(there);
             }
