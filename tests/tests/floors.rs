@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 13] = [
+const PLANS: [Plan; 14] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -123,6 +123,13 @@ const PLANS: [Plan; 13] = [
             &["scenario"],
         ],
         thinks: Thinks::In(&["cache"]),
+    },
+    Plan {
+        package: "llmd-instructions",
+        sources: "benches/instructions/src",
+        knows: &["llmd-core", "llmd-routing"],
+        floors: &[&["prompt"], &["decide", "decode", "hash", "index"]],
+        thinks: Thinks::In(&[]),
     },
     Plan {
         package: "llmd-bindings",
