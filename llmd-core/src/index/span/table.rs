@@ -252,7 +252,8 @@ impl Table {
         }
         let mut bucket = home(hash, buckets);
         let mut free: Option<(u32, usize)> = None;
-        loop {
+        // Every bucket may be one that keys pass by: once around is enough.
+        for _ in 0..buckets {
             let line = self.view.lines.at((first + bucket) as usize);
             for (slot, [held, packed]) in line.iter().enumerate() {
                 let packed = packed.load(Ordering::Relaxed);
@@ -267,7 +268,7 @@ impl Table {
             }
             bucket = next(bucket, buckets);
         }
-        let (end, slot) = free.expect("the search goes on until there is one");
+        let (end, slot) = free.expect("a segment grows before it is full");
         bucket = home(hash, buckets);
         while bucket != end {
             self.pass(first + bucket, true);
