@@ -45,6 +45,7 @@ impl Span {
     /// One copy of each block less in a column. `unknown` is told of names that it has no copy under; `removed` of those of
     /// which the worker has no copy left in any column. Gives how many copies went, and how many of them were the last
     /// in this column under their name. A name of the column covers `span` blocks; `removed` is told of `tells`. `went` is where the last one stood, from call to call: the next often stands before it.
+    #[expect(clippy::too_many_arguments, reason = "what goes, whose it is, and who is told of it")]
     pub(in super::super) fn remove(
         &mut self,
         column: Column,
@@ -156,7 +157,14 @@ impl Span {
         self.names.remove(name);
         self.gone_name(name);
         self.blocks -= 1;
-        Some(Removed { name, domain: SHARED, digest: header.end, before: end, depth: header.start + off + 1, is_beside: false })
+        Some(Removed {
+            name,
+            domain: SHARED,
+            digest: header.end,
+            before: end,
+            depth: header.start + off + 1,
+            is_beside: false,
+        })
     }
 
     /// Blocks that were found to be held are not any more.
@@ -168,7 +176,13 @@ impl Span {
 
     /// Takes one copy away. `None` when there is none; whether it was the last in the column under this name; and where the
     /// blocks stood that the name covers, when the worker has no other copy under it.
-    fn remove_copy(&mut self, column: Column, namer: &Namer, (span, tells): (u32, u32), known: Known) -> Option<(bool, Stood)> {
+    fn remove_copy(
+        &mut self,
+        column: Column,
+        namer: &Namer,
+        (span, tells): (u32, u32),
+        known: Known,
+    ) -> Option<(bool, Stood)> {
         let count = self.copies_under(namer, column, known);
         if count == 0 {
             return None;

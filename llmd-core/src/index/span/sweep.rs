@@ -1,7 +1,7 @@
 //! Columns that are given up at once, and cleaned away little by little.
 
 use super::cover::Parts;
-use super::{Column, FLOATING, Place, ROOT, Span};
+use super::{Column, Place, ROOT, Span};
 
 /// A column that nobody asks for any more.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Span {
                 Some(meta) if run != ROOT => (self.run(run).peek().len, meta),
                 _ => continue,
             };
-            if len == 0 || meta.children > 0 || meta.parent == FLOATING && len == 0 {
+            if len == 0 || meta.children > 0 {
                 continue;
             }
             if meta.is_fresh {
