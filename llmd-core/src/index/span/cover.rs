@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::run::Header;
 use super::set::Set;
-use super::sync::Ordering;
+use super::sync::{AtomicU64, Ordering};
 use super::{Column, Span, View};
 
 /// Parts of a run, from a block up to before another, in order, with a gap between any two.
@@ -30,6 +30,12 @@ impl View {
     #[inline]
     pub(super) fn set_word(&self, at: u32, word: u64) {
         self.words.at(at as usize).store(word, Ordering::Relaxed);
+    }
+
+    /// Words that were taken together, for the writer.
+    #[inline]
+    pub(super) fn list(&self, at: u32, len: usize) -> &[AtomicU64] {
+        self.words.cells(at as usize, len)
     }
 
     #[inline]

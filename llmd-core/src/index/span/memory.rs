@@ -77,6 +77,20 @@ impl<T: Cell> Stable<T> {
         unsafe { &*cells.add(offset) }
     }
 
+    /// The cells `at..at + len`, which were reserved together; for the writer, who knows that they were.
+    ///
+    /// # Panics
+    ///
+    /// When they are not there.
+    #[inline]
+    pub(super) fn cells(&self, at: usize, len: usize) -> &[T] {
+        let (chunk, offset) = Self::split(at);
+        let cells = self.chunks[chunk].load(Ordering::Acquire);
+        assert!(!cells.is_null() && offset + len <= Self::FIRST << chunk, "cells that were reserved are there");
+        // SAFETY: as in `at`; the chunk has as many cells behind the first of these.
+        unsafe { std::slice::from_raw_parts(cells.add(offset), len) }
+    }
+
     /// Where the next `len` cells that follow each other in memory can begin, at `at` or behind it.
     pub(super) fn fit(at: usize, len: usize) -> usize {
         let (mut chunk, offset) = Self::split(at);

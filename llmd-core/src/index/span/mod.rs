@@ -147,13 +147,13 @@ struct Meta {
 impl Span {
     pub(super) fn new(secret: u64) -> Self {
         let (runs, words) = (Arc::new(Stable::new()), Arc::new(Stable::new()));
-        let heads = Table::new();
+        let heads = Table::new(false);
         let view = View { runs, words: Arc::clone(&words), heads: heads.view() };
         Self {
             view: Arc::new(view),
             arena: Arena::new(words),
             heads,
-            names: Table::new(),
+            names: Table::new(true),
             meta: vec![Meta::default()],
             free_runs: Vec::new(),
             owners: Vec::new(),

@@ -72,13 +72,6 @@ impl Span {
                 continue;
             };
             let Place { run, off } = known.place;
-            if names.len() == 1
-                && let Some(gone) = self.pop(column, namer, known, name)
-            {
-                *went = Some(known.place);
-                removed(gone);
-                return (1, 1);
-            }
             let is_simple = span == 1
                 && known.domain == SHARED
                 && !self.meta(run).has_copies
@@ -128,6 +121,28 @@ impl Span {
         }
         self.let_go(column, pending);
         (copies, last)
+    }
+
+    /// The usual case of a name that goes alone; `None`, with nothing changed, when it is not that.
+    #[inline]
+    pub(in super::super) fn remove_last(
+        &mut self,
+        column: Column,
+        namer: &Namer,
+        name: u64,
+        went: &mut Option<Place>,
+    ) -> Option<Removed> {
+        if !namer.domains.is_empty() || namer.columns.len() != 1 {
+            return None;
+        }
+        let near = went.and_then(|went| self.find_before(went, name));
+        let known = match near {
+            Some(known) => known,
+            None => Known { place: self.names.get(name)?, domain: SHARED },
+        };
+        let gone = self.pop(column, namer, known, name)?;
+        *went = Some(known.place);
+        Some(gone)
     }
 
     /// The block before one that went, if it has this name.

@@ -6,6 +6,7 @@ use super::cover::with;
 use super::name::{Namer, SHARED};
 use super::run::Header;
 use super::set::Set;
+use super::sync::Ordering;
 use super::{Column, Domain, FLOATING, MAX_RUN, Meta, Place, ROOT, Span};
 use crate::BlockHash;
 
@@ -63,6 +64,9 @@ impl Batch<'_> {
     /// The name of a block; `None` when it has none.
     #[inline]
     fn name(&self, block: usize) -> Option<u64> {
+        if self.span == 1 {
+            return self.names.get(block).copied();
+        }
         let after = block + 1;
         if after.is_multiple_of(self.span as usize) {
             self.names.get(after / self.span as usize - 1).copied()
@@ -273,8 +277,8 @@ impl Span {
             run as u32
         });
         let (at, words) = self.arena.take(2 * digests.len());
-        for (nth, digest) in digests.iter().enumerate() {
-            self.view.set_word(at + nth as u32, digest.0);
+        for (word, digest) in self.view.list(at, digests.len()).iter().zip(digests) {
+            word.store(digest.0, Ordering::Relaxed);
         }
         self.run(run).begin();
         let header = Header {

@@ -61,6 +61,8 @@ pub(super) struct Table {
     free: Vec<(u32, u32)>,
     len: usize,
     bytes: usize,
+    /// Whether keys move closer to where they belong when others go, which no reader may see.
+    moves: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -196,8 +198,10 @@ const fn next(bucket: u32, buckets: u32) -> u32 {
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
+    /// A table whose keys stay where they are, for readers; or one that only the writer searches.
+    pub(super) fn new(moves: bool) -> Self {
         let mut table = Self {
+            moves,
             view: Arc::new(TableView::new()),
             segments: Vec::new(),
             bits: 0,
@@ -251,17 +255,23 @@ impl Table {
             (number, first, buckets) = self.view.entry(self.directory_at, self.bits, hash);
         }
         let mut bucket = home(hash, buckets);
-        let mut free: Option<(u32, usize)> = None;
+        let mut free = None;
         // Every bucket may be one that keys pass by: once around is enough.
         for _ in 0..buckets {
             let line = self.view.lines.at((first + bucket) as usize);
+            // Without branches for each slot: which of them are in use is anybody's guess.
+            let (mut same, mut empty) = (0_u32, 0_u32);
             for (slot, [held, packed]) in line.iter().enumerate() {
-                let packed = packed.load(Ordering::Relaxed);
-                if packed >> 8 == 0 {
-                    free = free.or(Some((bucket, slot)));
-                } else if held.load(Ordering::Relaxed) == key {
-                    return Err(Place::unpack(packed).expect("a slot in use leads somewhere"));
-                }
+                let in_use = u32::from(packed.load(Ordering::Relaxed) >> 8 != 0);
+                same |= (u32::from(held.load(Ordering::Relaxed) == key) & in_use) << slot;
+                empty |= (in_use ^ 1) << slot;
+            }
+            if same != 0 {
+                let packed = line[same.trailing_zeros() as usize][1].load(Ordering::Relaxed);
+                return Err(Place::unpack(packed).expect("a slot in use leads somewhere"));
+            }
+            if free.is_none() && empty != 0 {
+                free = Some((bucket, empty.trailing_zeros() as usize));
             }
             if free.is_some() && line[0][1].load(Ordering::Relaxed) & OFTEN == 0 {
                 break;
@@ -275,8 +285,9 @@ impl Table {
             bucket = next(bucket, buckets);
         }
         let [held, packed] = self.view.slot(first + end, slot);
-        held.store(key, Ordering::Relaxed);
-        packed.store(place.pack() | packed.load(Ordering::Relaxed) & OFTEN, Ordering::Release);
+        let passed = packed.load(Ordering::Relaxed) & OFTEN;
+        held.store(key, Ordering::Release);
+        packed.store(place.pack() | passed, Ordering::Release);
         self.segments[number as usize].len += 1;
         self.len += 1;
         Ok(())
@@ -297,7 +308,53 @@ impl Table {
         }
         self.segments[number as usize].len -= 1;
         self.len -= 1;
+        if self.moves {
+            self.pull((first, buckets), line - first, slot);
+        }
         true
+    }
+
+    /// Fills a slot that became free with a key that had to pass its bucket by, and then the slot of that one, and so on.
+    #[inline]
+    fn pull(&self, (first, buckets): (u32, u32), mut bucket: u32, mut slot: usize) {
+        while self.view.slot(first + bucket, 0)[1].load(Ordering::Relaxed) & OFTEN != 0 {
+            let Some((from, from_slot)) = self.passer((first, buckets), bucket) else { return };
+            let [held, packed] = self.view.slot(first + from, from_slot);
+            let (key, place) = (held.load(Ordering::Relaxed), packed.load(Ordering::Relaxed));
+            packed.store(place & OFTEN, Ordering::Release);
+            let [to_held, to_packed] = self.view.slot(first + bucket, slot);
+            to_held.store(key, Ordering::Relaxed);
+            to_packed.store(place & !OFTEN | to_packed.load(Ordering::Relaxed) & OFTEN, Ordering::Release);
+            while bucket != from {
+                self.pass(first + bucket, false);
+                bucket = next(bucket, buckets);
+            }
+            slot = from_slot;
+        }
+    }
+
+    /// The nearest key behind a bucket that passed it by.
+    fn passer(&self, (first, buckets): (u32, u32), bucket: u32) -> Option<(u32, usize)> {
+        let mut from = next(bucket, buckets);
+        let mut far = 1;
+        while far < buckets {
+            let line = self.view.lines.at((first + from) as usize);
+            for (slot, [held, packed]) in line.iter().enumerate() {
+                if packed.load(Ordering::Relaxed) >> 8 != 0 {
+                    let home = home(self.view.hash(held.load(Ordering::Relaxed)), buckets);
+                    let passed = if from >= home { from - home } else { from + buckets - home };
+                    if passed >= far {
+                        return Some((from, slot));
+                    }
+                }
+            }
+            if line[0][1].load(Ordering::Relaxed) & OFTEN == 0 {
+                return None;
+            }
+            from = next(from, buckets);
+            far += 1;
+        }
+        None
     }
 
     /// Puts a key that is not there into a segment in which there is room.
@@ -449,7 +506,7 @@ mod tests {
     #[test]
     fn every_key_is_found_while_the_table_grows_and_none_when_it_is_empty() {
         const KEYS: u64 = 50_000;
-        let mut table = Table::new();
+        let mut table = Table::new(true);
         let view = table.view();
         for key in 1..=KEYS {
             assert_eq!(table.insert(key, place(key)), Ok(()));
@@ -468,7 +525,7 @@ mod tests {
     #[test]
     fn a_reader_finds_what_is_there_while_others_come_and_go() {
         const KEYS: u64 = 30_000;
-        let mut table = Table::new();
+        let mut table = Table::new(false);
         for key in 1..=100 {
             table.insert(key, place(key)).unwrap();
         }
@@ -494,8 +551,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_table_is_a_map(steps in proptest::collection::vec((0..300_u64, any::<bool>()), 0..2000)) {
-            let (mut table, mut model) = (Table::new(), HashMap::new());
+        fn the_table_is_a_map(moves: bool, steps in proptest::collection::vec((0..300_u64, any::<bool>()), 0..2000)) {
+            let (mut table, mut model) = (Table::new(moves), HashMap::new());
             for (at, (key, is_new)) in steps.into_iter().enumerate() {
                 let at = place(at as u64);
                 if is_new {

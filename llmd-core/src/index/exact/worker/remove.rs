@@ -17,6 +17,12 @@ impl Worker {
             return;
         }
         let order = cx.next_order();
+        if let [name] = &removed.block_hashes[..]
+            && self.remove_last(name, removed, order, cx)
+        {
+            applied.removed += 1;
+            return;
+        }
         let mut unknown: SmallVec<[usize; 4]> = (0..removed.block_hashes.len()).collect();
         for kept in 0..self.columns.len() {
             let is_it = self.columns[kept].group == removed.group_idx && self.columns[kept].medium == removed.medium;
@@ -27,6 +33,30 @@ impl Worker {
         for nth in unknown {
             self.remove_loose(&removed.block_hashes[nth], removed.group_idx, removed.medium, order, cx, applied);
         }
+    }
+
+    /// The usual case: one name, of the last block of what a worker with one column holds of a prompt. Says whether it was that.
+    #[inline]
+    fn remove_last(
+        &mut self,
+        name: &ExternalBlockHash,
+        removed: &BlockRemoved,
+        order: u64,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let [kept] = &mut self.columns[..] else { return false };
+        if kept.group != removed.group_idx || kept.medium != removed.medium || kept.span != 1 {
+            return false;
+        }
+        let number = cx.interned.number(name);
+        let Some(gone) = cx.span.remove_last(kept.column, &self.namer, number, &mut kept.went) else { return false };
+        kept.copies -= 1;
+        kept.names -= 1;
+        self.residents -= 1;
+        let Removed { name, domain, digest, before, depth, .. } = gone;
+        let prefix = Some(Prefix { digest, before, depth });
+        self.remember([Self::gone(name, domain, prefix, BlockFate::Evicted { at: cx.at }, order)], cx);
+        true
     }
 
     /// Takes names out of a column; gives those that it does not have.
