@@ -49,6 +49,19 @@ int main(int argc, char **argv) {
     must(llmd_index_explain(index, stored.tokens, stored.tokens_len, NULL, &why, &error), error);
     printf("%s", llmd_string_text(why));
 
+    /* As numbers, for whoever scores many workers; and while the prompt is being made. */
+    uint32_t workers[2], leading[2];
+    must(llmd_index_worker(index, "pod-8", &workers[0], &error), error);
+    must(llmd_index_worker(index, "pod-7", &workers[1], &error), error);
+    llmd_chain *chain = NULL;
+    must(llmd_chain_new(index, stored.tokens, 100, NULL, &chain, &error), error);
+    must(llmd_chain_query_dense(chain, workers, 2, leading, &error), error);
+    printf("of 100 tokens pod-8 and pod-7 hold %u and %u", leading[0], leading[1]);
+    must(llmd_chain_extend(chain, stored.tokens + 100, stored.tokens_len - 100, &error), error);
+    must(llmd_chain_query_dense(chain, workers, 2, leading, &error), error);
+    printf(", of all %u and %u\n", leading[0], leading[1]);
+
+    llmd_chain_free(chain);
     llmd_string_free(why);
     llmd_events_free(events);
     llmd_index_free(index);

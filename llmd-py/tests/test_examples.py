@@ -47,6 +47,7 @@ def test_the_example_of_an_index_says_who_holds_the_prompt() -> None:
     assert lines[0] == "pod-7 stored 6 blocks and is exact"
     assert lines[1] == "pod-7 holds 6 leading blocks: 192 of 232 tokens"
     assert "block 6 was never stored" in lines[3]
+    assert lines[-1] == "of 100 tokens pod-8 and pod-7 hold [0, 3], of all [0, 6]"
 
 
 def test_the_example_of_a_decision_goes_where_the_prompt_is() -> None:

@@ -139,3 +139,52 @@ print("done")
 """)
     )
     assert (ended.stdout, ended.stderr, ended.returncode) == ("done\n", "", 0)
+
+
+def test_what_changes_goes_on_in_a_child_and_is_its_own(run: Run) -> None:
+    ended = run(
+        program("""
+from llmd_py import BlockHasher, SessionMemo, TrtllmDecoder
+index = PrefixIndex(4)
+index.apply("w", batch(stored([0, 1], range(8))), seq=0)
+chain, memo = index.chain(range(3)), SessionMemo(BlockHasher("vllm-sha256_cbor", 4), max_tokens=1000)
+decoder = TrtllmDecoder(4)
+memo.hash("chat-7", range(8))
+
+def work():
+    chain.extend(range(3, 8))
+    assert chain.query() == {"w": 2} and memo.hash("chat-7", range(8))[1] == 2 and len(decoder.decode(b"[]")) == 0
+
+assert child(work) == 0
+assert chain.tokens == 3 and chain.query() == {}
+print("done")
+""")
+    )
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("done\n", "", 0)
+
+
+def test_a_chain_that_was_growing_is_refused_in_the_child_and_nothing_hangs(run: Run) -> None:
+    ended = run(
+        program("""
+from array import array
+index = PrefixIndex(4)
+chain, more = index.chain(range(8)), array("I", bytes(4 * 4_000_000))
+
+def grow():
+    for _ in range(30):
+        chain.extend(more)
+
+def work():
+    try:
+        assert chain.blocks >= 2
+    except UnavailableError as error:
+        assert "using the chain while this process was forked" in str(error)
+        os._exit(7)
+
+threading.Thread(target=grow, daemon=True).start()
+ends = {child(work) for _ in range(30)}
+assert ends <= {0, 7}, ends
+print("done")
+""")
+    )
+    assert (ended.stdout, ended.returncode) == ("done\n", 0)

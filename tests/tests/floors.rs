@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 13] = [
+const PLANS: [Plan; 14] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -125,6 +125,13 @@ const PLANS: [Plan; 13] = [
         thinks: Thinks::In(&["cache"]),
     },
     Plan {
+        package: "llmd-instructions",
+        sources: "benches/instructions/src",
+        knows: &["llmd-core", "llmd-routing"],
+        floors: &[&["prompt"], &["decide", "decode", "hash", "index"]],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
         package: "llmd-bindings",
         sources: "benches/bindings/src",
         knows: &["llmd-core", "llmd-routing"],
@@ -160,7 +167,7 @@ const EMBEDDED: [&str; 3] = ["llmd-core", "llmd-routing", "llmd-gateway"];
 
 /// The only files in which `unsafe` may stand. The design names `index::span` and `hash::simd` of llmd-core; a file is
 /// entered here when it is there. A test that counts allocations has an allocator of its own, which is unsafe by nature.
-const UNSAFE: [&str; 36] = [
+const UNSAFE: [&str; 40] = [
     "benches/peers/src/system.rs",
     "llmd-c/src/boundary.rs",
     "llmd-c/src/bytes.rs",
@@ -170,9 +177,15 @@ const UNSAFE: [&str; 36] = [
     "llmd-c/src/error.rs",
     "llmd-c/src/events/event.rs",
     "llmd-c/src/events/mod.rs",
+    "llmd-c/src/events/trtllm.rs",
     "llmd-c/src/filled.rs",
     "llmd-c/src/given.rs",
-    "llmd-c/src/hasher.rs",
+    "llmd-c/src/hasher/memo.rs",
+    "llmd-c/src/hasher/mod.rs",
+    "llmd-c/src/index/answer.rs",
+    "llmd-c/src/index/chain.rs",
+    "llmd-c/src/index/doubt.rs",
+    "llmd-c/src/index/ending.rs",
     "llmd-c/src/index/fed.rs",
     "llmd-c/src/index/mod.rs",
     "llmd-c/src/index/query.rs",

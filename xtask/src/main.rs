@@ -12,6 +12,7 @@ mod failure;
 mod fuzz;
 mod install;
 mod install_c;
+mod instructions;
 mod kept;
 mod loom;
 mod machine;

@@ -26,7 +26,7 @@ pub(crate) const DENY: Tool = Tool {
     install: "cargo install cargo-deny --locked",
 };
 
-const VALGRIND: Tool = Tool {
+pub(crate) const VALGRIND: Tool = Tool {
     program: "valgrind",
     gives: "counts instructions where wall time is too noisy",
     install: "your system's package manager has it: valgrind",

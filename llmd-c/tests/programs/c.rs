@@ -44,6 +44,7 @@ fn the_example_says_who_holds_a_prompt() {
 
     assert!(said.starts_with("pod-7 holds 6 leading blocks\n"), "{said}");
     assert!(said.contains("pod-7 (exact): holds 6 leading"), "{said}");
+    assert!(said.ends_with("of 100 tokens pod-8 and pod-7 hold 0 and 3, of all 0 and 6\n"), "{said}");
 }
 
 #[test]

@@ -15,16 +15,11 @@ use crate::{BlockHash, Medium, WorkerId};
 pub(super) struct Media(u8);
 
 impl Media {
-    pub(super) const ALL: Self = Self((1 << Medium::ALL.len()) - 1);
     pub(super) const GPU: Self = Self(1 << Medium::Gpu.index());
     pub(super) const NONE: Self = Self(0);
 
     pub(super) const fn contains(self, medium: Medium) -> bool {
         self.0 & (1 << medium.index()) != 0
-    }
-
-    pub(super) const fn with(self, medium: Medium) -> Self {
-        Self(self.0 | 1 << medium.index())
     }
 }
 

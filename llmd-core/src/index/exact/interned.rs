@@ -36,7 +36,7 @@ impl Interned {
 
     /// The name of a number.
     pub(super) fn name(&self, number: u64) -> ExternalBlockHash {
-        self.names.get(&number).cloned().unwrap_or(ExternalBlockHash::from_int(number))
+        self.names.get(&number).cloned().unwrap_or_else(|| ExternalBlockHash::from_int(number))
     }
 
     /// Bytes that they take, about: most are digests of 32 bytes.

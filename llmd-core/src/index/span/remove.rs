@@ -20,6 +20,8 @@ pub(in super::super) struct Removed {
     pub(in super::super) digest: u64,
     pub(in super::super) before: u64,
     pub(in super::super) depth: u32,
+    /// Whether the name covers it, but the column did not hold it.
+    pub(in super::super) is_beside: bool,
 }
 
 /// Where blocks stood: digest, depth, digest before.
@@ -42,12 +44,13 @@ impl Pending {
 impl Span {
     /// One copy of each block less in a column. `unknown` is told of names that it has no copy under; `removed` of those of
     /// which the worker has no copy left in any column. Gives how many copies went, and how many of them were the last
-    /// in this column under their name. `went` is where the last one stood, from call to call: the next often stands before it.
+    /// in this column under their name. A name of the column covers `span` blocks; `removed` is told of `tells`. `went` is where the last one stood, from call to call: the next often stands before it.
+    #[expect(clippy::too_many_arguments, reason = "what goes, whose it is, and who is told of it")]
     pub(in super::super) fn remove(
         &mut self,
         column: Column,
         namer: &Namer,
-        span: u32,
+        (span, tells): (u32, u32),
         names: &[u64],
         went: &mut Option<Place>,
         mut unknown: impl FnMut(usize),
@@ -62,16 +65,17 @@ impl Span {
             if let Some(&later) = names.get(nth + AHEAD) {
                 self.look_ahead(namer, later);
             }
-            let near = went.and_then(|went| self.find_before(went, name));
+            // A name of a space of its own could be another block's shared one.
+            let near = went.filter(|_| namer.domains.is_empty()).and_then(|went| self.find_before(went, name));
             let Some(known) = near.or_else(|| self.find(namer, name)) else {
                 unknown(nth);
                 continue;
             };
-            *went = Some(known.place);
             let Place { run, off } = known.place;
             if names.len() == 1
                 && let Some(gone) = self.pop(column, namer, known, name)
             {
+                *went = Some(known.place);
                 removed(gone);
                 return (1, 1);
             }
@@ -95,8 +99,9 @@ impl Span {
                         pending = Some(group);
                     }
                 }
+                *went = Some(known.place);
                 let (digest, depth, before) = self.prefix(known.place);
-                removed(Removed { name, domain: SHARED, digest, before, depth });
+                removed(Removed { name, domain: SHARED, digest, before, depth, is_beside: false });
                 copies += 1;
                 last += 1;
                 continue;
@@ -107,14 +112,15 @@ impl Span {
                 unknown(nth);
                 continue;
             };
-            match self.remove_copy(column, namer, span, known) {
+            match self.remove_copy(column, namer, (span, tells), known) {
                 None => unknown(nth),
                 Some((is_last, gone)) => {
                     copies += 1;
                     last += usize::from(is_last);
                     for (nth, (digest, depth, before)) in gone.into_iter().enumerate() {
                         let name = if nth == 0 { name } else { 0 };
-                        removed(Removed { name, domain: known.domain, digest, before, depth });
+                        let is_beside = nth >= span as usize;
+                        removed(Removed { name, domain: known.domain, digest, before, depth, is_beside });
                     }
                 }
             }
@@ -151,7 +157,14 @@ impl Span {
         self.names.remove(name);
         self.gone_name(name);
         self.blocks -= 1;
-        Some(Removed { name, domain: SHARED, digest: header.end, before: end, depth: header.start + off + 1 })
+        Some(Removed {
+            name,
+            domain: SHARED,
+            digest: header.end,
+            before: end,
+            depth: header.start + off + 1,
+            is_beside: false,
+        })
     }
 
     /// Blocks that were found to be held are not any more.
@@ -163,14 +176,20 @@ impl Span {
 
     /// Takes one copy away. `None` when there is none; whether it was the last in the column under this name; and where the
     /// blocks stood that the name covers, when the worker has no other copy under it.
-    fn remove_copy(&mut self, column: Column, namer: &Namer, span: u32, known: Known) -> Option<(bool, Stood)> {
+    fn remove_copy(
+        &mut self,
+        column: Column,
+        namer: &Namer,
+        (span, tells): (u32, u32),
+        known: Known,
+    ) -> Option<(bool, Stood)> {
         let count = self.copies_under(namer, column, known);
         if count == 0 {
             return None;
         }
         let key = (known.place, column);
         let covered: Stood = std::iter::successors(Some(known.place), |&place| self.back(place))
-            .take(span as usize)
+            .take(tells.max(span) as usize)
             .map(|place| self.prefix(place))
             .collect();
         let mut is_held = false;

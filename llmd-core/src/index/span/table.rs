@@ -22,8 +22,10 @@ const SLOTS: usize = if cfg!(loom) { 2 } else { 4 };
 /// Buckets of a segment that is divided when it is full.
 const MAX_BUCKETS: u32 = if cfg!(loom) { 3 } else { 1536 };
 const FIRST_BUCKETS: u32 = if cfg!(loom) { 2 } else { 4 };
-/// Of a hundred slots, how many are used before a segment grows.
-const FULL: usize = 85;
+/// Of a hundred slots, how many are used before a segment grows: from so many up to [`SPREAD`] more, differently from segment
+/// to segment. They fill alike, and would all have to grow within a moment.
+const FULL: usize = 74;
+const SPREAD: usize = 18;
 /// The most that a bucket counts; it then stays "passed by" until its segment is made anew.
 const OFTEN: u64 = 0xff;
 
@@ -182,6 +184,12 @@ fn home(hash: u64, buckets: u32) -> u32 {
     ((u64::from(hash as u32) * u64::from(buckets)) >> 32) as u32
 }
 
+/// Of a hundred slots of a segment, how many are used before it grows.
+#[inline]
+const fn full(number: u32) -> usize {
+    FULL + (number.wrapping_mul(0x9e37_79b9) >> 16) as usize % SPREAD
+}
+
 #[inline]
 const fn next(bucket: u32, buckets: u32) -> u32 {
     if bucket + 1 == buckets { 0 } else { bucket + 1 }
@@ -235,7 +243,7 @@ impl Table {
     pub(super) fn insert(&mut self, key: u64, place: Place) -> Result<(), Place> {
         let hash = self.view.hash(key);
         let (mut number, mut first, mut buckets) = self.view.entry(self.directory_at, self.bits, hash);
-        if (self.segments[number as usize].len as usize + 1) * 100 > buckets as usize * SLOTS * FULL {
+        if (self.segments[number as usize].len as usize + 1) * 100 > buckets as usize * SLOTS * full(number) {
             if let Some(there) = self.get(key) {
                 return Err(there);
             }
@@ -502,76 +510,6 @@ mod tests {
             for key in 0..300 {
                 prop_assert_eq!(table.view.get(key), model.get(&key).copied());
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod timing {
-    use super::*;
-    #[test]
-    #[ignore]
-    fn micro() {
-        #[allow(clippy::disallowed_methods)]
-        let now = || {
-            std::fs::read_to_string("/proc/thread-self/schedstat")
-                .unwrap()
-                .split(' ')
-                .next()
-                .unwrap()
-                .parse::<u64>()
-                .unwrap()
-        };
-        for n in [200_000_u64, 1_000_000, 4_000_000] {
-            let key = |i: u64| {
-                let z = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-                z ^ z >> 31
-            };
-            let mut table = Table::new();
-            let t = now();
-            for i in 0..n {
-                if i + 12 < n {
-                    table.prefetch(key(i + 12));
-                }
-                table.insert(key(i), Place { run: 1, off: 2 }).unwrap();
-            }
-            let load = (now() - t) as f64 / n as f64;
-            let slots: usize = table.segments.iter().map(|s| s.buckets as usize * 4).sum();
-            let t = now();
-            let mut s = 0;
-            for i in 0..n {
-                if i + 12 < n {
-                    table.prefetch(key(i + 12));
-                }
-                s += table.get(key(i)).unwrap().off;
-            }
-            let get = (now() - t) as f64 / n as f64;
-            let t = now();
-            for i in 0..n {
-                if i + 12 < n {
-                    table.prefetch(key(n + i + 12));
-                }
-                s += table.get(key(n + i)).map_or(1, |p| p.off);
-            }
-            let miss = (now() - t) as f64 / n as f64;
-            let t = now();
-            for i in 0..n {
-                if i + 12 < n {
-                    table.prefetch(key(i + 12));
-                    table.prefetch(key(n + i + 12));
-                }
-                table.remove(key(i));
-                table.insert(key(n + i), Place { run: 1, off: 2 }).unwrap();
-            }
-            let churn = (now() - t) as f64 / n as f64;
-            eprintln!(
-                "n {n} load {load:.1} fill {:.2} get {get:.1} miss {miss:.1} churn {churn:.1} bytes {} segs {} {s}",
-                n as f64 / slots as f64,
-                table.bytes,
-                table.segments.len()
-            );
         }
     }
 }

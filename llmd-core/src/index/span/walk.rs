@@ -58,11 +58,6 @@ impl Levels {
             self.blocks.iter().enumerate().find(|&(level, _)| self.bits[level * self.words + word] >> bit & 1 == 1);
         held.map_or(0, |(_, &blocks)| blocks)
     }
-
-    /// Every level with its columns as bits, in no order.
-    pub(in super::super) fn iter(&self) -> impl Iterator<Item = (u32, &[u64])> {
-        self.blocks.iter().copied().zip(self.bits.chunks_exact(self.words.max(1)))
-    }
 }
 
 impl View {
@@ -167,10 +162,8 @@ impl View {
                 any_alive |= alive[word];
             }
             if at > 0 {
-                for level in before..levels.blocks.len() {
-                    for word in 0..words {
-                        ended[word] &= !levels.bits[level * words + word];
-                    }
+                for level in levels.bits[before * words..].chunks_exact(words) {
+                    ended.iter_mut().zip(level).for_each(|(ended, told)| *ended &= !told);
                 }
                 (0..words).for_each(|word| any_ended |= ended[word]);
                 if any_ended != 0 {

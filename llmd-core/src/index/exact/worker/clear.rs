@@ -98,12 +98,15 @@ impl Worker {
             if given.names_last && span.has(&self.namer, known) {
                 continue;
             }
-            let covered = std::iter::successors(Some(swept.place), |&place| span.back(place)).take(given.span as usize);
+            let tells = given.span.max(self.said_span) as usize;
+            let covered = std::iter::successors(Some(swept.place), |&place| span.back(place)).take(tells);
             for (nth, place) in covered.enumerate() {
                 let (digest, depth, before) = span.prefix(place);
                 let name = if given.names_last && nth == 0 { name } else { 0 };
                 let prefix = Some(Prefix { digest, before, depth });
-                gone.push(Self::gone(name, domain, prefix, BlockFate::Cleared, given.order));
+                let mut one = Self::gone(name, domain, prefix, BlockFate::Cleared, given.order);
+                one.fate = one.fate.filter(|_| nth < given.span as usize);
+                gone.push(one);
             }
         }
         gone

@@ -43,18 +43,21 @@ impl Worker {
         scratch.names.clear();
         scratch.names.extend(wanted.iter().map(|&nth| cx.interned.number(&removed.block_hashes[nth])));
         let super::Kept { column, span, mut went, .. } = self.columns[kept];
+        let tells = self.said_span.max(span);
         let fate = BlockFate::Evicted { at: cx.at };
         let mut unknown = SmallVec::new();
         let mut gone = SmallVec::<[Gone; 8]>::new();
         let (copies, names) = cx.span.remove(
             column,
             &self.namer,
-            span,
+            (span, tells),
             &scratch.names,
             &mut went,
             |nth| unknown.push(wanted[nth]),
-            |Removed { name, domain, digest, before, depth }| {
-                gone.push(Self::gone(name, domain, Some(Prefix { digest, before, depth }), fate, order));
+            |Removed { name, domain, digest, before, depth, is_beside }| {
+                let mut one = Self::gone(name, domain, Some(Prefix { digest, before, depth }), fate, order);
+                one.fate = one.fate.filter(|_| !is_beside);
+                gone.push(one);
             },
         );
         *cx.scratch = scratch;
