@@ -78,7 +78,9 @@ impl Span {
             }
         }
         if self.meta(run).has_copies {
-            places(run, &parts).for_each(|place| drop(self.covers.remove(&(place, column))));
+            for place in places(run, &parts) {
+                self.covers.remove(&(place, column));
+            }
         }
         self.cover(run, column, &self.parts(run, column), &Parts::new());
         dropped
