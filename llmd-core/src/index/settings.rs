@@ -2,7 +2,8 @@
 
 use crate::hash::HashKey;
 
-/// What an exact index is made with. All limits are per worker, so that no engine can push out what others said.
+/// What an exact index is made with. Limits are per worker, so that no engine can push out what others said, but for
+/// `max_blocks_in_all`.
 ///
 /// ```
 /// use llmd_core::index::IndexSettings;
@@ -22,6 +23,11 @@ pub struct IndexSettings {
     /// How many blocks a worker can hold, a block once for each of its groups and media. Later ones are dropped.
     /// Default: 4,194,304.
     pub max_blocks: usize,
+    /// How many different blocks the index can hold, whoever holds them. What goes first when there are more are the ends of
+    /// prompts that nothing was stored in for long. Their workers are [`Approximate`](super::WorkerState::Approximate) from then
+    /// on, until they are cleared, and they may remove as many names that the index does not know.
+    /// Storage that all share is not kept any longer then, and where there is some, no worker is exact again. Default: 67,108,864.
+    pub max_blocks_in_all: usize,
     /// How many blocks can wait for their parent. The oldest are dropped. Default: 16,384.
     pub max_orphans: usize,
     /// How many blocks that are gone are remembered, with when they went. The oldest are forgotten. Default: 4,096.
@@ -34,6 +40,7 @@ impl Default for IndexSettings {
             block_size: 16,
             key: HashKey::random(),
             max_blocks: 1 << 22,
+            max_blocks_in_all: 1 << 26,
             max_orphans: 1 << 14,
             max_remembered: 1 << 12,
         }
@@ -57,6 +64,12 @@ impl IndexSettings {
     #[must_use]
     pub fn with_max_blocks(self, max_blocks: usize) -> Self {
         Self { max_blocks, ..self }
+    }
+
+    /// The same, with this limit to what all workers hold together.
+    #[must_use]
+    pub fn with_max_blocks_in_all(self, max_blocks_in_all: usize) -> Self {
+        Self { max_blocks_in_all, ..self }
     }
 
     /// The same, with this limit to what waits for a parent.

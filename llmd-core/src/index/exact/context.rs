@@ -31,6 +31,10 @@ pub(super) struct Context<'a> {
 pub(super) struct Pool {
     pub(super) namer: Namer,
     pub(super) column: Option<Column>,
+    /// Whether it is not kept any longer, since there were too many blocks in all.
+    pub(super) is_given_up: bool,
+    /// Whether it would hold something if it was kept, so that no worker's answers are exact.
+    pub(super) is_missed: bool,
     /// Whether readers have to be told of it.
     pub(super) is_news: bool,
 }

@@ -6,6 +6,7 @@
 mod closely;
 mod content;
 mod context;
+mod evicting;
 mod explained;
 mod interned;
 mod memory;
@@ -151,6 +152,9 @@ impl ExactWriter {
             order: &mut self.order,
         };
         let answer = how(worker, &mut cx);
+        if self.pool.is_missed {
+            worker.is_missing_something();
+        }
         self.stats.held -= before.0;
         self.stats.held += worker.held();
         self.stats.remembered = self.stats.remembered - before.1 + worker.remembered();
@@ -205,6 +209,10 @@ impl IndexWriter for ExactWriter {
         });
         self.stats.dropped += applied.dropped as u64;
         self.stats.unknown_removals += applied.unknown_removals as u64;
+        self.evict(applied.stored);
+        if self.pool.is_missed {
+            self.tell_of_missed_pool();
+        }
         self.publish();
         applied
     }

@@ -135,6 +135,7 @@ impl ExactIndex {
         writer.read_pool(&mut from, &mut restored)?;
         from.end()?;
         writer.stats.unplaceable = 0;
+        writer.evict(writer.span.blocks());
         writer.publish();
         Ok((writer, reader))
     }

@@ -7,7 +7,7 @@ use super::super::{
 };
 use super::{ExactIndex, ExactReader, ExactWriter};
 use crate::event::KvEvent;
-use crate::hash::{Chain, HashKey, Namespace};
+use crate::hash::{BlockHasher, Chain, HashKey, Namespace};
 use crate::testing::{
     self, ModelIndex, Step, engines, full_width_engines, full_width_prompts, offloaded, prompts, removed, stored,
 };
@@ -145,6 +145,86 @@ proptest! {
     }
 }
 
+/// Whatever little room there is for all, what is said is never too much, and exact only when it is not too little.
+fn says_no_more_than_the_model(
+    steps: &[Step],
+    chains: impl Fn(&BlockHasher) -> Vec<Chain>,
+    most: usize,
+) -> Result<(), TestCaseError> {
+    let settings = settings().with_max_blocks_in_all(most);
+    let (mut writer, reader) = ExactIndex::new(settings);
+    let mut model = ModelIndex::new(settings);
+    let chains = chains(reader.hasher());
+    for now in steps {
+        step(&mut writer, 0.0, now);
+        step(&mut model, 0.0, now);
+        for chain in &chains {
+            let (found, truth) = (reader.query(chain), model.query(chain));
+            prop_assert!(found.shared() <= truth.shared());
+            for overlap in &found {
+                prop_assert!(overlap.leading <= truth.leading(overlap.worker), "{overlap:?}, {truth:?}");
+            }
+            for overlap in &truth {
+                let is_exact = reader.state(overlap.worker) == WorkerState::Exact;
+                prop_assert!(!is_exact || found.get(overlap.worker) == Some(overlap));
+            }
+        }
+        for worker in (0..3).map(WorkerId) {
+            let truth = model.residents(worker);
+            for held in writer.residents(worker) {
+                prop_assert!(truth.iter().any(|there| held.copies <= there.copies
+                    && (&held.block, held.group, held.medium) == (&there.block, there.group, there.medium)));
+            }
+        }
+    }
+    let stats = reader.stats();
+    let residents: usize = (0..3).map(|worker| writer.residents(WorkerId(worker)).len()).sum();
+    prop_assert_eq!(stats.held.residents, residents);
+    for worker in (0..3).map(WorkerId) {
+        writer.remove_worker(worker);
+    }
+    let left = reader.stats();
+    prop_assert_eq!((left.held, left.remembered, left.workers), (Held::default(), 0, 0));
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn too_many_blocks_in_all_lose_answers_and_say_so(steps in engines(), most in 0..12_usize) {
+        says_no_more_than_the_model(&steps, prompts, most)?;
+    }
+
+    #[test]
+    fn too_many_blocks_in_all_do_so_at_full_width(steps in full_width_engines(), most in 0..12_usize) {
+        says_no_more_than_the_model(&steps, full_width_prompts, most)?;
+    }
+}
+
+#[test]
+fn what_nothing_was_stored_in_for_long_goes_first() {
+    let (mut writer, reader) = ExactIndex::new(settings().with_max_blocks_in_all(100));
+    writer.set_state(W, WorkerState::Exact);
+    let turn = |number: u32, name: u64| stored(None, [name], &[number, number]);
+    let ask = |number: u32| reader.query(&reader.hasher().chain(&[number, number], &Namespace::default())).leading(W);
+    for number in 0..1000_u32 {
+        let again = KvEvent::BlockStored(turn(7, 7));
+        writer.apply(W, 0.0, &[KvEvent::BlockStored(turn(number, number.into())), again]);
+        assert!(reader.stats().blocks <= 101, "{} blocks after {number}", reader.stats().blocks);
+    }
+    assert_eq!((ask(7), ask(999), ask(500)), (1, 1, 0), "what is used again and again stays");
+    assert_eq!(reader.state(W), WorkerState::Approximate);
+    let dropped = reader.stats().dropped;
+    assert!(dropped >= 900, "{dropped}");
+    assert_eq!(reader.stats().held.residents, reader.stats().blocks);
+
+    let applied = writer.apply(W, 0.0, &[removed(Medium::Gpu, (0..1000).filter(|&name| name != 7))]);
+    assert_eq!((applied.unknown_removals, reader.stats().held.residents), (0, 1), "the engine removes what it held");
+    let applied = writer.apply(W, 0.0, &[removed(Medium::Gpu, [2000])]);
+    assert_eq!(applied.unknown_removals, 1);
+    writer.clear(W);
+    assert_eq!(reader.state(W), WorkerState::Exact, "once more from the beginning");
+}
+
 #[test]
 fn a_worker_that_holds_too_much_loses_what_comes_last_and_is_no_longer_exact() {
     let (mut writer, reader) = ExactIndex::new(settings().with_max_blocks(3));
@@ -157,6 +237,19 @@ fn a_worker_that_holds_too_much_loses_what_comes_last_and_is_no_longer_exact() {
     assert_eq!((reader.query(&chain).leading(W), reader.state(W)), (3, WorkerState::Approximate));
     assert_eq!((reader.stats().held.residents, reader.stats().dropped), (3, 2));
     assert_eq!(writer.apply(W, 0.0, &[prompt(&reader, 3).1]).stored, 3, "more copies need no more room");
+}
+
+#[test]
+fn a_wide_block_may_have_two_names() {
+    let (mut writer, reader) = ExactIndex::new(settings());
+    let chain = reader.hasher().chain(&[1, 2, 3, 4, 5], &Namespace::default());
+    for name in [2, 5] {
+        writer.apply(W, 0.0, &[KvEvent::BlockStored(stored(None, [name], &[1, 2, 3, 4]))]);
+    }
+    for (name, left) in [(2, 2), (5, 0)] {
+        assert_eq!(writer.apply(W, 0.0, &[removed(Medium::Gpu, [name])]).removed, 1);
+        assert_eq!(reader.query(&chain).leading(W), left);
+    }
 }
 
 #[test]
@@ -243,8 +336,9 @@ fn bytes_are_counted_wherever_they_are() {
 
     writer.apply(W, 0.0, &[removed(Medium::Gpu, 0..10_000)]);
     let gone = reader.stats();
-    assert_eq!((gone.runs, gone.names, gone.blocks, gone.remembered), (0, 0, 0, 10_000));
-    assert!(gone.bytes > held.bytes + 10_000 * 40, "what is remembered takes room");
+    let remembered = settings().max_remembered.min(10_000);
+    assert_eq!((gone.runs, gone.names, gone.blocks, gone.remembered), (0, 0, 0, remembered));
+    assert!(gone.bytes > held.bytes + remembered * 40, "what is remembered takes room");
 
     let orphan = |block: u64| KvEvent::BlockStored(stored(Some(block), [block + 1], &[7, 7]));
     writer.apply(W, 0.0, &(20_000..21_000).map(orphan).collect::<Vec<_>>());

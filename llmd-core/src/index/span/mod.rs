@@ -11,6 +11,7 @@
 
 mod arena;
 mod cover;
+mod evict;
 mod gather;
 mod memory;
 #[cfg(all(test, loom))]
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use self::arena::Arena;
+pub(super) use self::evict::Dropped;
 pub(super) use self::gather::{Stretch, Stretches};
 use self::memory::Stable;
 use self::name::Aliases;

@@ -218,7 +218,8 @@ impl Span {
                 self.copies.remove(&key);
             }
         }
-        if !is_held {
+        // In a wide column, blocks are held once for each name that covers them.
+        if if self.is_wide[usize::from(column)] { count == 1 } else { !is_held } {
             self.uncover(column, span, known.place);
         }
         if count > 1 {
@@ -228,7 +229,7 @@ impl Span {
     }
 
     /// The column does not hold a block any more, nor those before it that its name covers.
-    fn uncover(&mut self, column: Column, span: u32, place: Place) {
+    pub(super) fn uncover(&mut self, column: Column, span: u32, place: Place) {
         let mut next = Some(place);
         for _ in 0..span {
             let Some(place) = next else { return };

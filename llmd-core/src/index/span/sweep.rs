@@ -1,7 +1,7 @@
 //! Columns that are given up at once, and cleaned away little by little.
 
 use super::cover::Parts;
-use super::{Column, Place, ROOT, Span};
+use super::{Column, Place, Span};
 
 /// A column that nobody asks for any more.
 #[derive(Debug)]
@@ -100,40 +100,8 @@ impl Span {
             .flat_map(|run| places(run, &self.parts(run, column)).collect::<Vec<_>>())
             .collect()
     }
-
-    /// Drops runs on which no other hangs and in which nothing was stored lately, until no more than `most` blocks are left.
-    /// `dropped` is told of each column that loses something, and how many blocks.
-    pub(in super::super) fn evict(&mut self, most: usize, mut dropped: impl FnMut(Column, usize)) {
-        let mut looked_at = 0;
-        while self.blocks > most && looked_at < 2 * self.meta.len() {
-            let run = self.evicting_at;
-            self.evicting_at = if run as usize + 1 >= self.meta.len() { 1 } else { run + 1 };
-            looked_at += 1;
-            let (len, meta) = match self.meta.get(run as usize) {
-                Some(meta) if run != ROOT => (self.run(run).peek().len, meta),
-                _ => continue,
-            };
-            if len == 0 || meta.children > 0 {
-                continue;
-            }
-            if meta.is_fresh {
-                self.meta_mut(run).is_fresh = false;
-                continue;
-            }
-            let mut holders = Vec::new();
-            self.columns_of(&self.run(run).peek(), |column| holders.push(column));
-            holders.sort_unstable();
-            holders.dedup();
-            for column in holders {
-                let blocks = self.parts(run, column).iter().map(|&(from, to)| (to - from) as usize).sum();
-                self.drop_column(run, column, &mut |_, _| {});
-                dropped(column, blocks);
-            }
-            self.settle(run);
-        }
-    }
 }
 
-fn places(run: u32, parts: &Parts) -> impl Iterator<Item = Place> {
+pub(super) fn places(run: u32, parts: &Parts) -> impl Iterator<Item = Place> {
     parts.iter().flat_map(move |&(from, to)| (from..to).map(move |off| Place { run, off }))
 }

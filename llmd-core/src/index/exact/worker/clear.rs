@@ -13,6 +13,7 @@ impl Worker {
     /// Takes every copy on the GPU away; says how many there were.
     pub(in super::super) fn empty_gpu(&mut self, cx: &mut Context<'_>) -> usize {
         let order = cx.next_order();
+        self.dropped = 0;
         let mut removed = 0;
         let (gone, left): (SmallVec<[_; 1]>, _) =
             self.columns.iter().copied().partition(|kept| kept.medium == Medium::Gpu && kept.names > 0);
@@ -57,6 +58,7 @@ impl Worker {
         self.waiting.clear();
         self.residents = 0;
         self.incomplete = false;
+        self.dropped = 0;
         self.other_size = None;
         self.forgot = false;
         self.spoke_of_other_media = false;

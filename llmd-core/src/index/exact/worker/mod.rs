@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use self::loose::Loose;
 use super::super::groups::{Group, Kind, alike, has_window, hits_parts};
 use super::super::roster::{Held as HeldColumn, Seat};
-use super::super::span::{Column, Domain, Known, Namer, Place, SHARED, Span};
+use super::super::span::{Column, Domain, Dropped, Known, Namer, Place, SHARED, Span};
 use super::super::{BlockFate, Held, Resident};
 use super::context::Context;
 use super::interned::Interned;
@@ -52,6 +52,8 @@ pub(super) struct Worker {
     /// Tokens per block of the last event whose size has no place in the index.
     other_size: Option<u32>,
     incomplete: bool,
+    /// Names that were dropped since there were too many blocks in all, and that the engine may still remove.
+    dropped: usize,
     /// How many blocks the names of the last event that said what is in blocks cover.
     said_span: u32,
     /// Whether names were forgotten, of which one may be the parent that an orphan waits for.
@@ -97,6 +99,7 @@ impl Worker {
             unplaceable: 0,
             other_size: None,
             incomplete: false,
+            dropped: 0,
             said_span: 1,
             forgot: false,
             spoke_of_other_media: false,
@@ -180,6 +183,35 @@ impl Worker {
             ..Seat::empty(self.id)
         }
         .settle()
+    }
+
+    pub(super) const fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    pub(super) const fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
+    /// How many blocks a name covers in one of its columns; `None` when it does not have it.
+    pub(super) fn span_of_column(&self, column: Column) -> Option<u32> {
+        self.columns.iter().find(|kept| kept.column == column).map(|kept| kept.span)
+    }
+
+    /// The index dropped something that the worker holds.
+    pub(super) fn lose(&mut self, column: Column, dropped: Dropped) {
+        if let Some(kept) = self.columns.iter_mut().find(|kept| kept.column == column) {
+            kept.names -= dropped.names;
+            kept.copies -= dropped.copies;
+            self.residents -= dropped.names;
+        }
+        self.dropped += dropped.names;
+        self.incomplete = true;
+    }
+
+    /// Something is missing of what it holds, or of what it shares.
+    pub(super) const fn is_missing_something(&mut self) {
+        self.incomplete = true;
     }
 
     /// Every block with its copies, in no order.

@@ -11,9 +11,11 @@ use crate::event::{BlockRemoved, BlockStored};
 use crate::{BlockHash, ExternalBlockHash};
 
 impl Context<'_> {
-    /// The pool's column; a new one, when there is none yet.
+    /// The pool's column for one who holds something; a new one, when there is none yet.
     fn pool_column(&mut self) -> Option<Column> {
-        if self.pool.column.is_none() {
+        if self.pool.is_given_up {
+            self.pool.is_missed = true;
+        } else if self.pool.column.is_none() {
             self.pool.column = self.span.column(u32::MAX, true);
             self.pool.is_news = true;
             self.pool.namer.columns.extend(self.pool.column);
@@ -36,6 +38,10 @@ impl Worker {
         applied: &mut Applied,
     ) {
         if !stored.spec_kind.is_full() {
+            return;
+        }
+        if cx.pool.is_given_up {
+            cx.pool.is_missed |= !stored.block_hashes.is_empty();
             return;
         }
         for (nth, name) in stored.block_hashes.iter().enumerate() {

@@ -114,7 +114,10 @@ impl Worker {
         let is_known = self.loose.get(name).is_some();
         let last = if is_known { self.loose.change(name, |entry| entry.remove(group, medium)) } else { None };
         let Some(is_last) = last else {
-            applied.unknown_removals += 1;
+            match self.dropped.checked_sub(1) {
+                Some(left) => self.dropped = left,
+                None => applied.unknown_removals += 1,
+            }
             return;
         };
         applied.removed += 1;

@@ -5,6 +5,7 @@ use super::super::super::groups::{Group, Kind};
 use super::super::super::span::{At, Batch, Known, SHARED, Stored};
 use super::super::content::{Told, alone, names_of, told};
 use super::super::context::Context;
+use super::super::evicting::is_crowded;
 use super::super::memory::{Gone, Prefix};
 use super::place::Standing;
 use super::{MAX_GROUPS, Worker};
@@ -23,6 +24,12 @@ struct Into {
 impl Worker {
     pub(in super::super) fn store(&mut self, stored: &BlockStored, cx: &mut Context<'_>, applied: &mut Applied) {
         self.spoke_of_other_media |= stored.medium != Medium::Gpu && !stored.block_hashes.is_empty();
+        if is_crowded(cx.span.blocks(), cx.settings.max_blocks_in_all) {
+            self.dropped += stored.block_hashes.len();
+            self.incomplete = true;
+            applied.dropped += stored.block_hashes.len();
+            return;
+        }
         let mut content = None;
         let mut span = None;
         match told(stored, cx.settings.block_size) {
