@@ -201,6 +201,8 @@ fn event(prompt: Prompt, from: usize, parent: Option<u64>, names: &[u64], says: 
         Says::Described(medium) => BlockStored { medium, ..described },
         Says::NamesOnly(medium) => offloaded(medium, names),
         Says::OtherSize => BlockStored { extra_keys, block_size: 3, ..described },
+        // Of one block that would be all of it, without its keys: no engine does that.
+        Says::Sparse if names.len() < 2 => BlockStored { extra_keys, ..described },
         Says::Sparse => BlockStored { block_hashes: described.block_hashes[names.len() / 2..].into(), ..described },
         Says::SlidingWindow => {
             BlockStored { extra_keys, group_idx: GroupIdx(2), spec_kind: SpecKind::SlidingWindow, ..described }

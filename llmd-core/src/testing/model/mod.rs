@@ -88,15 +88,11 @@ impl Fleet {
                 };
                 said.waiting.insert(name.clone());
                 applied.stored += usize::from(!is_there);
+                said.pour(&mut self.pool, hasher);
             }
         }
         said.compare_names(hasher);
-        for name in said.waiting.clone() {
-            if let Some(place) = said.place(&name, hasher) {
-                self.pool.extend(place.covered());
-                said.waiting.remove(&name);
-            }
-        }
+        said.pour(&mut self.pool, hasher);
     }
 
     fn remove(

@@ -65,6 +65,16 @@ impl Said {
         if kind == Kind::Full { self.learn(stored, hasher) } else { 0 }
     }
 
+    /// What lies on the pool's storage and has a place by now goes there.
+    pub(super) fn pour(&mut self, pool: &mut BTreeSet<BlockHash>, hasher: &BlockHasher) {
+        for name in self.waiting.clone() {
+            if let Some(place) = self.place(&name, hasher) {
+                pool.extend(place.covered());
+                self.waiting.remove(&name);
+            }
+        }
+    }
+
     /// Looks whether a block is held under two names.
     pub(super) fn compare_names(&mut self, hasher: &BlockHasher) {
         let names: BTreeSet<_> = self.copies.keys().map(|(name, ..)| name).collect();
