@@ -194,7 +194,6 @@ impl PrefixIndex {
     ///
     /// Raises `InvalidError` for a token that is none, by value and position.
     #[pyo3(signature = (tokens, *, lora=None, salt=None, mm=None, names=None))]
-    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn query(
         &self,
         py: Python<'_>,
@@ -244,7 +243,6 @@ impl PrefixIndex {
     /// A prompt to be asked for again and again, and to go on with tokens as they are made. Arguments and errors are those of
     /// `query`.
     #[pyo3(signature = (tokens, *, lora=None, salt=None, mm=None, names=None))]
-    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn chain(
         &self,
         py: Python<'_>,
@@ -262,7 +260,6 @@ impl PrefixIndex {
 
     /// Where each worker's prefix of a prompt ends, and why. Arguments and errors are those of `query`.
     #[pyo3(signature = (tokens, *, lora=None, salt=None, mm=None, names=None))]
-    #[expect(clippy::too_many_arguments, reason = "they are Python's keyword arguments")]
     fn explain(
         &self,
         py: Python<'_>,

@@ -96,9 +96,8 @@ impl KvEventStream {
     /// Raises `InvalidError` when the worker is not followed, and when the stream is closed.
     #[pyo3(signature = (worker, *, stored=None, gpu_blocks=None))]
     fn engine_said(&self, worker: &str, stored: Option<Whole>, gpu_blocks: Option<Whole>) -> PyResult<()> {
-        let mut said = EngineSaid::default();
-        said.stored = named(stored, "stored")?.unwrap_or_default();
-        said.gpu_blocks = named(gpu_blocks, "gpu_blocks")?;
+        let stored = named(stored, "stored")?.unwrap_or_default();
+        let said = EngineSaid { stored, gpu_blocks: named(gpu_blocks, "gpu_blocks")? };
         self.following.engine_said(worker, said).map_err(raise)
     }
 
