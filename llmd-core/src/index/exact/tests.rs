@@ -202,6 +202,8 @@ fn says_no_more_than_the_model(
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn too_many_blocks_in_all_lose_answers_and_say_so(steps in engines(), most in 0..12_usize) {
         says_no_more_than_the_model(&steps, prompts, most)?;
