@@ -24,7 +24,7 @@ const MAX_BUCKETS: u32 = if cfg!(loom) { 3 } else { 1536 };
 const FIRST_BUCKETS: u32 = if cfg!(loom) { 2 } else { 4 };
 /// Of a hundred slots, how many are used before a segment grows: from so many up to [`SPREAD`] more, differently from segment
 /// to segment. They fill alike, and would all have to grow within a moment.
-const FULL: usize = 74;
+const FULL: usize = 60;
 const SPREAD: usize = 18;
 /// The most that a bucket counts; it then stays "passed by" until its segment is made anew.
 const OFTEN: u64 = 0xff;
@@ -259,19 +259,16 @@ impl Table {
         // Every bucket may be one that keys pass by: once around is enough.
         for _ in 0..buckets {
             let line = self.view.lines.at((first + bucket) as usize);
-            // Without branches for each slot: which of them are in use is anybody's guess.
-            let (mut same, mut empty) = (0_u32, 0_u32);
-            for (slot, [held, packed]) in line.iter().enumerate() {
-                let in_use = u32::from(packed.load(Ordering::Relaxed) >> 8 != 0);
-                same |= (u32::from(held.load(Ordering::Relaxed) == key) & in_use) << slot;
-                empty |= (in_use ^ 1) << slot;
+            for [held, packed] in line {
+                if held.load(Ordering::Relaxed) == key
+                    && let Some(there) = Place::unpack(packed.load(Ordering::Relaxed))
+                {
+                    return Err(there);
+                }
             }
-            if same != 0 {
-                let packed = line[same.trailing_zeros() as usize][1].load(Ordering::Relaxed);
-                return Err(Place::unpack(packed).expect("a slot in use leads somewhere"));
-            }
-            if free.is_none() && empty != 0 {
-                free = Some((bucket, empty.trailing_zeros() as usize));
+            if free.is_none() {
+                let empty = |[_, packed]: &[AtomicU64; 2]| packed.load(Ordering::Relaxed) >> 8 == 0;
+                free = line.iter().position(empty).map(|slot| (bucket, slot));
             }
             if free.is_some() && line[0][1].load(Ordering::Relaxed) & OFTEN == 0 {
                 break;
