@@ -425,3 +425,20 @@ fn an_explanation_can_be_read_aloud() {
     "#]]
     .assert_eq(&reader.explain(&chain).to_string());
 }
+
+#[test]
+fn a_name_that_is_given_twice_means_the_first_block() {
+    let (mut writer, reader) = ExactIndex::new(settings());
+    let twice = KvEvent::BlockStored(stored(None, [5, 5, 6], &[0, 1, 1, 1, 2, 1]));
+
+    let applied = writer.apply(W, 0.0, std::slice::from_ref(&twice));
+
+    assert_eq!(applied.stored, 3);
+    let mut model = ModelIndex::new(settings());
+    model.apply(W, 0.0, &[twice]);
+    let (mut held, mut truth) = (writer.residents(W), model.residents(W));
+    held.sort_unstable();
+    truth.sort_unstable();
+    assert_eq!(held, truth);
+    assert_eq!(reader.query(&prompt(&reader, 3).0), model.query(&prompt(&reader, 3).0));
+}
