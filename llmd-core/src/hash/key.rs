@@ -35,6 +35,12 @@ impl HashKey {
         let hash = Sha256::new().chain_update(self.0).chain_update(label);
         hash.chain_update((block_size as u64).to_le_bytes()).finalize().into()
     }
+
+    /// A secret number for one purpose, the same wherever the key is.
+    pub(crate) fn number(&self, label: &[u8; 8]) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.derive(label, 0);
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
 }
 
 /// A key is not shown.

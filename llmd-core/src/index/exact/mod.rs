@@ -21,7 +21,6 @@ mod tests;
 mod worker;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 pub use reader::ExactReader;
@@ -60,7 +59,7 @@ impl ExactIndex {
     /// When `settings.block_size` is 0.
     #[expect(clippy::new_ret_no_self, reason = "an index is its two ends")]
     pub fn new(settings: IndexSettings) -> (ExactWriter, ExactReader) {
-        let span = Span::new(RandomState::new().hash_one(settings.block_size));
+        let span = Span::new(settings.key.number(b"of names"));
         let shared = Arc::new(Shared::new(&settings, span.view()));
         let reader = ExactReader::new(Arc::clone(&shared));
         let writer = ExactWriter {

@@ -149,13 +149,13 @@ struct Meta {
 impl Span {
     pub(super) fn new(secret: u64) -> Self {
         let (runs, words) = (Arc::new(Stable::new()), Arc::new(Stable::new()));
-        let heads = Table::new(false);
+        let heads = Table::new(false, secret);
         let view = View { runs, words: Arc::clone(&words), heads: heads.view() };
         Self {
             view: Arc::new(view),
             arena: Arena::new(words),
             heads,
-            names: Table::new(true),
+            names: Table::new(true, secret.rotate_left(32)),
             meta: vec![Meta::default()],
             free_runs: Vec::new(),
             owners: Vec::new(),
