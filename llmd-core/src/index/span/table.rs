@@ -23,7 +23,7 @@ const MAX_BUCKETS: u32 = if cfg!(loom) { 3 } else { 1536 };
 const FIRST_BUCKETS: u32 = if cfg!(loom) { 2 } else { 4 };
 /// Of a hundred slots, how many are used before a segment grows: from so many up to [`SPREAD`] more, differently from segment
 /// to segment. They fill alike, and would all have to grow within a moment.
-const FULL: usize = 60;
+const FULL: usize = 74;
 const SPREAD: usize = 18;
 /// The most that a bucket counts; it then stays "passed by" until its segment is made anew.
 const OFTEN: u64 = 0xff;
