@@ -114,10 +114,8 @@ pub unsafe extern "C" fn llmd_events_error(
     error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
 ) -> llmd_status {
     boundary(error, || {
-        let faults = &given(events, "events")?.faults;
-        let found = faults.get(place).ok_or_else(|| no_place("error", place, faults.len()))?;
         // SAFETY: as llmd.h says.
-        unsafe { answer(event_error, |struct_size| Ok(found.told(struct_size))) }
+        unsafe { tell_fault(&given(events, "events")?.faults, place, event_error) }
     })
 }
 
@@ -125,6 +123,17 @@ pub unsafe extern "C" fn llmd_events_error(
 #[unsafe(no_mangle)]
 pub extern "C" fn llmd_events_free(events: Option<Box<llmd_events>>) {
     quietly((), || drop(events));
+}
+
+/// Tells about the one of `faults` at `place`.
+///
+/// # Safety
+///
+/// As [`answer`].
+unsafe fn tell_fault(faults: &[Fault], place: usize, event_error: *mut llmd_event_error) -> llmd_core::Result<()> {
+    let found = faults.get(place).ok_or_else(|| no_place("error", place, faults.len()))?;
+    // SAFETY: as said.
+    unsafe { answer(event_error, |struct_size| Ok(found.told(struct_size))) }
 }
 
 fn no_place(what: &str, place: usize, len: usize) -> llmd_core::Error {

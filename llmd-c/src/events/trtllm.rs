@@ -9,7 +9,7 @@ use llmd_core::event::{KvEventBatch, Numbered, TrtllmDecoder, TrtllmEvents};
 use parking_lot::Mutex;
 
 use super::fault::{Fault, llmd_event_error};
-use super::{llmd_events, no_place};
+use super::{llmd_events, no_place, tell_fault};
 use crate::boundary::{boundary, delivered, given, made};
 use crate::error::llmd_error;
 use crate::given::items;
@@ -188,10 +188,8 @@ pub unsafe extern "C" fn llmd_trtllm_events_error(
     error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
 ) -> llmd_status {
     boundary(error, || {
-        let faults = &given(events, "events")?.faults;
-        let found = faults.get(place).ok_or_else(|| no_place("error", place, faults.len()))?;
         // SAFETY: as llmd.h says.
-        unsafe { answer(event_error, |struct_size| Ok(found.told(struct_size))) }
+        unsafe { tell_fault(&given(events, "events")?.faults, place, event_error) }
     })
 }
 
