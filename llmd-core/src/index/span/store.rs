@@ -330,13 +330,7 @@ impl Span {
             self.view.set_word(at + nth as u32, shared.unwrap_or(0));
             match (name, shared) {
                 (Some(_), None) => otherwise.push(block),
-                (Some(_), Some(_)) => {
-                    stored.fresh += 1;
-                    if self.is_wide[usize::from(column)] {
-                        self.count(column, namer, own, SHARED, None);
-                        self.cover_back(column, own, batch.span);
-                    }
-                }
+                (Some(_), Some(_)) => self.count_new(column, namer, own, SHARED, batch.span, stored),
                 (None, _) => {}
             }
         }
@@ -350,13 +344,7 @@ impl Span {
                 continue;
             }
             match self.register(namer, own, name, Some(column)) {
-                Some(domain) => {
-                    stored.fresh += 1;
-                    if self.is_wide[usize::from(column)] {
-                        self.count(column, namer, own, domain, None);
-                        self.cover_back(column, own, batch.span);
-                    }
-                }
+                Some(domain) => self.count_new(column, namer, own, domain, batch.span, stored),
                 None => {
                     // A block that has no name can never be removed: it must not be held.
                     let parts = self.parts(own.run, column);
@@ -365,6 +353,16 @@ impl Span {
                     stored.lost += 1;
                 }
             }
+        }
+    }
+
+    /// Counts a block that was just made and named, and which the column therefore holds once.
+    #[inline]
+    fn count_new(&mut self, column: Column, namer: &Namer, own: Place, domain: Domain, span: u32, stored: &mut Stored) {
+        stored.fresh += 1;
+        if self.is_wide[usize::from(column)] {
+            self.count(column, namer, own, domain, None);
+            self.cover_back(column, own, span);
         }
     }
 
