@@ -6,10 +6,8 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use llmd_core::event::{BlockRemoved, BlockStored, EventExtraKey, KvEvent, SpecKind};
 use llmd_core::hash::HashKey;
-use llmd_core::index::{
-    Applied, BlockFate, ExactIndex, Explanation, IndexSettings, IndexWriter, PrefixIndex as _, WorkerState,
-};
-use llmd_core::testing::{ModelIndex, names, prompts};
+use llmd_core::index::{Applied, ExactIndex, IndexSettings, IndexWriter, PrefixIndex as _, WorkerState};
+use llmd_core::testing::{ModelIndex, names, plainly, prompts};
 use llmd_core::{GroupIdx, Medium, WorkerId};
 
 const WORKERS: u8 = 3;
@@ -153,17 +151,6 @@ impl Step {
         };
         Some(writer.apply(worker, at, &[event]))
     }
-}
-
-/// Without the reasons that the model does not know.
-fn plainly(mut explanation: Explanation) -> Explanation {
-    for worker in &mut explanation.workers {
-        worker.next = worker.next.map(|fate| match fate {
-            BlockFate::OtherBlockSize { .. } | BlockFate::OtherNamespace | BlockFate::Unheard => BlockFate::NeverStored,
-            told => told,
-        });
-    }
-    explanation
 }
 
 fuzz_target!(|steps: Vec<Step>| {

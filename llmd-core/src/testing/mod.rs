@@ -16,7 +16,7 @@ mod wide_engine;
 
 pub use conformance::{index, index_at_full_width};
 pub use engine::{Step, engines};
-pub use model::ModelIndex;
+pub use model::{ModelIndex, plainly};
 pub use prompt::{full_width_prompts, prompts};
 pub use reader::reader;
 pub use wide_engine::full_width_engines;

@@ -3,13 +3,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use proptest::prelude::*;
 
 use super::super::{
-    Applied, BlockFate, Explanation, Held, IndexSettings, IndexStats, IndexWriter, Overlap, PrefixIndex, WorkerState,
+    Applied, BlockFate, Held, IndexSettings, IndexStats, IndexWriter, Overlap, PrefixIndex, WorkerState,
 };
 use super::{ExactIndex, ExactReader, ExactWriter};
 use crate::event::KvEvent;
 use crate::hash::{BlockHasher, Chain, HashKey, Namespace};
 use crate::testing::{
-    self, ModelIndex, Step, engines, full_width_engines, full_width_prompts, offloaded, prompts, removed, stored,
+    self, ModelIndex, Step, engines, full_width_engines, full_width_prompts, offloaded, plainly, prompts, removed,
+    stored,
 };
 use crate::{Locality, Medium, WorkerId};
 
@@ -73,17 +74,6 @@ fn compare(
         prop_assert_eq!(reader.query(chain), model.query(chain));
     }
     Ok(())
-}
-
-/// Without the reasons that the model does not know.
-pub(super) fn plainly(mut explanation: Explanation) -> Explanation {
-    for worker in &mut explanation.workers {
-        worker.next = worker.next.map(|fate| match fate {
-            BlockFate::OtherBlockSize { .. } | BlockFate::OtherNamespace | BlockFate::Unheard => BlockFate::NeverStored,
-            told => told,
-        });
-    }
-    explanation
 }
 
 fn speaks_of_the_pool(step: &Step) -> bool {

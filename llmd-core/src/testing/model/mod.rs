@@ -235,3 +235,14 @@ impl PrefixIndex for ModelIndex {
         Explanation::new(chain, fleet.workers.iter().map(|(&id, worker)| asked.explain(id, worker)))
     }
 }
+
+/// Without the reasons that [`ModelIndex`] does not know: it says `NeverStored` for each of them.
+pub fn plainly(mut explanation: Explanation) -> Explanation {
+    for worker in &mut explanation.workers {
+        worker.next = worker.next.map(|fate| match fate {
+            BlockFate::OtherBlockSize { .. } | BlockFate::OtherNamespace | BlockFate::Unheard => BlockFate::NeverStored,
+            told => told,
+        });
+    }
+    explanation
+}

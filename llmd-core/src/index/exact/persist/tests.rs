@@ -3,12 +3,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::super::tests::plainly;
 use super::*;
 use crate::event::{Anchor, EventExtraKey, KvEvent};
 use crate::hash::HashKey;
 use crate::index::{Applied, IndexStats, IndexWriter as _, PrefixIndex as _, Resident, WorkerState};
-use crate::testing::{Step, engines, offloaded, prompts, removed, stored};
+use crate::testing::{Step, engines, offloaded, plainly, prompts, removed, stored};
 use crate::{ErrorKind, ExternalBlockHash, Medium};
 
 type Index = (ExactWriter, ExactReader);
