@@ -101,7 +101,13 @@ const PLANS: [Plan; 14] = [
         package: "llmd-fleet",
         sources: "benches/fleet/src",
         knows: &["llmd-core", "llmd-gateway"],
-        floors: &[&["constants", "splitmix"], &["vocabulary"], &["model", "prompt", "process"], &["wire"], &["serve"]],
+        floors: &[
+            &["constants", "splitmix"],
+            &["vocabulary"],
+            &["model", "prompt", "process", "replay"],
+            &["wire"],
+            &["serve"],
+        ],
         thinks: Thinks::In(&["constants", "model", "splitmix", "wire"]),
     },
     Plan {

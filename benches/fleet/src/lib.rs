@@ -4,6 +4,7 @@
 //! - [`serve`]: the same engine as a process: OpenAI over HTTP, KV events over ZMQ, the wall clock.
 //! - [`prompt`]: text whose tokens can be counted without a tokenizer.
 //! - [`process`]: engines as child processes that can be killed, restarted and paused.
+//! - [`replay`]: what an engine has published, asked of its replay socket.
 //!
 //! What is simulated is the arithmetic of a GPU: how long a step takes, and which tokens come out. Everything else that
 //! a router can see is real: sockets, batching, blocks, evictions, events.
@@ -12,6 +13,7 @@ mod constants;
 pub mod model;
 pub mod process;
 pub mod prompt;
+pub mod replay;
 pub mod serve;
 mod splitmix;
 pub mod vocabulary;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use llmd_core::Result;
 use llmd_core::feed::Feed;
+use llmd_fleet::replay::{numbered, replay};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::Clock;
 use crate::sample::Sampler;
-use crate::zmq::{Stream, numbered, replay};
+use crate::zmq::{SILENCE, Stream};
 
 /// How long to wait before a broken stream is connected again, or a replay asked for again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -75,7 +76,7 @@ impl One {
     /// Asks for what is missing, once. What is missing then comes with the next batch.
     async fn catch_up(&self) -> Result<()> {
         let Some(from) = self.feed.missing_from(&self.source.name)? else { return Ok(()) };
-        let Ok(batches) = replay(&self.source.replay, from).await else { return Ok(()) };
+        let Ok(batches) = replay(&self.source.replay, from, SILENCE).await else { return Ok(()) };
         batches.iter().try_for_each(|(seq, payload)| self.take(*seq, payload))
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
+use llmd_fleet::replay::numbered;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -11,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use zeromq::{PubSocket, Socket as _, SocketSend as _, ZmqError};
 
 use crate::clock::Clock;
-use crate::zmq::{Stream, numbered};
+use crate::zmq::Stream;
 
 /// One of so many batches is lost.
 const ONE_OF: u32 = 100;

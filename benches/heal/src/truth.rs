@@ -6,13 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use llmd_core::event::decode_batch;
 use llmd_core::{Error, ErrorKind, Medium, Result};
+use llmd_fleet::replay::{numbered, replay};
 use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cache::{Cache, digest_of};
 use crate::http;
 use crate::sample::Sample;
-use crate::zmq::{Stream, numbered, replay};
+use crate::zmq::{SILENCE, Stream};
 
 /// Everything that one engine said, by the life in which it said it and its number.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl Tap {
     /// When it does not answer.
     pub(crate) async fn fill(&self) -> Result<()> {
         let life = self.heard.lock().life;
-        let batches = replay(&self.replay, 0).await?;
+        let batches = replay(&self.replay, 0, SILENCE).await?;
         let mut heard = self.heard.lock();
         heard.batches.extend(batches.into_iter().map(|(seq, payload)| ((life, seq), payload)));
         Ok(())
@@ -106,7 +107,7 @@ async fn listen(events: String, replaying: String, heard: Arc<Mutex<Heard>>) {
     loop {
         if let Ok(mut stream) = Stream::connect(&events).await {
             let life = heard.lock().life;
-            if let Ok(missed) = replay(&replaying, 0).await {
+            if let Ok(missed) = replay(&replaying, 0, SILENCE).await {
                 heard.lock().batches.extend(missed.into_iter().map(|(seq, payload)| ((life, seq), payload)));
             }
             while let Some(message) = stream.next().await {

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use llmd_core::{Error, ErrorKind, Result};
-use zeromq::{DealerSocket, Socket as _, SocketOptions, SocketRecv as _, SocketSend as _, ZmqMessage};
+use llmd_core::Result;
+use llmd_fleet::replay::replay;
 
 /// How long an engine may say nothing in the middle of an answer.
 const SILENCE: Duration = Duration::from_secs(30);
-/// The number that ends an answer.
-const END: u64 = u64::MAX;
 
 /// An engine's replay socket, and how far it has been read.
 #[derive(Debug)]
@@ -38,7 +36,7 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] when the engine does not answer.
+    /// [`llmd_core::ErrorKind::Unavailable`] when the engine does not answer.
     pub(super) async fn last(&mut self) -> Result<Option<u64>> {
         self.advance().await?;
         while self.advance().await? {}
@@ -51,61 +49,25 @@ impl Replay {
     ///
     /// As [`last`](Self::last).
     pub(super) async fn all(&self) -> Result<Vec<(u64, Bytes)>> {
-        ask(&self.endpoint, 0).await
+        replay(&self.endpoint, 0, SILENCE).await
     }
 
     /// Whether there was something new.
     async fn advance(&mut self) -> Result<bool> {
-        let newest = ask(&self.endpoint, self.next).await?.into_iter().map(|(number, _)| number).max();
+        let newest = replay(&self.endpoint, self.next, SILENCE).await?.into_iter().map(|(number, _)| number).max();
         self.next = newest.map_or(self.next, |newest| newest + 1);
         Ok(newest.is_some())
     }
 }
 
-/// The batches from number `from` on.
-async fn ask(endpoint: &str, from: u64) -> Result<Vec<(u64, Bytes)>> {
-    let unavailable = |error| {
-        Error::new(ErrorKind::Unavailable, format!("the replay socket {endpoint} does not answer")).with_source(error)
-    };
-    let mut options = SocketOptions::default();
-    options.connect_timeout(SILENCE);
-    let mut socket = DealerSocket::with_options(options);
-    socket.connect(endpoint).await.map_err(unavailable)?;
-    let mut question = ZmqMessage::from(Bytes::new());
-    question.push_back(Bytes::copy_from_slice(&from.to_be_bytes()));
-    socket.send(question).await.map_err(unavailable)?;
-    let mut batches = Vec::new();
-    loop {
-        let Ok(message) = tokio::time::timeout(SILENCE, socket.recv()).await else {
-            let message = format!("the replay socket {endpoint} has said nothing for {} s", SILENCE.as_secs());
-            return Err(Error::new(ErrorKind::Unavailable, message));
-        };
-        match numbered(message.map_err(unavailable)?)? {
-            (END, payload) if payload.is_empty() => return Ok(batches),
-            batch => batches.push(batch),
-        }
-    }
-}
-
-/// The last two frames: a number and a payload.
-pub(super) fn numbered(message: ZmqMessage) -> Result<(u64, Bytes)> {
-    let frames = message.into_vec();
-    let [.., number, payload] = &frames[..] else {
-        return Err(Error::new(
-            ErrorKind::Corrupt,
-            format!("{} frames: expected a number and a payload", frames.len()),
-        ));
-    };
-    let bytes = <[u8; 8]>::try_from(&number[..])
-        .map_err(|_| Error::new(ErrorKind::Corrupt, format!("a number of {} bytes: expected 8", number.len())))?;
-    Ok((u64::from_be_bytes(bytes), payload.clone()))
-}
-
 #[cfg(test)]
 mod tests {
-    use zeromq::RouterSocket;
+    use zeromq::{RouterSocket, Socket as _, SocketRecv as _, SocketSend as _, ZmqMessage};
 
     use super::*;
+
+    /// The number that ends an answer.
+    const END: u64 = u64::MAX;
 
     fn number(n: u64) -> Bytes {
         Bytes::copy_from_slice(&n.to_be_bytes())
@@ -141,14 +103,5 @@ mod tests {
         assert_eq!(all.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(all[1].1, "batch 1");
         engine.abort();
-    }
-
-    #[test]
-    fn what_has_no_number_is_corrupt() {
-        let error = numbered(ZmqMessage::from(Bytes::from_static(b"alone"))).unwrap_err();
-        assert_eq!(
-            (error.kind(), error.to_string()),
-            (ErrorKind::Corrupt, "1 frames: expected a number and a payload".to_owned())
-        );
     }
 }
