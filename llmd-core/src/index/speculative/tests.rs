@@ -157,10 +157,10 @@ fn limits_hold_and_nothing_is_counted_twice_while_threads_expect_forget_and_expi
                 for n in 0..ROUNDS {
                     // Every third worker shares a shard with another.
                     let worker = WorkerId(n % 3 + thread % 2 * SHARDS as u32);
-                    let now = at(u64::from(n));
+                    let (now, deadline) = (at(u64::from(n)), at(u64::from(n + n % 7)));
                     let prompt = chain((0..n % 40).map(|nth| nth + thread % 2 * 1000));
                     let held = n % 3;
-                    expected.expect(worker, &prompt, held, now, at(u64::from(n % 7)));
+                    expected.expect(worker, &prompt, held, now, deadline);
                     let leading = expected.leading(worker, &prompt, held, now) as usize;
                     assert!((held as usize..=prompt.blocks().len().max(held as usize)).contains(&leading), "{leading}");
                     match n % 50 {
