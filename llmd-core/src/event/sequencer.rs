@@ -65,6 +65,8 @@ pub struct Sequencer<B> {
     offloads: bool,
     /// Live batches that cannot be applied yet, at most `max_waiting` of them.
     waiting: BTreeMap<u64, Numbered<B>>,
+    /// When the newest batch that was ever heard was made, and its number; followed where replies come by the same door.
+    latest: Option<(Duration, u64)>,
     /// The highest live number since the last replay was asked for; a reply holds everything received before.
     seen: Option<u64>,
     asked: Option<Asked>,
@@ -98,6 +100,7 @@ impl<B> Sequencer<B> {
             forgotten: false,
             offloads: false,
             waiting: BTreeMap::new(),
+            latest: None,
             seen: None,
             asked: None,
             last_id: 0,
@@ -266,7 +269,9 @@ impl<B> Sequencer<B> {
     /// Whether it has the number that ends a replay: such a one is dropped, since none could follow it.
     fn is_no_batch(&mut self, batch: &Numbered<B>) -> bool {
         let ends = batch.seq == u64::MAX;
-        self.counts.dropped += u64::from(ends);
+        if ends {
+            self.counts.dropped += 1;
+        }
         ends
     }
 

@@ -180,6 +180,24 @@ fn an_engine_that_began_anew_unheard_is_asked_for_its_beginning() {
 }
 
 #[test]
+fn a_first_batch_that_comes_after_its_successors_were_made_do_with_has_them_come_again() {
+    let feed = feed();
+    feed.apply(START, "a", Some(0), &said(1, KvEvent::AllBlocksCleared)).unwrap();
+    feed.reconnected(START, "a").unwrap();
+    // Another engine, whose first batch was lost.
+    let later = |seq: u64| said(2 + seq, KvEvent::AllBlocksCleared);
+    (1..4).for_each(|seq| drop(feed.apply(START, "a", Some(seq), &later(seq)).unwrap()));
+    feed.give_up(START, "a").unwrap();
+    assert_eq!((feed.state("a").unwrap(), held(&feed)), (Approximate, vec![]));
+
+    let first = said(2, KvEvent::BlockStored(stored(None, [0], &[0, 1])));
+    let fed = feed.apply(START, "a", Some(0), &first).unwrap();
+    assert_eq!((fed.state, fed.missing_from, held(&feed)), (Recovering, Some(0), vec![0]), "three were made after it");
+    (1..4).for_each(|seq| drop(feed.apply(START, "a", Some(seq), &later(seq)).unwrap()));
+    assert_eq!((feed.state("a").unwrap(), held(&feed)), (Exact, vec![]));
+}
+
+#[test]
 fn a_batch_without_a_number_is_never_exact() {
     let feed = feed();
     let fed = feed.apply(START, "a", None, &batch(0)).unwrap();

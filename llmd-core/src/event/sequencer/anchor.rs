@@ -44,6 +44,7 @@ impl<B> Sequencer<B> {
             complete: known && complete,
             forgotten: known && forgotten,
             offloads,
+            latest: newest.zip(last).map(|(newest, (seq, _))| (newest, seq)),
             ..Self::new(settings)
         }
     }

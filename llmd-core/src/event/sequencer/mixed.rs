@@ -23,6 +23,7 @@ impl<B> Sequencer<B> {
         if self.link != Link::Up {
             self.connected(now);
         }
+        self.latest = self.latest.max(made(&batch));
         self.drop_stale(&batch);
         let place = self.applied.place(batch.seq, batch.fingerprint);
         let waits = self.waiting.get(&batch.seq).is_some_and(|held| held.fingerprint == batch.fingerprint);
@@ -113,9 +114,11 @@ impl<B> Sequencer<B> {
     }
 
     /// Forgets an engine that is gone, and asks for what the new one said before and after `batch`. What was made after it
-    /// still waits: it is of the new one too.
+    /// still waits: it is of the new one too. So is what was made after it and waits no longer, since it was made do with or
+    /// dropped; it is missing again.
     fn rebuild_around(&mut self, now: Duration, batch: Numbered<B>) {
-        let seen = self.outstanding();
+        let latest = self.latest.filter(|_| made(&batch) < self.latest).map(|(_, seq)| seq);
+        let seen = self.outstanding().max(latest);
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.retain(|_, held| held.made_at > batch.made_at);
         self.restarted();
@@ -164,6 +167,11 @@ impl<B> Sequencer<B> {
         self.seen = self.seen.max(Some(batch.seq));
         self.hold(batch);
     }
+}
+
+/// When a batch was made, and its number: those of one engine lie in this order.
+fn made<B>(batch: &Numbered<B>) -> Option<(Duration, u64)> {
+    batch.made_at.map(|made_at| (made_at, batch.seq))
 }
 
 impl Asked {
