@@ -336,7 +336,7 @@ fn bytes_are_counted_wherever_they_are() {
     let (_, event) = prompt(&reader, 10_000);
     writer.apply(W, 0.0, &[event]);
     let held = reader.stats();
-    assert_eq!((held.runs, held.names, held.blocks), (1, 10_000, 10_000));
+    assert_eq!((held.runs, held.names, held.blocks), (2, 10_000, 10_000));
     assert!((32..256).contains(&(held.bytes / 10_000)), "{} bytes", held.bytes);
 
     writer.apply(W, 0.0, &[removed(Medium::Gpu, 0..10_000)]);

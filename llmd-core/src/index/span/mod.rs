@@ -17,6 +17,7 @@ mod memory;
 #[cfg(all(test, loom))]
 mod models;
 mod name;
+mod names;
 mod remove;
 mod run;
 mod set;
@@ -42,6 +43,7 @@ pub(super) use self::gather::{Stretch, Stretches};
 use self::memory::Stable;
 use self::name::Aliases;
 pub(super) use self::name::{Domain, Known, Namer, SHARED};
+use self::names::Names;
 pub(super) use self::remove::Removed;
 use self::run::Run;
 pub(super) use self::store::{At, Batch, Stored};
@@ -54,7 +56,7 @@ pub(super) use self::walk::{Levels, Walk};
 pub(super) type Column = u16;
 
 /// The longest run: longer chains are several.
-const MAX_RUN: usize = 1 << 16;
+const MAX_RUN: usize = names::MAX_OFF;
 
 /// The root of all prompts, which is no run.
 const ROOT: u32 = 0;
@@ -92,7 +94,10 @@ pub(super) struct Span {
     view: Arc<View>,
     arena: Arena,
     heads: Table,
-    names: Table,
+    /// From a shared name to its place.
+    names: Names,
+    /// From a name in another space to its place, by [`key`](Self::key).
+    own_names: Table,
     /// What only the writer knows of each run.
     meta: Vec<Meta>,
     free_runs: Vec<u32>,
@@ -149,13 +154,14 @@ struct Meta {
 impl Span {
     pub(super) fn new(secret: u64) -> Self {
         let (runs, words) = (Arc::new(Stable::new()), Arc::new(Stable::new()));
-        let heads = Table::new(false, secret);
+        let heads = Table::new(secret);
         let view = View { runs, words: Arc::clone(&words), heads: heads.view() };
         Self {
             view: Arc::new(view),
             arena: Arena::new(words),
             heads,
-            names: Table::new(true, secret.rotate_left(32)),
+            names: Names::new(secret.rotate_left(32)),
+            own_names: Table::new(secret.rotate_left(16)),
             meta: vec![Meta::default()],
             free_runs: Vec::new(),
             owners: Vec::new(),
@@ -199,12 +205,12 @@ impl Span {
         let covers = self.covers.capacity() * (size_of::<((Place, Column), u32)>() + 1);
         let aliases = self.aliases.capacity() * (size_of::<(u32, Aliases)>() + 1);
         let beside = meta + copies + covers + aliases;
-        self.bytes + self.arena.bytes() + self.heads.bytes() + self.names.bytes() + beside
+        self.bytes + self.arena.bytes() + self.heads.bytes() + self.names.bytes() + self.own_names.bytes() + beside
     }
 
     /// Names of blocks, each once for every space that it is in.
     pub(super) const fn names(&self) -> usize {
-        self.names.len()
+        self.names.len() + self.own_names.len()
     }
 
     /// A new column of the worker with this number, in which each name covers one block unless it is wide; `None` when
@@ -265,9 +271,28 @@ impl Span {
     }
 
     /// Where the shared name of a block is.
+    #[inline]
     fn name_at(&self, place: Place) -> u32 {
-        self.run(place.run).peek().digests + self.meta(place.run).room + place.off
+        name_at(&self.view, &self.meta, place)
     }
+
+    /// The place of a shared name.
+    #[inline]
+    fn named(&self, name: u64) -> Option<Place> {
+        self.names.get(name, |place| self.view.word(self.name_at(place)))
+    }
+
+    /// Makes a name lead to a place, where it has to stand from now on, unless it is shared already; says whether it was not.
+    #[inline]
+    fn name_it(&mut self, name: u64, place: Place) -> bool {
+        let Self { names, view, meta, .. } = self;
+        names.insert(name, place, |place| view.word(name_at(view, meta, place)))
+    }
+}
+
+#[inline]
+fn name_at(view: &View, meta: &[Meta], place: Place) -> u32 {
+    view.runs.at(place.run as usize).peek().digests + meta[place.run as usize].room + place.off
 }
 
 impl fmt::Debug for Span {

@@ -41,7 +41,7 @@ impl Span {
     pub(in super::super) fn look_ahead(&self, namer: &Namer, name: u64) {
         self.names.prefetch(name);
         for &domain in &namer.domains {
-            self.names.prefetch(self.key(domain, name));
+            self.own_names.prefetch(self.key(domain, name));
         }
     }
 
@@ -50,17 +50,17 @@ impl Span {
     #[inline]
     pub(in super::super) fn find(&self, namer: &Namer, name: u64) -> Option<Known> {
         for &domain in &namer.domains {
-            if let Some(place) = self.names.get(self.key(domain, name)) {
+            if let Some(place) = self.own_names.get(self.key(domain, name)) {
                 return Some(Known { place, domain });
             }
         }
-        let place = self.names.get(name)?;
+        let place = self.named(name)?;
         Some(Known { place, domain: SHARED })
     }
 
     /// Whether a name is one that workers share.
     pub(in super::super) fn has_shared(&self, name: u64) -> bool {
-        self.names.get(name).is_some()
+        self.named(name).is_some()
     }
 
     /// Whether a worker holds a block under a name, in any column.
@@ -160,7 +160,7 @@ impl Span {
         if self.view.word(shared) == name {
             return Some(SHARED);
         }
-        if self.view.word(shared) == 0 && self.names.insert(name, place).is_ok() {
+        if self.view.word(shared) == 0 && self.name_it(name, place) {
             self.view.set_word(shared, name);
             return Some(SHARED);
         }
@@ -173,7 +173,7 @@ impl Span {
                     self.next_domain
                 }
             };
-            if self.alias(place, domain) == 0 && self.names.insert(self.key(domain, name), place).is_ok() {
+            if self.alias(place, domain) == 0 && self.own_names.insert(self.key(domain, name), place).is_ok() {
                 self.add_alias(namer, place, domain, name, unnamed);
                 return Some(domain);
             }
@@ -218,7 +218,7 @@ impl Span {
         }
         let name = self.alias(place, domain);
         if name != 0 {
-            self.names.remove(self.key(domain, name));
+            self.own_names.remove(self.key(domain, name));
             let names = self.aliases.get(&place.run).and_then(|names| names.iter().find(|(other, _)| *other == domain));
             if let Some(&(_, at)) = names {
                 self.view.set_word(at + place.off, 0);

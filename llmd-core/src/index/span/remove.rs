@@ -44,7 +44,8 @@ impl Pending {
 impl Span {
     /// One copy of each block less in a column. `unknown` is told of names that it has no copy under; `removed` of those of
     /// which the worker has no copy left in any column. Gives how many copies went, and how many of them were the last
-    /// in this column under their name. A name of the column covers `span` blocks; `removed` is told of `tells`. `went` is where the last one stood, from call to call: the next often stands before it.
+    /// in this column under their name. A name of the column covers `span` blocks; `removed` is told of `tells`. `went` is
+    /// where the last one stood, from call to call: the next often stands before it.
     #[expect(clippy::too_many_arguments, reason = "what goes, whose it is, and who is told of it")]
     pub(in super::super) fn remove(
         &mut self,
@@ -61,12 +62,17 @@ impl Span {
         if names.len() > 1 {
             names.iter().take(AHEAD).for_each(|&name| self.look_ahead(namer, name));
         }
-        for (nth, &name) in names.iter().enumerate() {
-            if let Some(&later) = names.get(nth + AHEAD) {
-                self.look_ahead(namer, later);
-            }
+        let mut next = 0;
+        while let Some(&name) = names.get(next) {
+            let nth = next;
+            next += 1;
             // A name of a space of its own could be another block's shared one.
             let near = went.filter(|_| namer.domains.is_empty()).and_then(|went| self.find_before(went, name));
+            if near.is_none()
+                && let Some(&later) = names.get(nth + AHEAD)
+            {
+                self.look_ahead(namer, later);
+            }
             let Some(known) = near.or_else(|| self.find(namer, name)) else {
                 unknown(nth);
                 continue;
@@ -92,11 +98,21 @@ impl Span {
                         pending = Some(group);
                     }
                 }
-                *went = Some(known.place);
-                let (digest, depth, before) = self.prefix(known.place);
-                removed(Removed { name, domain: SHARED, digest, before, depth, is_beside: false });
-                copies += 1;
-                last += 1;
+                // Engines evict a prompt from its end: most that follow stand before this one.
+                let group = pending.as_mut().expect("it has at least this block");
+                let more = match group.from == off && namer.domains.is_empty() {
+                    true => self.standing_before(group, &names[next..]),
+                    false => 0,
+                };
+                group.from -= more;
+                for (name, off) in names[nth..].iter().zip((off - more..=off).rev()) {
+                    let (digest, depth, before) = self.prefix(Place { run, off });
+                    removed(Removed { name: *name, domain: SHARED, digest, before, depth, is_beside: false });
+                }
+                *went = Some(Place { run, off: off - more });
+                next += more as usize;
+                copies += 1 + more as usize;
+                last += 1 + more as usize;
                 continue;
             }
             self.let_go(column, pending.take());
@@ -123,6 +139,16 @@ impl Span {
         (copies, last)
     }
 
+    /// How many of these names are those of the blocks before a group, going back, that belong to the same part.
+    #[inline]
+    fn standing_before(&self, group: &Pending, names: &[u64]) -> u32 {
+        let part = group.parts.iter().find(|&&(from, to)| from < group.from && group.from < to);
+        let Some(&(from, _)) = part else { return 0 };
+        let at = self.name_at(Place { run: group.run, off: 0 });
+        let before = (from..group.from).rev().map(|off| self.view.word(at + off));
+        before.zip(names).take_while(|&(there, &name)| there == name).count() as u32
+    }
+
     /// The usual case of a name that goes alone; `None`, with nothing changed, when it is not that.
     #[inline]
     pub(in super::super) fn remove_last(
@@ -138,7 +164,7 @@ impl Span {
         let near = went.and_then(|went| self.find_before(went, name));
         let known = match near {
             Some(known) => known,
-            None => Known { place: self.names.get(name)?, domain: SHARED },
+            None => Known { place: self.named(name)?, domain: SHARED },
         };
         let gone = self.pop(column, namer, known, name)?;
         *went = Some(known.place);
@@ -169,7 +195,7 @@ impl Span {
         let end = self.view.word(header.digests + off - 1);
         self.run(run).begin();
         self.run(run).finish(&Header { len: off, end, ..header });
-        self.names.remove(name);
+        self.names.remove(name, known.place);
         self.gone_name(name);
         self.blocks -= 1;
         Some(Removed {

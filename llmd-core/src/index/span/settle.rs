@@ -1,10 +1,7 @@
 //! After removals: blocks that nobody holds and no branch needs go, and runs that are empty.
 
 use super::run::Header;
-use super::{FLOATING, Meta, Place, ROOT, SHARED, Span};
-
-/// How many names ahead their lines are asked for.
-const AHEAD: u32 = 8;
+use super::{FLOATING, Meta, Place, ROOT, Span};
 
 impl Span {
     /// Cuts a run down to what is needed, and frees it when that is nothing; then its parent, and so on.
@@ -27,18 +24,10 @@ impl Span {
     fn cut(&mut self, run: u32, len: u32) {
         let old = self.run(run).peek();
         let names = old.digests + self.meta(run).room;
-        for off in (len.max(old.len.saturating_sub(AHEAD))..old.len).rev() {
-            self.names.prefetch(self.view.word(names + off));
-        }
-        for off in (len..old.len).rev() {
-            if off >= len + AHEAD {
-                self.names.prefetch(self.view.word(names + off - AHEAD));
-            }
-            let name = self.view.word(names + off);
-            if name != 0 {
-                self.names.remove(self.key(SHARED, name));
-                self.gone_name(name);
-            }
+        let gone = (len..old.len).map(|off| self.view.word(names + off));
+        self.names.remove_all(gone.clone(), Place { run, off: len });
+        if self.tells_gone {
+            self.gone.extend(gone.filter(|&name| name != 0));
         }
         if self.meta(run).has_aliases {
             self.drop_aliases(run, len, old.len);
@@ -59,7 +48,7 @@ impl Span {
             for off in from..to {
                 let name = self.view.word(at + off);
                 if name != 0 {
-                    self.names.remove(self.key(domain, name));
+                    self.own_names.remove(self.key(domain, name));
                     self.view.set_word(at + off, 0);
                     self.gone_name(name);
                 }

@@ -4,14 +4,12 @@ use smallvec::SmallVec;
 
 use super::cover::with;
 use super::name::{Namer, SHARED};
+use super::names::MAX_RUNS;
 use super::run::Header;
 use super::set::Set;
 use super::sync::Ordering;
-use super::{Column, Domain, FLOATING, MAX_RUN, Meta, Place, ROOT, Span};
+use super::{Column, Domain, FLOATING, MAX_RUN, Meta, Place, ROOT, Span, name_at};
 use crate::BlockHash;
-
-/// How many names ahead their lines are asked for.
-const AHEAD: usize = 12;
 
 /// Where blocks go on.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +59,11 @@ impl Stored {
 }
 
 impl Batch<'_> {
+    /// Whether each block has a name of its own.
+    const fn has_all_names(&self) -> bool {
+        self.span == 1 && self.names.len() == self.digests.len()
+    }
+
     /// The name of a block; `None` when it has none.
     #[inline]
     fn name(&self, block: usize) -> Option<u64> {
@@ -81,7 +84,8 @@ impl Span {
     pub(in super::super) fn store(&mut self, column: Column, namer: &mut Namer, at: At, batch: Batch<'_>) -> Stored {
         let digests = batch.digests;
         let mut stored = Stored::default();
-        if !self.arena.has_room(4 * digests.len() + 8 * 1024) {
+        let has_room = self.arena.has_room(4 * digests.len() + 8 * 1024) && self.meta.len() + digests.len() <= MAX_RUNS;
+        if !has_room {
             stored.lost = batch.names.len();
             return stored;
         }
@@ -314,24 +318,31 @@ impl Span {
         done: usize,
         stored: &mut Stored,
     ) {
-        let at = self.name_at(place);
-        for block in done..done + blocks.min(AHEAD) {
-            self.ask_for_name(batch, block);
-        }
         let mut otherwise = SmallVec::<[usize; 4]>::new();
-        for block in done..done + blocks {
-            if block + AHEAD < done + blocks {
-                self.ask_for_name(batch, block + AHEAD);
-            }
-            let nth = block - done;
-            let own = Place { run: place.run, off: place.off + nth as u32 };
-            let name = batch.name(block);
-            let shared = name.filter(|&name| self.names.insert(name, own).is_ok());
-            self.view.set_word(at + nth as u32, shared.unwrap_or(0));
-            match (name, shared) {
-                (Some(_), None) => otherwise.push(block),
-                (Some(_), Some(_)) => self.count_new(column, namer, own, SHARED, batch.span, stored),
-                (None, _) => {}
+        if batch.has_all_names() && !self.is_wide[usize::from(column)] {
+            let new = &batch.names[done..done + blocks];
+            let Self { names, view, meta, .. } = self;
+            let at = name_at(view, meta, place);
+            let name_of = |place| view.word(name_at(view, meta, place));
+            names.insert_all(new, place, name_of, |nth, is_new| {
+                view.set_word(at + nth as u32, if is_new { new[nth] } else { 0 });
+                if is_new {
+                    stored.fresh += 1;
+                } else {
+                    otherwise.push(done + nth);
+                }
+            });
+        } else {
+            for block in done..done + blocks {
+                let own = Place { run: place.run, off: place.off + (block - done) as u32 };
+                let name = batch.name(block);
+                let shared = name.filter(|&name| self.name_it(name, own));
+                self.view.set_word(self.name_at(own), shared.unwrap_or(0));
+                match (name, shared) {
+                    (Some(_), None) => otherwise.push(block),
+                    (Some(_), Some(_)) => self.count_new(column, namer, own, SHARED, batch.span, stored),
+                    (None, _) => {}
+                }
             }
         }
         for block in otherwise {
@@ -366,13 +377,6 @@ impl Span {
         }
     }
 
-    #[inline]
-    fn ask_for_name(&self, batch: Batch<'_>, block: usize) {
-        if let Some(name) = batch.name(block) {
-            self.names.prefetch(name);
-        }
-    }
-
     /// The column holds blocks that are there.
     #[expect(clippy::too_many_arguments, reason = "a stretch of a batch at a place, and whose it is")]
     fn hold(
@@ -388,8 +392,7 @@ impl Span {
         let range = (place.off, place.off + blocks as u32);
         let old = self.parts(place.run, column);
         let is_new = !old.iter().any(|&(from, to)| from < range.1 && range.0 < to);
-        let has_all_names = batch.span == 1 && batch.names.len() == batch.digests.len();
-        if is_new && has_all_names && !self.meta(place.run).has_aliases && !self.is_wide[usize::from(column)] {
+        if is_new && batch.has_all_names() && !self.meta(place.run).has_aliases && !self.is_wide[usize::from(column)] {
             let at = self.name_at(place);
             let names = &batch.names[done..done + blocks];
             if names.iter().enumerate().all(|(nth, &name)| self.view.word(at + nth as u32) == name) {

@@ -24,7 +24,7 @@ fn place(key: u64) -> Place {
 /// A table with these keys.
 fn holding(keys: [u64; 3]) -> impl Fn() -> Shared + Send + Sync + 'static {
     move || {
-        let mut table = Table::new(false, 1);
+        let mut table = Table::new(1);
         keys.iter().for_each(|&key| table.insert(key, place(key)).expect("it is new"));
         let view = table.view();
         Shared { table: Mutex::new(table), view, told: AtomicU64::new(0), led_to: AtomicU64::new(0) }
