@@ -43,6 +43,8 @@ pub(super) struct Worker {
     loose: Loose,
     orphans: Orphans,
     memory: Arc<Mutex<Memory>>,
+    /// What went and is to be remembered: told to the memory, which others read, in one go.
+    going: Vec<Gone>,
     /// Names of blocks on the pool's storage whose place is not known.
     waiting: HashSet<ExternalBlockHash>,
     /// Columns of what was cleared, as long as they are not swept; and when that was.
@@ -93,6 +95,7 @@ impl Worker {
             loose: Loose::default(),
             orphans: Orphans::default(),
             memory: Arc::default(),
+            going: Vec::new(),
             waiting: HashSet::new(),
             cleared: SmallVec::new(),
             residents: 0,
@@ -123,6 +126,7 @@ impl Worker {
     /// Bytes that it takes besides what is in the index, about.
     pub(super) fn bytes(&self) -> usize {
         let waiting = self.waiting.capacity() * (size_of::<ExternalBlockHash>() + 1);
+        let waiting = waiting + self.going.capacity() * size_of::<Gone>();
         self.memory.lock().bytes() + self.loose.bytes() + self.orphans.bytes() + waiting
     }
 
@@ -245,19 +249,26 @@ impl Worker {
         Some(self.columns.len() - 1)
     }
 
-    /// Remembers a block that is gone, and forgets the oldest.
+    /// Remembers blocks that are gone, and forgets the oldest.
     fn remember(&mut self, gone: impl IntoIterator<Item = Gone>, cx: &mut Context<'_>) {
+        self.going.extend(gone);
+        self.tell_memory(cx);
+    }
+
+    /// Remembers what went since the last time. Whoever looks at the memory calls this before.
+    pub(super) fn tell_memory(&mut self, cx: &mut Context<'_>) {
+        if self.going.is_empty() {
+            return;
+        }
         let mut forgotten = SmallVec::<[Gone; 1]>::new();
         let mut memory = self.memory.lock();
-        for gone in gone {
+        for gone in self.going.drain(..) {
             memory.remember(gone);
             if memory.len() > cx.settings.max_remembered {
-                let Some(oldest) = memory.forget_oldest() else { continue };
                 self.forgot = true;
                 // Most names mean nothing beside the index: only the others have to be looked for.
-                if oldest.domain != SHARED || !self.loose.is_empty() {
-                    forgotten.push(oldest);
-                }
+                let is_known = |domain| domain != SHARED || !self.loose.is_empty();
+                forgotten.extend(memory.forget_oldest(is_known));
             }
         }
         drop(memory);

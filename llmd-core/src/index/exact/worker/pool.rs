@@ -121,6 +121,7 @@ impl Worker {
     }
 
     pub(super) fn remove_from_pool(&mut self, removed: &BlockRemoved, cx: &mut Context<'_>, applied: &mut Applied) {
+        self.tell_memory(cx);
         if self.is_sparse(removed.group_idx) {
             return;
         }

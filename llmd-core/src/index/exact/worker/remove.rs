@@ -5,10 +5,13 @@ use smallvec::SmallVec;
 use super::super::super::span::Removed;
 use super::super::super::{Applied, BlockFate};
 use super::super::context::Context;
-use super::super::memory::{Gone, Prefix};
+use super::super::memory::Prefix;
 use super::Worker;
 use crate::event::BlockRemoved;
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium};
+
+/// How many blocks may have gone before the memory is told, within one batch of events.
+const MOST_GOING: usize = 256;
 
 impl Worker {
     pub(in super::super) fn remove(&mut self, removed: &BlockRemoved, cx: &mut Context<'_>, applied: &mut Applied) {
@@ -55,7 +58,10 @@ impl Worker {
         self.residents -= 1;
         let Removed { name, domain, digest, before, depth, .. } = gone;
         let prefix = Some(Prefix { digest, before, depth });
-        self.remember([Self::gone(name, domain, prefix, BlockFate::Evicted { at: cx.at }, order)], cx);
+        self.going.push(Self::gone(name, domain, prefix, BlockFate::Evicted { at: cx.at }, order));
+        if self.going.len() >= MOST_GOING {
+            self.tell_memory(cx);
+        }
         true
     }
 
@@ -76,7 +82,6 @@ impl Worker {
         let tells = self.said_span.max(span);
         let fate = BlockFate::Evicted { at: cx.at };
         let mut unknown = SmallVec::new();
-        let mut gone = SmallVec::<[Gone; 8]>::new();
         let (copies, names) = cx.span.remove(
             column,
             &self.namer,
@@ -87,7 +92,7 @@ impl Worker {
             |Removed { name, domain, digest, before, depth, is_beside }| {
                 let mut one = Self::gone(name, domain, Some(Prefix { digest, before, depth }), fate, order);
                 one.fate = one.fate.filter(|_| !is_beside);
-                gone.push(one);
+                self.going.push(one);
             },
         );
         *cx.scratch = scratch;
@@ -97,7 +102,9 @@ impl Worker {
         kept.names -= names;
         self.residents -= names;
         applied.removed += copies;
-        self.remember(gone, cx);
+        if self.going.len() >= MOST_GOING {
+            self.tell_memory(cx);
+        }
         unknown
     }
 

@@ -23,6 +23,7 @@ struct Into {
 
 impl Worker {
     pub(in super::super) fn store(&mut self, stored: &BlockStored, cx: &mut Context<'_>, applied: &mut Applied) {
+        self.tell_memory(cx);
         self.spoke_of_other_media |= stored.medium != Medium::Gpu && !stored.block_hashes.is_empty();
         if is_crowded(cx.span.blocks(), cx.settings.max_blocks_in_all) {
             self.dropped += stored.block_hashes.len();
