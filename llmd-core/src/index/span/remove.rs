@@ -8,7 +8,7 @@ use super::run::Header;
 use super::{Column, Place, Span};
 
 /// How many names ahead their lines are asked for.
-const AHEAD: usize = 12;
+const AHEAD: usize = 8;
 
 /// A name under which a worker holds nothing any longer.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -23,7 +23,7 @@ use crate::workspace::Workspace;
 /// The prefix index beside Dynamo's (dynamo-kv-router 1.6.1) and SMG's (kv-index 2.0.0).
 ///
 /// In the same run and on the same streams. The peers are built in a workspace of their own, which takes some minutes
-/// once; then about half an hour for all parts, or less than a minute with `--quick`. The machine should be idle: times
+/// once; then about ten minutes for all parts, or one with `--quick`. The machine should be idle: times
 /// are those of the thread's own clock, but caches and memory are shared with whatever else runs. llmd is fed with
 /// events as engines send them and hashes their tokens inside; the peers are given content hashes that were made
 /// outside.
