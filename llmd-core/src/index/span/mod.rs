@@ -292,7 +292,7 @@ impl Span {
 
 #[inline]
 fn name_at(view: &View, meta: &[Meta], place: Place) -> u32 {
-    view.runs.at(place.run as usize).peek().digests + meta[place.run as usize].room + place.off
+    view.runs.at(place.run as usize).digests() + meta[place.run as usize].room + place.off
 }
 
 impl fmt::Debug for Span {

@@ -5,8 +5,8 @@
 //! on their way to a later one. Only the writer searches, so a name that had to pass its bucket by moves back when a slot
 //! becomes free.
 //!
-//! Buckets lie in segments, which a directory finds by the first bits of a hash. A segment that is full is made anew, half
-//! as large again or in two, so that no growth takes long. The former needs the tags alone; the latter looks at every name.
+//! Buckets lie in segments, which a directory finds by the first bits of a hash. A segment that is full is made anew, larger
+//! or in two, so that no growth takes long. The former needs the tags alone; the latter looks at every name.
 
 use std::ops::Range;
 
@@ -73,6 +73,8 @@ struct Segment {
     depth: u32,
     prefix: u32,
     len: u32,
+    /// How many names it has when it is full.
+    most: u32,
 }
 
 /// Where a name belongs, until its segment is made anew.
@@ -96,12 +98,11 @@ enum Inserted {
     Grown,
 }
 
-/// What was seen in a bucket: a bit for each slot.
+/// What was seen in a bucket.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
-    /// Those with the tag that was looked for.
+    /// A bit for each slot with the tag that was looked for.
     alike: u32,
-    empty: u32,
     is_passed: bool,
 }
 
@@ -112,9 +113,7 @@ fn look(line: &Line, tag: u64) -> Seen {
         let slot = slot.load(Ordering::Relaxed);
         all |= slot;
         seen.alike |= u32::from((slot ^ tag) & TAG == 0) << nth;
-        seen.empty |= u32::from(slot >> RUN_AT == 0) << nth;
     }
-    seen.alike &= !seen.empty;
     seen.is_passed = all & PASSED != 0;
     seen
 }
@@ -165,7 +164,8 @@ impl Names {
             secret: secret | 1,
         };
         let first = names.take(FIRST_BUCKETS);
-        names.segments.push(Segment { first, buckets: FIRST_BUCKETS, depth: 0, prefix: 0, len: 0 });
+        let most = most(0, FIRST_BUCKETS);
+        names.segments.push(Segment { first, buckets: FIRST_BUCKETS, depth: 0, prefix: 0, len: 0, most });
         names.directory.push(0);
         names.publish(0);
         names
@@ -292,7 +292,8 @@ impl Names {
     #[inline]
     fn insert_at(&mut self, mut spot: Spot, name: u64, own: Place, name_of: impl Fn(Place) -> u64) -> Inserted {
         let mut inserted = Inserted::New;
-        if self.segments[spot.segment as usize].len >= spot.buckets * full(spot.segment) / 100 {
+        let segment = &self.segments[spot.segment as usize];
+        if segment.len >= segment.most {
             if self.find(name, spot, &name_of).is_some() {
                 return Inserted::Known;
             }
@@ -309,8 +310,8 @@ impl Names {
             if seen.alike(line, |place| name_of(place) == name).is_some() {
                 return Inserted::Known;
             }
-            if free.is_none() && seen.empty != 0 {
-                free = Some((bucket, seen.empty.trailing_zeros() as usize));
+            if free.is_none() {
+                free = line.iter().position(is_empty).map(|slot| (bucket, slot));
             }
             if free.is_some() && !seen.is_passed {
                 break;
@@ -440,10 +441,9 @@ impl Names {
     fn grow(&mut self, owner: usize, name_of: impl Fn(Place) -> u64) {
         let old = self.segments[owner];
         if old.buckets < MAX_BUCKETS {
-            // 2, 3, 4, 6, 8, 12, 16, …
-            let buckets = if old.buckets.is_power_of_two() { old.buckets / 2 * 3 } else { old.buckets / 3 * 4 };
+            let buckets = (2 * old.buckets).min(MAX_BUCKETS);
             let first = self.take(buckets);
-            self.segments[owner] = Segment { first, buckets, ..old };
+            self.segments[owner] = Segment { first, buckets, most: most(owner, buckets), ..old };
             self.pour(old, [first; 2], buckets, |_| 0);
             self.publish(owner);
         } else {
@@ -461,6 +461,7 @@ impl Names {
                 depth: old.depth + 1,
                 prefix: old.prefix << 1 | half as u32,
                 len: len[half],
+                most: most([owner, other][half], buckets),
             };
             self.segments[owner] = half(0);
             self.segments.push(half(1));
@@ -494,9 +495,8 @@ impl Names {
         loop {
             let line = self.lines.at((first + bucket) as usize);
             for slot in line {
-                let old = slot.load(Ordering::Relaxed);
-                if place(old).is_none() {
-                    slot.store(new | old & PASSED, Ordering::Relaxed);
+                if is_empty(slot) {
+                    slot.store(new | slot.load(Ordering::Relaxed), Ordering::Relaxed);
                     return;
                 }
             }
@@ -563,16 +563,22 @@ const fn place(slot: u64) -> Option<Place> {
     if run == super::ROOT { None } else { Some(Place { run, off }) }
 }
 
+/// The first run has a number above 0.
+#[inline]
+fn is_empty(slot: &AtomicU64) -> bool {
+    slot.load(Ordering::Relaxed) <= PASSED
+}
+
 /// How many names passed a bucket by.
 #[inline]
 fn passed(line: &Line) -> u64 {
     line.iter().enumerate().map(|(nth, slot)| (slot.load(Ordering::Relaxed) & PASSED) << nth).sum()
 }
 
-/// How many slots of a hundred buckets of a segment are used before it grows.
-#[inline]
-const fn full(segment: u32) -> u32 {
-    (FULL + (segment.wrapping_mul(0x9e37_79b9) >> 16) % SPREAD) * SLOTS as u32
+/// How many names a segment has when it is full.
+const fn most(number: usize, buckets: u32) -> u32 {
+    let full = FULL + ((number as u32).wrapping_mul(0x9e37_79b9) >> 16) % SPREAD;
+    buckets * SLOTS as u32 * full / 100
 }
 
 #[inline]

@@ -101,6 +101,12 @@ impl Run {
         }
     }
 
+    /// Where the digests of its blocks are, for the writer: often all that it wants to know.
+    #[inline]
+    pub(super) fn digests(&self) -> u32 {
+        self.digests.load(Ordering::Relaxed)
+    }
+
     /// The writer begins to change the run or what it leads to: until [`finish`](Self::finish), readers wait.
     #[inline]
     pub(super) fn begin(&self) {
