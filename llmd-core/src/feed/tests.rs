@@ -198,6 +198,33 @@ fn a_first_batch_that_comes_after_its_successors_were_made_do_with_has_them_come
 }
 
 #[test]
+fn a_stray_batch_of_an_engine_that_is_gone_has_all_come_again() {
+    let feed = feed();
+    let batch = |seq: u64| said(100 + seq, KvEvent::BlockStored(stored(None, [seq], &[seq as u32, 1])));
+    (0..11).for_each(|seq| drop(feed.apply(START, "a", Some(seq), &batch(seq)).unwrap()));
+    assert_eq!((feed.state("a").unwrap(), held(&feed).len()), (Exact, 11));
+
+    let stray = said(50, KvEvent::BlockStored(stored(None, [99], &[9, 9])));
+    let fed = feed.apply(START, "a", Some(3), &stray).unwrap();
+    assert_eq!((fed.state, fed.missing_from), (Recovering, Some(0)));
+    for seq in 0..10 {
+        let fed = feed.apply(START, "a", Some(seq), &batch(seq)).unwrap();
+        assert_eq!(fed.state, Recovering, "more was heard of than up to {seq}");
+    }
+    let fed = feed.apply(START, "a", Some(10), &batch(10)).unwrap();
+    assert_eq!((fed.state, fed.missing_from, held(&feed).len()), (Exact, None, 11));
+}
+
+#[test]
+fn an_engine_that_began_at_the_same_moment_need_not_say_as_much_as_the_one_before() {
+    let feed = feed();
+    let batch = |hash: u64| said(100, KvEvent::BlockStored(stored(None, [hash], &[hash as u32, 1])));
+    (0..11).for_each(|seq| drop(feed.apply(START, "a", Some(seq), &batch(seq)).unwrap()));
+    let fed = feed.apply(START, "a", Some(0), &batch(70)).unwrap();
+    assert_eq!((fed.state, fed.missing_from, held(&feed)), (Exact, None, vec![70]));
+}
+
+#[test]
 fn a_batch_without_a_number_is_never_exact() {
     let feed = feed();
     let fed = feed.apply(START, "a", None, &batch(0)).unwrap();

@@ -98,7 +98,7 @@ impl<B> Sequencer<B> {
         if self.waiting.len() < before {
             // Whoever proved to be the same engine is gone, too.
             self.ask(Purpose::CatchUp);
-            self.seen = self.outstanding();
+            self.seen = self.outstanding().max(self.made_after(batch));
         }
     }
 
@@ -117,8 +117,11 @@ impl<B> Sequencer<B> {
     /// still waits: it is of the new one too. So is what was made after it and waits no longer, since it was made do with or
     /// dropped; it is missing again.
     fn rebuild_around(&mut self, now: Duration, batch: Numbered<B>) {
-        let latest = self.latest.filter(|_| made(&batch) < self.latest).map(|(_, seq)| seq);
-        let seen = self.outstanding().max(latest);
+        let later = self.made_after(&batch);
+        let seen = self.outstanding().max(later);
+        if later.is_none() && batch.made_at.is_some() {
+            self.latest = made(&batch);
+        }
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.retain(|_, held| held.made_at > batch.made_at);
         self.restarted();
@@ -126,6 +129,13 @@ impl<B> Sequencer<B> {
         self.waiting = waiting;
         let place = self.applied.place(batch.seq, batch.fingerprint);
         self.sort_in(now, batch, place);
+    }
+
+    /// The number of the newest batch that was ever heard, when that was made after `batch`: it is of the same engine, or
+    /// of a later one. An engine whose clock went back has to say as much as the one before it until this is over.
+    fn made_after(&self, batch: &Numbered<B>) -> Option<u64> {
+        let made_at = batch.made_at?;
+        self.latest.filter(|&(latest, _)| latest > made_at).map(|(_, seq)| seq)
     }
 
     /// The highest number that was heard and is not applied.
