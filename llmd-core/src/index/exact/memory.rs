@@ -16,8 +16,9 @@ pub(super) struct Memory {
     first: u64,
     /// What those have in common that went from a number on.
     causes: VecDeque<(u64, Cause)>,
-    /// The digest before those, by number, that are not [`FOLLOWED`]; that of the last one stands beside.
+    /// The digest before those, by number, that are not [`FOLLOWED`] and whose place is known; not of the last one.
     before: VecDeque<(u64, u64)>,
+    /// The digest before the last one.
     before_last: u64,
 }
 
@@ -113,7 +114,7 @@ impl Memory {
         if let Some(last) = self.gone.back_mut() {
             if last.depth() > 0 && depth > 0 && digest == self.before_last {
                 last.depth |= FOLLOWED;
-            } else {
+            } else if last.depth() > 0 {
                 self.before.push_back((number - 1, self.before_last));
             }
         }
@@ -210,6 +211,7 @@ impl Memory {
             return self.gone[nth + 1].digest;
         }
         let kept = self.before.binary_search_by_key(&(self.first + nth as u64), |&(number, _)| number);
+        debug_assert!(kept.is_ok() || nth + 1 == self.gone.len(), "all but the last one say what came before");
         kept.map_or(self.before_last, |kept| self.before[kept].1)
     }
 

@@ -234,12 +234,9 @@ impl Span {
         }
     }
 
-    /// The key of a name in the table of all.
+    /// The key of a name in a space of its own, in the table of these.
     #[inline]
     pub(super) const fn key(&self, domain: Domain, name: u64) -> u64 {
-        if domain == SHARED {
-            return name;
-        }
         let mixed = (name ^ self.secret ^ (domain as u64) << 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
         let mixed = (mixed ^ mixed >> 32).wrapping_add((domain as u64).wrapping_mul(0xa076_1d64_78bd_642f));
         mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ mixed >> 29

@@ -195,7 +195,8 @@ impl Span {
         let end = self.view.word(header.digests + off - 1);
         self.run(run).begin();
         self.run(run).finish(&Header { len: off, end, ..header });
-        self.names.remove(name, known.place);
+        let was_there = self.names.remove(name, known.place);
+        debug_assert!(was_there, "a name that stands in a run leads there");
         self.gone_name(name);
         self.blocks -= 1;
         Some(Removed {

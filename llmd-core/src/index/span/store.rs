@@ -84,7 +84,9 @@ impl Span {
     pub(in super::super) fn store(&mut self, column: Column, namer: &mut Namer, at: At, batch: Batch<'_>) -> Stored {
         let digests = batch.digests;
         let mut stored = Stored::default();
-        let has_room = self.arena.has_room(4 * digests.len() + 8 * 1024) && self.meta.len() + digests.len() <= MAX_RUNS;
+        let has_room = self.arena.has_room(4 * digests.len() + 8 * 1024)
+            && self.meta.len() + digests.len() <= MAX_RUNS
+            && self.names.have_room();
         if !has_room {
             stored.lost = batch.names.len();
             return stored;

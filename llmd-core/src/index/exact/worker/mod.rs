@@ -29,6 +29,9 @@ use crate::{ExternalBlockHash, GroupIdx, Medium, WorkerId};
 /// How many cache groups a worker can have; blocks of further ones are not placed.
 const MAX_GROUPS: usize = 64;
 
+/// How many blocks that went are kept for the memory to be told of, in one batch of events, or a little more.
+const MOST_GOING: usize = 256;
+
 /// What one worker holds.
 ///
 /// Names are a worker's own: engines may seed their hashes by chance. A name that is gone stays for as long as it is
@@ -255,7 +258,8 @@ impl Worker {
         self.tell_memory(cx);
     }
 
-    /// Remembers what went since the last time. Whoever looks at the memory calls this before.
+    /// Remembers what went since the last time. Whoever changes the index calls this before it looks at the memory; who only
+    /// reads may see for a moment that a block is gone, and not yet why.
     pub(super) fn tell_memory(&mut self, cx: &mut Context<'_>) {
         if self.going.is_empty() {
             return;
@@ -273,6 +277,7 @@ impl Worker {
         }
         drop(memory);
         forgotten.iter().for_each(|oldest| self.forget(oldest, cx));
+        self.going.shrink_to(MOST_GOING);
     }
 
     /// Remembers blocks that were swept away.

@@ -6,12 +6,9 @@ use super::super::super::span::Removed;
 use super::super::super::{Applied, BlockFate};
 use super::super::context::Context;
 use super::super::memory::Prefix;
-use super::Worker;
+use super::{MOST_GOING, Worker};
 use crate::event::BlockRemoved;
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium};
-
-/// How many blocks may have gone before the memory is told, within one batch of events.
-const MOST_GOING: usize = 256;
 
 impl Worker {
     pub(in super::super) fn remove(&mut self, removed: &BlockRemoved, cx: &mut Context<'_>, applied: &mut Applied) {
