@@ -235,6 +235,13 @@ impl Worker {
                 }));
             }
         }
+        // A name that came with blocks of different sizes is in several columns; and beside them, without a place.
+        residents.sort_unstable();
+        residents.dedup_by(|other, one| {
+            let is_same = (one.group, one.medium, &one.block) == (other.group, other.medium, &other.block);
+            one.copies += if is_same { other.copies } else { 0 };
+            is_same
+        });
         residents
     }
 
