@@ -63,36 +63,33 @@ impl ExactWriter {
                     column
                 }
             };
-            match known {
-                Some(place) => self.span.hold_unnamed(column, place),
-                None => {
-                    let at = behind(restored, &path);
-                    self.span.store_unnamed(column, &mut self.pool.namer, at, &path.digests);
-                    if let Some(place) = self.span.search(path.digests[0].0, path.depth + 1) {
-                        restored.insert(path.digests[0].0, place);
-                    }
-                }
+            self.span.store_unnamed(column, &mut self.pool.namer, behind(restored, &path), &path.digests);
+            if known.is_none()
+                && let Some(place) = self.span.search(path.digests[0].0, path.depth + 1)
+            {
+                restored.insert(path.digests[0].0, place);
             }
         }
         Ok(())
     }
 }
 
-/// Where the last block of a path is, if it was restored already.
+/// Where the last block of a path is, if it was restored already. All that was must stand where the path says.
 pub(super) fn known(
     restored: &Restored,
     path: &PathRecord,
     prefix: impl Fn(Place) -> (u64, u32, u64),
     from: &Cursor<'_>,
 ) -> Result<Option<Place>> {
-    let last = path.digests[path.digests.len() - 1];
-    let Some(&place) = restored.get(&last.0) else { return Ok(None) };
-    let before = if path.digests.len() > 1 { path.digests[path.digests.len() - 2].0 } else { path.before };
-    let depth = path.depth + path.digests.len() as u32;
-    if prefix(place) != (last.0, depth, before) {
-        return Err(from.corrupt(format_args!("a digest that stands at two places, {depth} blocks deep")));
+    let (mut last, mut before) = (None, path.before);
+    for (depth, digest) in (path.depth + 1..).zip(&path.digests) {
+        last = restored.get(&digest.0).copied();
+        if last.is_some_and(|place| prefix(place) != (digest.0, depth, before)) {
+            return Err(from.corrupt(format_args!("a digest that stands at two places, {depth} blocks deep")));
+        }
+        before = digest.0;
     }
-    Ok(Some(place))
+    Ok(last)
 }
 
 /// Where the blocks of a path go on.

@@ -8,7 +8,7 @@ use crate::{Error, ErrorKind, Result};
 
 const MAGIC: [u8; 8] = *b"llmdsnap";
 /// Version 1 held names made by another hash, which no prompt has any more.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The largest block, in tokens, that a snapshot can tell of.
 const MAX_BLOCK_SIZE: usize = 1 << 20;
 const CHECKSUM: usize = 16;
@@ -65,6 +65,10 @@ pub(in super::super) fn open(snapshot: &[u8]) -> Result<(Head, Cursor<'_>)> {
         0 => return Err(corrupt(format!("snapshot of version 0; expected {VERSION}"))),
         1 => {
             let message = format!("snapshot of version 1 names blocks by another hash; expected {VERSION}");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        2 => {
+            let message = format!("snapshot of version 2 does not say what names cover; expected {VERSION}");
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         newer => {

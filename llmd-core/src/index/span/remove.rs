@@ -43,9 +43,10 @@ impl Pending {
 
 impl Span {
     /// One copy of each block less in a column. `unknown` is told of names that it has no copy under; `removed` of those of
-    /// which the worker has no copy left in any column. Gives how many copies went, and how many of them were the last
-    /// in this column under their name. A name of the column covers `span` blocks; `removed` is told of `tells`. `went` is
-    /// where the last one stood, from call to call: the next often stands before it.
+    /// which the worker has no copy left in any column, and of what the others cover besides their own block. Gives how many
+    /// copies went, and how many of them were the last in this column under their name. A name of the column covers `span`
+    /// blocks; `removed` is told of `tells`. `went` is where the last one stood, from call to call: the next often stands
+    /// before it.
     #[expect(clippy::too_many_arguments, reason = "what goes, whose it is, and who is told of it")]
     pub(in super::super) fn remove(
         &mut self,
@@ -126,9 +127,11 @@ impl Span {
                 Some((is_last, gone)) => {
                     copies += 1;
                     last += usize::from(is_last);
-                    for (nth, (digest, depth, before)) in gone.into_iter().enumerate() {
+                    // Under a name that is left in another column, that one may hold its last block alone.
+                    let is_left = self.has(namer, known);
+                    for (nth, (digest, depth, before)) in gone.into_iter().enumerate().skip(usize::from(is_left)) {
                         let name = if nth == 0 { name } else { 0 };
-                        let is_beside = nth >= span as usize;
+                        let is_beside = is_left || nth >= span as usize;
                         removed(Removed { name, domain: known.domain, digest, before, depth, is_beside });
                     }
                 }
@@ -216,8 +219,8 @@ impl Span {
         self.settle(run);
     }
 
-    /// Takes one copy away. `None` when there is none; whether it was the last in the column under this name; and where the
-    /// blocks stood that the name covers, when the worker has no other copy under it.
+    /// Takes one copy away. `None` when there is none; whether it was the last in the column under this name; and, if it was,
+    /// where the blocks stood that the name covers.
     fn remove_copy(
         &mut self,
         column: Column,
@@ -252,7 +255,7 @@ impl Span {
         if count > 1 {
             return Some((false, Stood::new()));
         }
-        Some((true, if self.has(namer, known) { Stood::new() } else { covered }))
+        Some((true, covered))
     }
 
     /// The column does not hold a block any more, nor those before it that its name covers.

@@ -5,9 +5,11 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::*;
 use crate::event::{Anchor, EventExtraKey, KvEvent};
-use crate::hash::HashKey;
+use crate::hash::{BlockHasher, Chain, HashKey};
 use crate::index::{Applied, IndexStats, IndexWriter as _, PrefixIndex as _, Resident, WorkerState};
-use crate::testing::{Step, engines, offloaded, plainly, prompts, removed, stored};
+use crate::testing::{
+    Step, engines, full_width_engines, full_width_prompts, offloaded, plainly, prompts, removed, stored,
+};
 use crate::{ErrorKind, ExternalBlockHash, Medium};
 
 type Index = (ExactWriter, ExactReader);
@@ -46,10 +48,11 @@ fn step((writer, _): &mut Index, step: &Step) -> Applied {
     Applied::default()
 }
 
-/// What is held now; what was only counted does not come back.
+/// What is held now; what was only counted does not come back. How much is remembered later may differ: of blocks that a name
+/// covers and nobody holds, some are still in the one index and not in the other.
 fn held((_, reader): &Index) -> IndexStats {
-    let IndexStats { workers, held, remembered, .. } = reader.stats();
-    IndexStats { workers, held, remembered, ..IndexStats::default() }
+    let IndexStats { workers, held, .. } = reader.stats();
+    IndexStats { workers, held, ..IndexStats::default() }
 }
 
 fn residents((writer, _): &Index, worker: WorkerId) -> Vec<Resident> {
@@ -58,7 +61,7 @@ fn residents((writer, _): &Index, worker: WorkerId) -> Vec<Resident> {
     residents
 }
 
-fn assert_alike(one: &Index, other: &Index) {
+fn assert_alike(one: &Index, other: &Index, prompts: fn(&BlockHasher) -> Vec<Chain>) {
     assert_eq!(held(one), held(other));
     for chain in prompts(one.1.hasher()) {
         assert_eq!(one.1.query(&chain), other.1.query(&chain));
@@ -67,6 +70,36 @@ fn assert_alike(one: &Index, other: &Index) {
     for worker in (0..3).map(WorkerId) {
         assert_eq!(residents(one, worker), residents(other, worker));
     }
+}
+
+/// Keeps an index after so many steps, and lets it and the one that was restored go on.
+fn goes_on_as_if_nothing_was(
+    steps: &[Step],
+    cut: usize,
+    prompts: fn(&BlockHasher) -> Vec<Chain>,
+) -> std::result::Result<(), TestCaseError> {
+    let mut kept = ExactIndex::new(settings());
+    steps[..cut].iter().for_each(|said| {
+        step(&mut kept, said);
+    });
+
+    let snapshot = keep(&kept);
+    let mut restored = restore(&snapshot).unwrap();
+    prop_assert_eq!(&keep(&restored), &snapshot);
+    let workers: Vec<_> = kept.0.workers.keys().copied().collect();
+    for worker in workers {
+        prop_assert_eq!(restored.1.state(worker), WorkerState::Recovering);
+        for index in [&mut kept, &mut restored] {
+            index.0.set_state(worker, WorkerState::Exact);
+        }
+    }
+    assert_alike(&kept, &restored, prompts);
+    for said in &steps[cut..] {
+        prop_assert_eq!(step(&mut kept, said), step(&mut restored, said));
+        prop_assert_eq!(held(&kept), held(&restored));
+    }
+    assert_alike(&kept, &restored, prompts);
+    Ok(())
 }
 
 /// An index with something of everything that a snapshot can hold.
@@ -83,7 +116,9 @@ fn sample() -> Index {
     orphan.lora_id = Some(-4);
     let mut bytes = stored(None, [0], &[4, 4]);
     bytes.block_hashes = vec![ExternalBlockHash::from_bytes(&[0xab; 32])];
-    let events = [keyed, orphan, bytes, offloaded(Medium::Cpu, [2, 8])].map(KvEvent::BlockStored);
+    let mut wide = stored(None, [6], &[5, 5, 6, 6]);
+    wide.block_size = 4;
+    let events = [keyed, orphan, bytes, wide, offloaded(Medium::Cpu, [2, 8])].map(KvEvent::BlockStored);
     index.0.apply(a, 1.0, &events);
     index.0.apply(a, 2.0, &[removed(Medium::Gpu, [3])]);
     index.0.apply(b, 1.0, &[KvEvent::BlockStored(stored(None, [1, 2], &[0, 7, 1, 7])), KvEvent::AllBlocksCleared]);
@@ -111,26 +146,13 @@ proptest! {
     /// A restored index answers as the one that was kept, and goes on as it does.
     #[test]
     fn what_is_restored_is_what_was_kept(steps in engines(), cut: prop::sample::Index) {
-        let cut = cut.index(steps.len() + 1);
-        let mut kept = ExactIndex::new(settings());
-        steps[..cut].iter().for_each(|said| { step(&mut kept, said); });
+        goes_on_as_if_nothing_was(&steps, cut.index(steps.len() + 1), prompts)?;
+    }
 
-        let snapshot = keep(&kept);
-        let mut restored = restore(&snapshot).unwrap();
-        prop_assert_eq!(&keep(&restored), &snapshot);
-        let workers: Vec<_> = kept.0.workers.keys().copied().collect();
-        for worker in workers {
-            prop_assert_eq!(restored.1.state(worker), WorkerState::Recovering);
-            for index in [&mut kept, &mut restored] {
-                index.0.set_state(worker, WorkerState::Exact);
-            }
-        }
-        assert_alike(&kept, &restored);
-        for said in &steps[cut..] {
-            prop_assert_eq!(step(&mut kept, said), step(&mut restored, said));
-            prop_assert_eq!(held(&kept), held(&restored));
-        }
-        assert_alike(&kept, &restored);
+    /// The same for hybrid models, several block sizes, and storage that all share.
+    #[test]
+    fn what_is_restored_at_full_width_is_what_was_kept(steps in full_width_engines(), cut: prop::sample::Index) {
+        goes_on_as_if_nothing_was(&steps, cut.index(steps.len() + 1), full_width_prompts)?;
     }
 
     /// Bytes that were made to look whole are refused or taken, and do no more harm than that.
@@ -149,7 +171,7 @@ proptest! {
 fn every_kind_of_record_comes_back() {
     let index = sample();
     let held = index.1.stats();
-    assert_eq!((held.held.orphans, held.held.unplaced, held.remembered, held.workers), (1, 1, 3, 2));
+    assert_eq!((held.held.orphans, held.held.unplaced, held.remembered, held.workers), (1, 1, 4, 2));
     let snapshot = keep(&index);
     let mut standings = Vec::new();
     let restored = ExactIndex::restore(settings(), &snapshot, |standing| {
@@ -218,7 +240,7 @@ fn refusals_say_what_is_wrong() {
     };
     assert!(refused(b"{}").1.contains("cut off"));
     assert!(refused(&[b'{'; 100]).1.contains("no snapshot"));
-    for version in [1, 3] {
+    for version in [1, 2, 4] {
         let (kind, message) = refused(&changed(8, version));
         assert_eq!(kind, ErrorKind::Unsupported);
         assert!(message.contains(&format!("version {version}")), "{message}");

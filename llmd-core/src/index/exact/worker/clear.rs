@@ -7,6 +7,7 @@ use super::super::super::span::{Column, Known, Namer, Span, Swept};
 use super::super::context::{Context, GivenUp};
 use super::super::memory::{Gone, Prefix};
 use super::Worker;
+use super::covers::Covers;
 use crate::{ExternalBlockHash, Medium};
 
 impl Worker {
@@ -55,6 +56,7 @@ impl Worker {
         self.memory.lock().forget_names();
         self.namer.domains.clear();
         self.groups.clear();
+        self.covers = Covers::default();
         self.loose.clear();
         self.orphans.clear();
         self.waiting.clear();
@@ -97,17 +99,16 @@ impl Worker {
         let mut gone = SmallVec::new();
         for (domain, name) in span.names_under(&given.namer, swept.column, swept.place) {
             let known = Known { place: swept.place, domain };
-            if given.names_last && span.has(&self.namer, known) {
-                continue;
-            }
-            let tells = given.span.max(self.said_span) as usize;
+            // Under a name that is left in another column, that one may hold its last block alone.
+            let is_left = given.names_last && span.has(&self.namer, known);
+            let tells = given.span.max(self.covers.most()) as usize;
             let covered = std::iter::successors(Some(swept.place), |&place| span.back(place)).take(tells);
-            for (nth, place) in covered.enumerate() {
+            for (nth, place) in covered.enumerate().skip(usize::from(is_left)) {
                 let (digest, depth, before) = span.prefix(place);
                 let name = if given.names_last && nth == 0 { name } else { 0 };
                 let prefix = Some(Prefix { digest, before, depth });
                 let mut one = Self::gone(name, domain, prefix, BlockFate::Cleared, given.order);
-                one.fate = one.fate.filter(|_| nth < given.span as usize);
+                one.fate = one.fate.filter(|_| !is_left && nth < given.span as usize);
                 gone.push(one);
             }
         }

@@ -1,5 +1,6 @@
 //! What one worker holds, as records of a snapshot and back.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use smallvec::SmallVec;
@@ -29,6 +30,7 @@ impl Worker {
         for (idx, group) in &self.groups {
             GroupRecord { idx: *idx, group: group.clone() }.write(out);
         }
+        self.write_covers(out, span, interned);
 
         let blocks = self.placed(span, interned);
         put_count(out, blocks.len() + self.loose.len());
@@ -49,6 +51,36 @@ impl Worker {
         waiting.sort_unstable();
         put_count(out, waiting.len());
         waiting.into_iter().for_each(|name| put_name(out, name));
+    }
+
+    /// How many blocks names cover.
+    fn write_covers(&self, out: &mut Vec<u8>, span: &Span, interned: &Interned) {
+        self.covers.write_usual(out);
+        let remembered: HashSet<u64> = self.memory.lock().iter().map(|gone| gone.name).collect();
+        let is_known = |name: u64| span.find(&self.namer, name).is_some() || remembered.contains(&name);
+        let others = self.covers.others().filter(|&(name, _)| is_known(name));
+        let mut others: Vec<_> = others.map(|(name, covers)| (interned.name(name), covers)).collect();
+        others.sort_unstable();
+        put_count(out, others.len());
+        for (name, covers) in others {
+            put_name(out, &name);
+            out.extend_from_slice(&covers.to_le_bytes());
+        }
+    }
+
+    fn read_covers(&mut self, from: &mut Cursor<'_>, cx: &mut Context<'_>) -> Result<()> {
+        self.covers.read_usual(from)?;
+        for _ in 0..from.count(9 + 4, "number of names that cover another number of blocks")? {
+            let name = cx.interned.keep(&from.name("name that covers another number of blocks")?);
+            match from.u32("number of blocks that a name covers")? {
+                0 => return Err(from.corrupt("a name that covers no block")),
+                covers => {
+                    self.covers.hear(covers);
+                    self.covers.learn(&[name], covers);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Blocks that have a place, by how deep they are.
@@ -134,6 +166,7 @@ impl Worker {
             }
             self.groups.push((idx, group));
         }
+        self.read_covers(from, cx)?;
         let mut names = HashSet::new();
         for _ in 0..from.count(BlockRecord::LEAST, "number of blocks")? {
             let record = BlockRecord::read(from)?;
@@ -178,7 +211,7 @@ impl Worker {
         restored: &mut Restored,
         cx: &mut Context<'_>,
     ) -> Result<()> {
-        let BlockRecord { name, place, copies } = record;
+        let BlockRecord { name, place, mut copies } = record;
         fits(self.residents + copies.len(), cx.settings.max_blocks, "max_blocks")?;
         let PlaceRecord::At(path) = place else {
             self.residents += copies.len();
@@ -196,14 +229,21 @@ impl Worker {
             return Ok(());
         };
         let number = cx.interned.keep(&name);
-        let mut place = known(restored, &path, |place| cx.span.prefix(place), from)?;
+        known(restored, &path, |place| cx.span.prefix(place), from)?;
+        let mut place = None;
+        // Who holds all that the name covers comes first: the others hold its last block alone.
+        copies.sort_unstable_by_key(|copies| Reverse(copies.span));
+        let covers = path.digests.len() as u32;
+        if copies.first().is_some_and(|widest| widest.span < covers) {
+            return Err(from.corrupt(format_args!("block {name} covers {covers} blocks, and no copy of it does")));
+        }
         for CopiesRecord { group, medium, span, count } in copies {
             let kept = self.column(group, medium, span, cx).ok_or_else(|| from.corrupt("too many columns"))?;
             let column = self.columns[kept].column;
             let stored = match place {
-                Some(place) => cx.span.hold_known(column, &mut self.namer, place, span, number),
+                Some(place) => cx.span.hold_known(column, &mut self.namer, place, span.min(covers), number),
                 None => {
-                    let batch = Batch { digests: &path.digests, names: &[number], span: path.digests.len() as u32 };
+                    let batch = Batch { digests: &path.digests, names: &[number], span: covers };
                     cx.span.store(column, &mut self.namer, behind(restored, &path), batch)
                 }
             };

@@ -1,6 +1,7 @@
 //! What one worker holds: in columns of the index where its place is known, by name alone where it is not.
 
 mod clear;
+mod covers;
 mod kept;
 mod loose;
 mod place;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use self::covers::Covers;
 use self::loose::Loose;
 use super::super::groups::{Group, Kind, alike, has_window, hits_parts};
 use super::super::roster::{Held as HeldColumn, Seat};
@@ -59,8 +61,7 @@ pub(super) struct Worker {
     incomplete: bool,
     /// Names that were dropped since there were too many blocks in all, and that the engine may still remove.
     dropped: usize,
-    /// How many blocks the names of the last event that said what is in blocks cover.
-    said_span: u32,
+    covers: Covers,
     /// Whether names were forgotten, of which one may be the parent that an orphan waits for.
     forgot: bool,
     spoke_of_other_media: bool,
@@ -106,7 +107,7 @@ impl Worker {
             other_size: None,
             incomplete: false,
             dropped: 0,
-            said_span: 1,
+            covers: Covers::default(),
             forgot: false,
             spoke_of_other_media: false,
             has_two_names: false,
@@ -130,7 +131,7 @@ impl Worker {
     pub(super) fn bytes(&self) -> usize {
         let waiting = self.waiting.capacity() * (size_of::<ExternalBlockHash>() + 1);
         let waiting = waiting + self.going.capacity() * size_of::<Gone>();
-        self.memory.lock().bytes() + self.loose.bytes() + self.orphans.bytes() + waiting
+        self.memory.lock().bytes() + self.loose.bytes() + self.orphans.bytes() + self.covers.bytes() + waiting
     }
 
     /// How many blocks came in events that cannot be placed.
@@ -167,6 +168,10 @@ impl Worker {
         };
         let lost = self.forgot && self.loose.orphans() > 0;
         is_understood && !self.incomplete && !lost && self.unplaced() == 0
+    }
+
+    fn is_full(&self, group: GroupIdx) -> bool {
+        self.groups.iter().any(|(idx, known)| *idx == group && known.kind == Kind::Full)
     }
 
     fn is_sparse(&self, group: GroupIdx) -> bool {

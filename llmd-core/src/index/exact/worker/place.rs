@@ -44,11 +44,14 @@ impl Worker {
         Some(Standing { known: found.map(|place| Known { place, domain: SHARED }), prefix: remembered })
     }
 
-    /// The blocks up to one that nobody holds, as many of `span` as are remembered, and where they go on.
-    pub(super) fn remembered_path(&self, last: Prefix, span: u32, cx: &Context<'_>) -> (At, Vec<BlockHash>) {
+    /// The blocks up to one, as many of `span` as are held by anybody or remembered, and where they go on.
+    pub(super) fn path_to(&self, last: Prefix, span: u32, cx: &Context<'_>) -> (At, Vec<BlockHash>) {
         let memory = self.memory.lock();
-        let before =
-            |prefix: &Prefix| memory.find_digest(prefix.before).filter(|found| found.depth + 1 == prefix.depth);
+        let before = |after: &Prefix| {
+            let depth = after.depth.checked_sub(1).filter(|&depth| depth > 0)?;
+            let remembered = memory.find_digest(after.before).filter(|found| found.depth == depth);
+            remembered.or_else(|| cx.span.search(after.before, depth).map(|place| prefix(cx, place)))
+        };
         let path: Vec<_> = std::iter::successors(Some(last), before).take(span as usize).collect();
         let first = path.last().copied().unwrap_or(last);
         let place = if first.depth > 1 { cx.span.search(first.before, first.depth - 1) } else { None };

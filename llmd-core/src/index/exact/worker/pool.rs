@@ -23,8 +23,8 @@ impl Context<'_> {
         self.pool.column
     }
 
-    /// The blocks that a name covers, from its own one back.
-    fn covered(&self, place: Place, span: u32) -> Vec<Place> {
+    /// The blocks that a name covers and that anybody holds, from its own one back.
+    pub(super) fn covered(&self, place: Place, span: u32) -> Vec<Place> {
         std::iter::successors(Some(place), |&place| self.span.back(place)).take(span as usize).collect()
     }
 }
@@ -46,7 +46,7 @@ impl Worker {
         }
         for (nth, name) in stored.block_hashes.iter().enumerate() {
             if let Some(standing) = self.stands(name, cx) {
-                let span = self.span_of(stored.group_idx);
+                let span = self.covers.of(cx.interned.number(name));
                 applied.stored += usize::from(self.add_to_pool(&standing, span, cx));
                 continue;
             }
@@ -93,18 +93,15 @@ impl Worker {
     /// The pool holds what a name covers; says whether it did not before.
     pub(super) fn add_to_pool(&self, standing: &Standing, span: u32, cx: &mut Context<'_>) -> bool {
         let Some(column) = cx.pool_column() else { return false };
-        match standing.known {
-            Some(known) => {
-                let covered = cx.covered(known.place, span);
-                let is_new = covered.iter().any(|place| !cx.span.holds(place.run, column, place.off));
-                covered.into_iter().for_each(|place| cx.span.hold_unnamed(column, place));
-                is_new
-            }
-            None => {
-                let (at, digests) = self.remembered_path(standing.prefix, span, cx);
-                cx.span.store_unnamed(column, &mut cx.pool.namer, at, &digests)
-            }
+        let covered = standing.known.map(|known| cx.covered(known.place, span)).unwrap_or_default();
+        if covered.len() == span as usize {
+            let is_new = covered.iter().any(|place| !cx.span.holds(place.run, column, place.off));
+            covered.into_iter().for_each(|place| cx.span.hold_unnamed(column, place));
+            return is_new;
         }
+        let (at, digests) = self.path_to(standing.prefix, span, cx);
+        cx.pool.is_missed |= digests.len() < span as usize;
+        cx.span.store_unnamed(column, &mut cx.pool.namer, at, &digests)
     }
 
     /// The pool holds blocks that a name covers, which are about to get their place; says whether it did not hold them all.
@@ -126,16 +123,21 @@ impl Worker {
             return;
         }
         for name in &removed.block_hashes {
-            let gone = self.take_from_pool(name, removed, cx);
+            let gone = self.take_from_pool(name, cx);
             applied.removed += usize::from(self.waiting.remove(name) || gone);
         }
     }
 
     /// Says whether the pool held something of what a name covers.
-    fn take_from_pool(&self, name: &ExternalBlockHash, removed: &BlockRemoved, cx: &mut Context<'_>) -> bool {
+    fn take_from_pool(&self, name: &ExternalBlockHash, cx: &mut Context<'_>) -> bool {
         let (Some(column), Some(standing)) = (cx.pool.column, self.stands(name, cx)) else { return false };
-        let Some(known) = standing.known else { return false };
-        let covered = cx.covered(known.place, self.span_of(removed.group_idx));
+        let span = self.covers.of(cx.interned.number(name));
+        let mut covered = standing.known.map(|known| cx.covered(known.place, span)).unwrap_or_default();
+        if covered.len() < span as usize {
+            let (at, digests) = self.path_to(standing.prefix, span, cx);
+            let depths = at.depth + 1..;
+            covered = depths.zip(digests).filter_map(|(depth, digest)| cx.span.search(digest.0, depth)).collect();
+        }
         let held = |place: &Place| cx.span.holds(place.run, column, place.off);
         let covered: Vec<_> = covered.into_iter().filter(held).collect();
         covered.iter().for_each(|&place| cx.span.let_go_unnamed(column, place));

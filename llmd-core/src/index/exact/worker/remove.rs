@@ -76,7 +76,7 @@ impl Worker {
         scratch.names.clear();
         scratch.names.extend(wanted.iter().map(|&nth| cx.interned.number(&removed.block_hashes[nth])));
         let super::Kept { column, span, mut went, .. } = self.columns[kept];
-        let tells = self.said_span.max(span);
+        let tells = self.covers.most().max(span);
         let fate = BlockFate::Evicted { at: cx.at };
         let mut unknown = SmallVec::new();
         let (copies, names) = cx.span.remove(

@@ -1,5 +1,7 @@
 //! Blocks come.
 
+use std::collections::HashSet;
+
 use super::super::super::Applied;
 use super::super::super::groups::{Group, Kind};
 use super::super::super::span::{At, Batch, Known, SHARED, Stored};
@@ -24,6 +26,9 @@ struct Into {
 impl Worker {
     pub(in super::super) fn store(&mut self, stored: &BlockStored, cx: &mut Context<'_>, applied: &mut Applied) {
         self.tell_memory(cx);
+        if self.covers.is_crowded() {
+            self.forget_what_names_cover(cx);
+        }
         self.spoke_of_other_media |= stored.medium != Medium::Gpu && !stored.block_hashes.is_empty();
         if is_crowded(cx.span.blocks(), cx.settings.max_blocks_in_all) {
             self.dropped += stored.block_hashes.len();
@@ -37,7 +42,7 @@ impl Worker {
             Told::Content(kind, covers) => match self.learn(stored, kind, covers) {
                 true if kind == Kind::Full => {
                     (content, span) = (Some(covers), Some(covers));
-                    self.said_span = covers;
+                    self.covers.hear(covers);
                 }
                 true => span = Some(1),
                 false => self.cannot_place(stored, cx),
@@ -114,6 +119,7 @@ impl Worker {
         scratch.names.clear();
         names_of(stored, 0, BlockHash(at.before), at.depth, cx.hasher, &mut scratch.digests);
         scratch.names.extend(stored.block_hashes.iter().map(|name| cx.interned.keep(name)));
+        self.covers.learn(&scratch.names, span);
         let batch = Batch { digests: &scratch.digests, names: &scratch.names, span };
         let column = self.columns[kept].column;
         let done = cx.span.store(column, &mut self.namer, at, batch);
@@ -260,9 +266,9 @@ impl Worker {
         cx: &mut Context<'_>,
         applied: &mut Applied,
     ) {
-        let span = into.span.unwrap_or_else(|| self.span_here(into.group, standing, cx));
-        let is_full = self.residents >= cx.settings.max_blocks;
         let number = cx.interned.keep(name);
+        let span = into.span.unwrap_or_else(|| self.span_of(number, into.group));
+        let is_full = self.residents >= cx.settings.max_blocks;
         let has = |kept: &super::Kept| {
             kept.group == into.group
                 && kept.medium == into.medium
@@ -292,31 +298,27 @@ impl Worker {
     /// Puts one copy of a name where it stands.
     fn put(&mut self, kept: usize, number: u64, standing: &Standing, cx: &mut Context<'_>) -> Stored {
         let super::Kept { column, span, .. } = self.columns[kept];
-        match standing.known {
-            Some(known) => cx.span.hold_known(column, &mut self.namer, known.place, span, number),
-            None => {
-                let (at, digests) = self.remembered_path(standing.prefix, span, cx);
-                let batch = Batch { digests: &digests, names: &[number], span: digests.len() as u32 };
-                cx.span.store(column, &mut self.namer, at, batch)
-            }
+        let whole = |known: &Known| span == 1 || cx.covered(known.place, span).len() == span as usize;
+        if let Some(known) = standing.known.filter(whole) {
+            return cx.span.hold_known(column, &mut self.namer, known.place, span, number);
         }
+        let (at, digests) = self.path_to(standing.prefix, span, cx);
+        self.incomplete |= digests.len() < span as usize;
+        let batch = Batch { digests: &digests, names: &[number], span: digests.len() as u32 };
+        cx.span.store(column, &mut self.namer, at, batch)
     }
 
-    /// How many blocks the names of a group cover, of which an event does not say so. Of groups that are not full, or not
+    /// How many blocks a name covers for a group, where an event does not say so. For groups that are not full, or not
     /// known, only the last one counts.
-    pub(super) fn span_of(&self, group: GroupIdx) -> u32 {
-        let full = self.groups.iter().find(|(idx, known)| *idx == group && known.kind == Kind::Full);
-        full.map_or(1, |(_, group)| if group.spans.is_empty() { self.said_span } else { group.span() })
+    fn span_of(&self, name: u64, group: GroupIdx) -> u32 {
+        if self.is_full(group) { self.covers.of(name) } else { 1 }
     }
 
-    /// The same for a name that the worker has in some column of the group.
-    fn span_here(&self, group: GroupIdx, standing: &Standing, cx: &Context<'_>) -> u32 {
-        let known = standing.known;
-        let has = |kept: &&super::Kept| {
-            let copies = known.map_or(0, |known| cx.span.copies_under(&self.namer, kept.column, known));
-            kept.group == group && copies > 0
-        };
-        self.columns.iter().find(has).map_or_else(|| self.span_of(group), |kept| kept.span)
+    /// Names that are neither held nor remembered need not be known.
+    fn forget_what_names_cover(&mut self, cx: &Context<'_>) {
+        let remembered: HashSet<u64> = self.memory.lock().iter().map(|gone| gone.name).collect();
+        let is_known = |name| cx.span.find(&self.namer, name).is_some() || remembered.contains(&name);
+        self.covers.retain(is_known);
     }
 
     /// Puts a name of an event at its place, and then all that waited for it, one after the other.
@@ -355,15 +357,15 @@ impl Worker {
     ) -> Standing {
         let mut entry = self.loose.take(name).unwrap_or_default();
         // Who holds all that the name covers comes first: the others hold its last block alone.
-        entry.copies.sort_by_key(|copies| self.is_sparse(copies.group));
+        entry.copies.sort_by_key(|copies| !self.is_full(copies.group));
         let number = cx.interned.keep(name);
+        self.covers.learn(&[number], span);
         let last = digests.len() - 1;
         let before = if last == 0 { at.before } else { digests[last - 1].0 };
         let prefix_of = Prefix { digest: digests[last].0, before, depth: at.depth + digests.len() as u32 };
         let mut standing = Standing { known: None, prefix: prefix_of };
         for copies in &entry.copies {
-            let is_full = self.groups.iter().any(|(idx, group)| *idx == copies.group && group.kind == Kind::Full);
-            let covers = if is_full { span } else { 1 };
+            let covers = if self.is_full(copies.group) { span } else { 1 };
             self.residents -= 1;
             let Some(kept) = self.column(copies.group, copies.medium, covers, cx) else {
                 self.incomplete = true;
@@ -396,6 +398,8 @@ impl Worker {
         }
         if entry.copies.is_empty() {
             self.memory.lock().place(number, prefix_of);
+        }
+        if !entry.copies.iter().any(|copies| self.is_full(copies.group)) {
             self.remember_covered(at, &digests[..last], cx);
         }
         if standing.known.is_none() {
