@@ -94,8 +94,10 @@ impl Prompt {
             Says::SecondGroup => stored.group_idx = GroupIdx(1),
             Says::Described(on) => {
                 stored.medium = medium(on);
-                // A block that was salted and now seems not to be: index and model differ in what they say is held behind.
-                if self.namespace & 2 == 0 {
+                // On the GPU, a salted prompt whose salt is left out would be another block of the same name: of an engine
+                // that contradicts itself nobody knows what it holds.
+                let is_salted = self.namespace & 2 != 0 && from == 0;
+                if stored.medium != Medium::Gpu || !is_salted {
                     stored.extra_keys.clear();
                 }
             }
