@@ -20,6 +20,14 @@ fn blocks(event: &KvEvent) -> usize {
     }
 }
 
+/// Blocks of the index that the names of an event cover at most.
+fn covered(event: &KvEvent, unit: usize) -> usize {
+    match event {
+        KvEvent::BlockStored(stored) => stored.block_hashes.len() * (stored.block_size as usize / unit),
+        _ => 0,
+    }
+}
+
 fuzz_target!(|payload: &[u8]| {
     let Ok(batch) = decode_batch(payload) else { return };
     // The model takes its time, which grows with the square of what it holds.
@@ -35,20 +43,20 @@ fuzz_target!(|payload: &[u8]| {
     let (mut writer, reader) = ExactIndex::new(settings);
     let mut model = ModelIndex::new(settings);
     let (applied, truth) = (writer.apply(W, 1.0, &batch.events), model.apply(W, 1.0, &batch.events));
-    assert_eq!((applied.stored, applied.removed), (truth.stored, truth.removed));
+    assert_eq!((applied.stored, applied.removed), (truth.stored, truth.removed), "{batch:#?}");
     assert_eq!((applied.unknown_removals, applied.dropped), (truth.unknown_removals, 0));
     let (mut held, mut truth) = (writer.residents(W), model.residents(W));
     held.sort_unstable();
     truth.sort_unstable();
     assert_eq!(held, truth);
 
+    let covered: usize = batch.events.iter().map(|event| covered(event, settings.block_size)).sum();
     for event in &batch.events {
         let KvEvent::BlockStored(stored) = event else { continue };
         let prompt = reader.hasher().chain(&stored.token_ids, &Namespace::default());
         let overlap = reader.query(&prompt);
         let leading = overlap.leading(W) as usize;
-        // A name may cover several blocks.
-        assert!(leading <= prompt.blocks().len() && (leading == 0 || !held.is_empty()));
+        assert!(leading <= prompt.blocks().len() && leading <= covered && (leading == 0 || !held.is_empty()));
         assert_eq!(overlap.len(), usize::from(leading > 0));
         let explained = reader.explain(&prompt);
         assert_eq!(explained.workers[0].overlap.leading as usize, leading);

@@ -258,6 +258,18 @@ fn a_wide_block_may_have_two_names() {
 }
 
 #[test]
+fn a_name_that_is_given_anew_goes_from_where_it_is() {
+    let (mut writer, reader) = ExactIndex::new(settings());
+    let ask = |tokens: &[u32]| reader.query(&reader.hasher().chain(tokens, &Namespace::default())).leading(W);
+    let say = |name: u64, tokens: &[u32]| KvEvent::BlockStored(stored(None, [name], tokens));
+    // The second name of a block is the worker's own, and stays where it was for as long as it is remembered.
+    writer.apply(W, 0.0, &[say(1, &[1, 2]), say(2, &[1, 2]), removed(Medium::Gpu, [2]), say(2, &[3, 4])]);
+    assert_eq!((ask(&[1, 2]), ask(&[3, 4])), (1, 1));
+    assert_eq!(writer.apply(W, 0.0, &[removed(Medium::Gpu, [2])]).removed, 1);
+    assert_eq!((ask(&[1, 2]), ask(&[3, 4])), (1, 0));
+}
+
+#[test]
 fn of_too_many_orphans_the_oldest_go() {
     let (mut writer, reader) = ExactIndex::new(settings().with_max_orphans(2));
     writer.set_state(W, WorkerState::Exact);

@@ -122,7 +122,16 @@ impl Span {
                 unknown(nth);
                 continue;
             };
-            match self.remove_copy(column, namer, (span, tells), known) {
+            let mut known = known;
+            let mut taken = self.remove_copy(column, namer, (span, tells), known);
+            if taken.is_none() && known.domain != SHARED {
+                // A name that was given anew, to another block than the one that it is remembered for.
+                if let Some(place) = self.named(name) {
+                    known = Known { place, domain: SHARED };
+                    taken = self.remove_copy(column, namer, (span, tells), known);
+                }
+            }
+            match taken {
                 None => unknown(nth),
                 Some((is_last, gone)) => {
                     copies += 1;
