@@ -30,7 +30,7 @@ use self::interned::Interned;
 use self::namespaces::Namespaces;
 use self::shared::{Shared, WorkerView};
 use self::sweeping::Fading;
-use self::worker::Worker;
+use self::worker::{Worker, at_once};
 use super::roster::Roster;
 use super::span::{Column, Span};
 use super::{Applied, IndexSettings, IndexStats, IndexWriter, Resident, WorkerState};
@@ -196,15 +196,18 @@ impl IndexWriter for ExactWriter {
     fn apply(&mut self, worker: WorkerId, timestamp: f64, events: &[KvEvent]) -> Applied {
         let mut applied = Applied::default();
         self.work(worker, timestamp, |known, cx| {
-            for (nth, event) in events.iter().enumerate() {
-                if events.len() > 1 {
-                    look_ahead(&events[nth..], known, cx);
+            let mut rest = events;
+            while let Some(event) = rest.first() {
+                let now = if let KvEvent::BlockRemoved(removed) = event { at_once(rest, removed) } else { 1 };
+                if let Some(later) = rest.get(now.max(AHEAD)) {
+                    look_ahead(later, known, cx);
                 }
                 match event {
                     KvEvent::AllBlocksCleared => applied.removed += known.empty_gpu(cx),
-                    KvEvent::BlockRemoved(removed) => known.remove(removed, cx, &mut applied),
+                    KvEvent::BlockRemoved(removed) => known.remove(&rest[..now], removed, cx, &mut applied),
                     KvEvent::BlockStored(stored) => known.store(stored, cx, &mut applied),
                 }
+                rest = &rest[now..];
             }
         });
         self.stats.dropped += applied.dropped as u64;
@@ -250,13 +253,13 @@ impl IndexWriter for ExactWriter {
 
 /// Asks for the memory that an event a little later will look at.
 #[inline]
-fn look_ahead(events: &[KvEvent], worker: &Worker, cx: &Context<'_>) {
-    let first = |event: &KvEvent| match event {
+fn look_ahead(later: &KvEvent, worker: &Worker, cx: &Context<'_>) {
+    let name = match later {
         KvEvent::AllBlocksCleared => None,
-        KvEvent::BlockRemoved(removed) => removed.block_hashes.first().map(|name| cx.interned.number(name)),
-        KvEvent::BlockStored(stored) => stored.parent_block_hash.as_ref().map(|name| cx.interned.number(name)),
+        KvEvent::BlockRemoved(removed) => removed.block_hashes.first(),
+        KvEvent::BlockStored(stored) => stored.parent_block_hash.as_ref(),
     };
-    if let Some(name) = events.get(AHEAD).and_then(first) {
-        cx.span.look_ahead(worker.namer(), name);
+    if let Some(name) = name {
+        cx.span.look_ahead(worker.namer(), cx.interned.number(name));
     }
 }

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use self::covers::Covers;
 use self::loose::Loose;
+pub(super) use self::remove::at_once;
 use super::super::groups::{Group, Kind, alike, has_window, hits_parts};
 use super::super::roster::{Held as HeldColumn, Seat};
 use super::super::span::{Column, Domain, Dropped, Known, Namer, Place, SHARED, Span};

@@ -7,8 +7,8 @@ use super::super::context::Context;
 use super::super::memory::{Gone, Prefix};
 use super::Worker;
 use super::place::Standing;
-use crate::event::{BlockRemoved, BlockStored};
-use crate::{BlockHash, ExternalBlockHash};
+use crate::event::BlockStored;
+use crate::{BlockHash, ExternalBlockHash, GroupIdx};
 
 impl Context<'_> {
     /// The pool's column for one who holds something; a new one, when there is none yet.
@@ -117,12 +117,18 @@ impl Worker {
         is_new
     }
 
-    pub(super) fn remove_from_pool(&mut self, removed: &BlockRemoved, cx: &mut Context<'_>, applied: &mut Applied) {
+    pub(super) fn remove_from_pool<'a>(
+        &mut self,
+        names: impl Iterator<Item = &'a ExternalBlockHash>,
+        group: GroupIdx,
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) {
         self.tell_memory(cx);
-        if self.is_sparse(removed.group_idx) {
+        if self.is_sparse(group) {
             return;
         }
-        for name in &removed.block_hashes {
+        for name in names {
             let gone = self.take_from_pool(name, cx);
             applied.removed += usize::from(self.waiting.remove(name) || gone);
         }

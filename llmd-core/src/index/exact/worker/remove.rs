@@ -6,33 +6,93 @@ use super::super::super::span::Removed;
 use super::super::super::{Applied, BlockFate};
 use super::super::context::Context;
 use super::super::memory::Prefix;
-use super::{MOST_GOING, Worker};
-use crate::event::BlockRemoved;
+use super::{Kept, MOST_GOING, Worker};
+use crate::event::{BlockRemoved, KvEvent};
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium};
 
+/// How many events there are at the beginning that take blocks away as the first one does: these are worked on in one go.
+pub(in super::super) fn at_once(events: &[KvEvent], first: &BlockRemoved) -> usize {
+    let of = |removed: &BlockRemoved| (removed.group_idx, removed.medium, removed.locality);
+    let mut names = 0;
+    let alike = events.iter().take_while(|event| {
+        let KvEvent::BlockRemoved(removed) = event else { return false };
+        let has_room = names < MOST_GOING;
+        names += removed.block_hashes.len();
+        has_room && of(removed) == of(first)
+    });
+    alike.count()
+}
+
+/// The names of blocks that go.
+fn names(events: &[KvEvent]) -> impl Iterator<Item = &ExternalBlockHash> {
+    events.iter().flat_map(|event| match event {
+        KvEvent::BlockRemoved(removed) => &removed.block_hashes[..],
+        _ => &[],
+    })
+}
+
 impl Worker {
-    pub(in super::super) fn remove(&mut self, removed: &BlockRemoved, cx: &mut Context<'_>, applied: &mut Applied) {
-        if removed.medium == Medium::Storage && removed.locality == Locality::Remote {
-            self.remove_from_pool(removed, cx, applied);
+    /// Takes away what events say of which [`at_once`] tells.
+    pub(in super::super) fn remove(
+        &mut self,
+        events: &[KvEvent],
+        first: &BlockRemoved,
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) {
+        if first.medium == Medium::Storage && first.locality == Locality::Remote {
+            self.remove_from_pool(names(events), first.group_idx, cx, applied);
             return;
         }
         let order = cx.next_order();
-        if let [name] = &removed.block_hashes[..]
-            && self.remove_last(name, removed, order, cx)
+        if events.len() == 1
+            && let [name] = &first.block_hashes[..]
+            && self.remove_last(name, first, order, cx)
         {
             applied.removed += 1;
             return;
         }
-        let mut unknown: SmallVec<[usize; 4]> = (0..removed.block_hashes.len()).collect();
-        for kept in 0..self.columns.len() {
-            let is_it = self.columns[kept].group == removed.group_idx && self.columns[kept].medium == removed.medium;
-            if is_it && !unknown.is_empty() {
-                unknown = self.remove_from(kept, removed, &unknown, order, cx, applied);
+        let mut scratch = std::mem::take(cx.scratch);
+        scratch.names.clear();
+        scratch.names.extend(names(events).map(|name| cx.interned.number(name)));
+        let unknown = self.remove_named(&scratch.names, first, order, cx, applied);
+        *cx.scratch = scratch;
+        let mut unknown = unknown.into_iter().peekable();
+        for (nth, name) in names(events).enumerate() {
+            if unknown.peek().is_none() {
+                break;
+            }
+            if unknown.next_if_eq(&nth).is_some() {
+                self.remove_loose(name, first.group_idx, first.medium, order, cx, applied);
             }
         }
-        for nth in unknown {
-            self.remove_loose(&removed.block_hashes[nth], removed.group_idx, removed.medium, order, cx, applied);
+    }
+
+    /// Takes names out of the columns of a group on a medium; gives those that none of them has, in order.
+    fn remove_named(
+        &mut self,
+        names: &[u64],
+        first: &BlockRemoved,
+        order: u64,
+        cx: &mut Context<'_>,
+        applied: &mut Applied,
+    ) -> SmallVec<[usize; 4]> {
+        let is_it = |kept: &Kept| kept.group == first.group_idx && kept.medium == first.medium;
+        let mut columns =
+            (0..self.columns.len()).filter(|&nth| is_it(&self.columns[nth])).collect::<SmallVec<[_; 2]>>();
+        if columns.is_empty() {
+            return (0..names.len()).collect();
         }
+        let mut unknown = self.remove_from(columns.remove(0), names, order, cx, applied);
+        for column in columns {
+            if unknown.is_empty() {
+                break;
+            }
+            let left: SmallVec<[u64; 4]> = unknown.iter().map(|&nth| names[nth]).collect();
+            let still = self.remove_from(column, &left, order, cx, applied);
+            unknown = still.into_iter().map(|nth| unknown[nth]).collect();
+        }
+        unknown
     }
 
     /// The usual case: one name, of the last block of what a worker with one column holds of a prompt. Says whether it was that.
@@ -62,42 +122,37 @@ impl Worker {
         true
     }
 
-    /// Takes names out of a column; gives those that it does not have.
+    /// Takes names out of a column; gives those that it does not have, in order.
     fn remove_from(
         &mut self,
         kept: usize,
-        removed: &BlockRemoved,
-        wanted: &[usize],
+        names: &[u64],
         order: u64,
         cx: &mut Context<'_>,
         applied: &mut Applied,
     ) -> SmallVec<[usize; 4]> {
-        let mut scratch = std::mem::take(cx.scratch);
-        scratch.names.clear();
-        scratch.names.extend(wanted.iter().map(|&nth| cx.interned.number(&removed.block_hashes[nth])));
-        let super::Kept { column, span, mut went, .. } = self.columns[kept];
+        let Kept { column, span, mut went, .. } = self.columns[kept];
         let tells = self.covers.most().max(span);
         let fate = BlockFate::Evicted { at: cx.at };
         let mut unknown = SmallVec::new();
-        let (copies, names) = cx.span.remove(
+        let (copies, last) = cx.span.remove(
             column,
             &self.namer,
             (span, tells),
-            &scratch.names,
+            names,
             &mut went,
-            |nth| unknown.push(wanted[nth]),
+            |nth| unknown.push(nth),
             |Removed { name, domain, digest, before, depth, is_beside }| {
                 let mut one = Self::gone(name, domain, Some(Prefix { digest, before, depth }), fate, order);
                 one.fate = one.fate.filter(|_| !is_beside);
                 self.going.push(one);
             },
         );
-        *cx.scratch = scratch;
         let kept = &mut self.columns[kept];
         kept.went = went;
         kept.copies -= copies;
-        kept.names -= names;
-        self.residents -= names;
+        kept.names -= last;
+        self.residents -= last;
         applied.removed += copies;
         if self.going.len() >= MOST_GOING {
             self.tell_memory(cx);
