@@ -151,7 +151,6 @@ impl ExactWriter {
             order: &mut self.order,
         };
         let answer = how(worker, &mut cx);
-        worker.tell_memory(&mut cx);
         if self.pool.is_missed {
             worker.is_missing_something();
         }

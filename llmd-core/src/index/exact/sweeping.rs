@@ -53,7 +53,7 @@ impl ExactWriter {
         let of: Vec<WorkerId> = done.iter().filter_map(|column| Some(self.given_up.get(column)?.worker)).collect();
         gone.sort_by_key(|&(worker, _)| worker);
         for group in gone.chunk_by(|(one, _), (other, _)| one == other) {
-            self.work(group[0].0, 0.0, |worker, cx| worker.recall(group.iter().map(|&(_, block)| block), cx));
+            self.work(group[0].0, 0.0, |worker, cx| worker.remember(group.iter().map(|&(_, block)| block), cx));
         }
         for (column, worker) in done.into_iter().zip(of) {
             let given: Option<GivenUp> = self.given_up.remove(&column);

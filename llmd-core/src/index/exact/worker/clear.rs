@@ -13,7 +13,6 @@ use crate::{ExternalBlockHash, Medium};
 impl Worker {
     /// Takes every copy on the GPU away; says how many there were.
     pub(in super::super) fn empty_gpu(&mut self, cx: &mut Context<'_>) -> usize {
-        self.tell_memory(cx);
         let order = cx.next_order();
         self.dropped = 0;
         let mut removed = 0;
@@ -45,7 +44,6 @@ impl Worker {
 
     /// Forgets everything that is held.
     pub(in super::super) fn clear(&mut self, cx: &mut Context<'_>) {
-        self.tell_memory(cx);
         let order = cx.next_order();
         for kept in std::mem::take(&mut self.columns) {
             self.give_up(kept, order, false, cx);

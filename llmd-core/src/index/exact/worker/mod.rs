@@ -6,6 +6,7 @@ mod kept;
 mod loose;
 mod place;
 mod pool;
+mod remember;
 mod remove;
 mod store;
 
@@ -20,20 +21,17 @@ use self::loose::Loose;
 pub(super) use self::remove::at_once;
 use super::super::groups::{Group, Kind, alike, has_window, hits_parts};
 use super::super::roster::{Held as HeldColumn, Seat};
-use super::super::span::{Column, Domain, Dropped, Known, Namer, Place, SHARED, Span};
-use super::super::{BlockFate, Held, Resident};
+use super::super::span::{Column, Dropped, Namer, Place, Span};
+use super::super::{Held, Resident};
 use super::context::Context;
 use super::interned::Interned;
-use super::memory::{Gone, Memory, Prefix};
+use super::memory::Memory;
 use super::orphans::Orphans;
 use crate::state::WorkerState;
 use crate::{ExternalBlockHash, GroupIdx, Medium, WorkerId};
 
 /// How many cache groups a worker can have; blocks of further ones are not placed.
 const MAX_GROUPS: usize = 64;
-
-/// How many blocks that went are kept for the memory to be told of, in one batch of events, or a little more.
-const MOST_GOING: usize = 256;
 
 /// What one worker holds.
 ///
@@ -49,8 +47,6 @@ pub(super) struct Worker {
     loose: Loose,
     orphans: Orphans,
     memory: Arc<Mutex<Memory>>,
-    /// What went and is to be remembered: told to the memory, which others read, in one go.
-    going: Vec<Gone>,
     /// Names of blocks on the pool's storage whose place is not known.
     waiting: HashSet<ExternalBlockHash>,
     /// Columns of what was cleared, as long as they are not swept; and when that was.
@@ -100,7 +96,6 @@ impl Worker {
             loose: Loose::default(),
             orphans: Orphans::default(),
             memory: Arc::default(),
-            going: Vec::new(),
             waiting: HashSet::new(),
             cleared: SmallVec::new(),
             residents: 0,
@@ -131,7 +126,6 @@ impl Worker {
     /// Bytes that it takes besides what is in the index, about.
     pub(super) fn bytes(&self) -> usize {
         let waiting = self.waiting.capacity() * (size_of::<ExternalBlockHash>() + 1);
-        let waiting = waiting + self.going.capacity() * size_of::<Gone>();
         self.memory.lock().bytes() + self.loose.bytes() + self.orphans.bytes() + self.covers.bytes() + waiting
     }
 
@@ -263,55 +257,5 @@ impl Worker {
         self.namer.columns.push(column);
         self.is_news = true;
         Some(self.columns.len() - 1)
-    }
-
-    /// Remembers blocks that are gone, and forgets the oldest.
-    fn remember(&mut self, gone: impl IntoIterator<Item = Gone>, cx: &mut Context<'_>) {
-        self.going.extend(gone);
-        self.tell_memory(cx);
-    }
-
-    /// Remembers what went since the last time. Whoever changes the index calls this before it looks at the memory; who only
-    /// reads may see for a moment that a block is gone, and not yet why.
-    pub(super) fn tell_memory(&mut self, cx: &mut Context<'_>) {
-        if self.going.is_empty() {
-            return;
-        }
-        let mut forgotten = SmallVec::<[Gone; 1]>::new();
-        let mut memory = self.memory.lock();
-        for gone in self.going.drain(..) {
-            memory.remember(gone);
-            if memory.len() > cx.settings.max_remembered {
-                self.forgot = true;
-                // Most names mean nothing beside the index: only the others have to be looked for.
-                let is_known = |domain| domain != SHARED || !self.loose.is_empty();
-                forgotten.extend(memory.forget_oldest(is_known));
-            }
-        }
-        drop(memory);
-        forgotten.iter().for_each(|oldest| self.forget(oldest, cx));
-        self.going.shrink_to(MOST_GOING);
-    }
-
-    /// Remembers blocks that were swept away.
-    pub(super) fn recall(&mut self, gone: impl IntoIterator<Item = Gone>, cx: &mut Context<'_>) {
-        self.remember(gone, cx);
-    }
-
-    fn forget(&mut self, gone: &Gone, cx: &mut Context<'_>) {
-        if gone.domain != SHARED
-            && let Some(known) = cx.span.find(&self.namer, gone.name)
-        {
-            cx.span.forget(&self.namer, Known { domain: gone.domain, ..known });
-        }
-        if !self.loose.is_empty() && gone.name != 0 {
-            let name = cx.interned.name(gone.name);
-            self.loose.forget(&name);
-        }
-    }
-
-    /// A block of which the last copy under a name went from everywhere.
-    fn gone(name: u64, domain: Domain, prefix: Option<Prefix>, fate: BlockFate, order: u64) -> Gone {
-        Gone { name, domain, prefix, fate: prefix.map(|_| fate), order }
     }
 }

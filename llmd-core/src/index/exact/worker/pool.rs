@@ -124,7 +124,6 @@ impl Worker {
         cx: &mut Context<'_>,
         applied: &mut Applied,
     ) {
-        self.tell_memory(cx);
         if self.is_sparse(group) {
             return;
         }

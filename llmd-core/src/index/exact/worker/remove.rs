@@ -6,9 +6,12 @@ use super::super::super::span::Removed;
 use super::super::super::{Applied, BlockFate};
 use super::super::context::Context;
 use super::super::memory::Prefix;
-use super::{Kept, MOST_GOING, Worker};
+use super::{Kept, Worker};
 use crate::event::{BlockRemoved, KvEvent};
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium};
+
+/// How many names are taken away in one go, or a little more: readers cannot ask meanwhile what became of blocks.
+const AT_ONCE: usize = 256;
 
 /// How many events there are at the beginning that take blocks away as the first one does: these are worked on in one go.
 pub(in super::super) fn at_once(events: &[KvEvent], first: &BlockRemoved) -> usize {
@@ -16,7 +19,7 @@ pub(in super::super) fn at_once(events: &[KvEvent], first: &BlockRemoved) -> usi
     let mut names = 0;
     let alike = events.iter().take_while(|event| {
         let KvEvent::BlockRemoved(removed) = event else { return false };
-        let has_room = names < MOST_GOING;
+        let has_room = names < AT_ONCE;
         names += removed.block_hashes.len();
         has_room && of(removed) == of(first)
     });
@@ -115,10 +118,7 @@ impl Worker {
         self.residents -= 1;
         let Removed { name, domain, digest, before, depth, .. } = gone;
         let prefix = Some(Prefix { digest, before, depth });
-        self.going.push(Self::gone(name, domain, prefix, BlockFate::Evicted { at: cx.at }, order));
-        if self.going.len() >= MOST_GOING {
-            self.tell_memory(cx);
-        }
+        self.remember([Self::gone(name, domain, prefix, BlockFate::Evicted { at: cx.at }, order)], cx);
         true
     }
 
@@ -135,6 +135,7 @@ impl Worker {
         let tells = self.covers.most().max(span);
         let fate = BlockFate::Evicted { at: cx.at };
         let mut unknown = SmallVec::new();
+        let mut telling = Self::telling(&self.memory, !self.loose.is_empty(), cx);
         let (copies, last) = cx.span.remove(
             column,
             &self.namer,
@@ -145,18 +146,17 @@ impl Worker {
             |Removed { name, domain, digest, before, depth, is_beside }| {
                 let mut one = Self::gone(name, domain, Some(Prefix { digest, before, depth }), fate, order);
                 one.fate = one.fate.filter(|_| !is_beside);
-                self.going.push(one);
+                telling.tell(one);
             },
         );
+        let forgotten = telling.done();
+        self.forget(forgotten, cx);
         let kept = &mut self.columns[kept];
         kept.went = went;
         kept.copies -= copies;
         kept.names -= last;
         self.residents -= last;
         applied.removed += copies;
-        if self.going.len() >= MOST_GOING {
-            self.tell_memory(cx);
-        }
         unknown
     }
 

@@ -25,7 +25,6 @@ struct Into {
 
 impl Worker {
     pub(in super::super) fn store(&mut self, stored: &BlockStored, cx: &mut Context<'_>, applied: &mut Applied) {
-        self.tell_memory(cx);
         if self.covers.is_crowded() {
             self.forget_what_names_cover(cx);
         }

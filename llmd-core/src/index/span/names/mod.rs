@@ -13,7 +13,7 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
-use self::bucket::{Bucket, empty, home, look, next, pack, pass, passed, place, set, slot, tag};
+use self::bucket::{Bucket, home, look, next, pack, pass, passed, place, set, slot, tag};
 pub(super) use self::bucket::{MAX_OFF, MAX_RUNS};
 use self::segments::Segments;
 use super::Place;
@@ -209,7 +209,7 @@ impl Names {
                 return Inserted::Known;
             }
             if free.is_none() {
-                free = empty(bucket).map(|nth| (at, nth));
+                free = seen.empty().map(|nth| (at, nth));
             }
             if free.is_some() && !seen.is_passed {
                 break;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::super::Place;
 use super::super::memory::Stable;
 use super::super::sync::Ordering;
-use super::bucket::{Bucket, SLOTS, empty, home, next, pass, place, set, slot};
+use super::bucket::{Bucket, SLOTS, home, look, next, pass, place, set, slot};
 
 /// Buckets of a segment that is divided when it is full.
 const MAX_BUCKETS: u32 = 192;
@@ -166,7 +166,7 @@ impl Segments {
         let mut at = home(new, buckets);
         for _ in 0..buckets {
             let bucket = self.bucket(first + at);
-            if let Some(nth) = empty(bucket) {
+            if let Some(nth) = look(bucket, new).empty() {
                 set(bucket, nth, new);
                 return;
             }
