@@ -20,7 +20,7 @@ use super::Place;
 use super::memory::prefetch;
 
 /// How many names ahead their buckets are asked for.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
 /// Names and their places; the names themselves stand in the runs.
 #[derive(Debug)]
