@@ -137,7 +137,7 @@ impl ExactWriter {
     /// Works on one worker, counts what changed, and lets readers see its state.
     fn work<T>(&mut self, id: WorkerId, at: f64, how: impl FnOnce(&mut Worker, &mut Context<'_>) -> T) -> T {
         let worker = self.workers.entry(id).or_insert_with(|| Worker::new(id));
-        let before = (worker.held(), worker.remembered(), worker.unplaceable(), worker.bytes());
+        let (before, unplaceable) = (worker.counted, worker.unplaceable());
         let mut cx = Context {
             span: &mut self.span,
             interned: &mut self.interned,
@@ -154,11 +154,12 @@ impl ExactWriter {
         if self.pool.is_missed {
             worker.is_missing_something();
         }
-        self.stats.held -= before.0;
-        self.stats.held += worker.held();
-        self.stats.remembered = self.stats.remembered - before.1 + worker.remembered();
-        self.stats.unplaceable += worker.unplaceable() - before.2;
-        self.beside = self.beside - before.3 + worker.bytes();
+        let after = worker.recount();
+        self.stats.held -= before.held;
+        self.stats.held += after.held;
+        self.stats.remembered = self.stats.remembered - before.remembered + after.remembered;
+        self.stats.unplaceable += worker.unplaceable() - unplaceable;
+        self.beside = self.beside - before.bytes + after.bytes;
         self.is_news |= worker.is_news;
         if let Some(view) = worker.changed_view() {
             self.shared.show(id, view);
@@ -236,8 +237,8 @@ impl IndexWriter for ExactWriter {
             self.work(worker, 0.0, |known, cx| known.leave(cx));
             self.is_news = true;
             if let Some(known) = self.workers.remove(&worker) {
-                self.stats.remembered -= known.remembered();
-                self.beside -= known.bytes();
+                self.stats.remembered -= known.counted.remembered;
+                self.beside -= known.counted.bytes;
             }
             self.shared.workers.pin().remove(&worker);
             self.publish();

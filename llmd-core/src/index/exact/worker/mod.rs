@@ -64,10 +64,22 @@ pub(super) struct Worker {
     spoke_of_other_media: bool,
     /// Whether a block came by two names.
     has_two_names: bool,
+    /// As of the last [`recount`](Worker::recount).
+    pub(super) counted: Counted,
     /// What readers were told of it last: state, blocks without a place, blocks of another size.
     pub(super) shown: Option<(WorkerState, usize, Option<u32>)>,
     /// Whether readers have to be told what its columns and groups are.
     pub(super) is_news: bool,
+}
+
+/// How much there is of a worker.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) held: Held,
+    /// Blocks that are remembered and gone.
+    pub(super) remembered: usize,
+    /// What it takes besides what is in the index, about.
+    pub(super) bytes: usize,
 }
 
 /// A column of the worker.
@@ -107,26 +119,26 @@ impl Worker {
             forgot: false,
             spoke_of_other_media: false,
             has_two_names: false,
+            counted: Counted::default(),
             shown: None,
             is_news: true,
         }
     }
 
-    /// How much is held.
-    pub(super) fn held(&self) -> Held {
-        let (orphans, unplaced) = (self.loose.orphans(), self.unplaced());
-        Held { residents: self.residents, orphans, unplaced }
+    /// Counts what there is of it.
+    pub(super) fn recount(&mut self) -> Counted {
+        let held = Held { residents: self.residents, orphans: self.loose.orphans(), unplaced: self.unplaced() };
+        let (remembered, bytes) = {
+            let memory = self.memory.lock();
+            (memory.len(), memory.bytes())
+        };
+        self.counted = Counted { held, remembered, bytes: bytes + self.bytes_beside_memory() };
+        self.counted
     }
 
-    /// How many blocks are remembered that are gone.
-    pub(super) fn remembered(&self) -> usize {
-        self.memory.lock().len()
-    }
-
-    /// Bytes that it takes besides what is in the index, about.
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes_beside_memory(&self) -> usize {
         let waiting = self.waiting.capacity() * (size_of::<ExternalBlockHash>() + 1);
-        self.memory.lock().bytes() + self.loose.bytes() + self.orphans.bytes() + self.covers.bytes() + waiting
+        self.loose.bytes() + self.orphans.bytes() + self.covers.bytes() + waiting
     }
 
     /// How many blocks came in events that cannot be placed.
