@@ -33,6 +33,8 @@ pub(in super::super) struct Walk {
     pub(super) steps: Vec<Step>,
     /// Of the columns that are looked at closely, those that hold something behind the end of what they lead with.
     pub(in super::super) ragged: Vec<u64>,
+    /// Where the walk before this one left the first run: many prompts leave their system prompt at the same block.
+    left_at: usize,
 }
 
 impl Levels {
@@ -100,6 +102,9 @@ impl View {
             walk.ragged.resize(words, 0);
         }
         let Some(first) = digests.first() else { return };
+        if let Some(digest) = digests.get(walk.left_at) {
+            self.heads.prefetch(digest.0);
+        }
         let Some(place) = self.heads.get(first.0) else { return };
         let (mut run, mut at, mut tries) = (place.run, 0, 0);
         loop {
@@ -126,8 +131,12 @@ impl View {
             }
             let matched = self.matched(&header, &digests[at..]);
             let next = at + matched;
-            if let Some(digest) = digests.get(next) {
+            let is_asked_for = at == 0 && next == walk.left_at;
+            if !is_asked_for && let Some(digest) = digests.get(next) {
                 self.heads.prefetch(digest.0);
+            }
+            if at == 0 {
+                walk.left_at = next;
             }
             let mut through = [0; W];
             header.whole.add_to(&self.words, &mut through[..words]);
