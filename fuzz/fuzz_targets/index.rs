@@ -6,7 +6,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use llmd_core::event::{BlockRemoved, BlockStored, EventExtraKey, KvEvent, SpecKind};
 use llmd_core::hash::HashKey;
-use llmd_core::index::{Applied, ExactIndex, IndexSettings, IndexWriter, PrefixIndex as _, WorkerState};
+use llmd_core::index::{ExactIndex, IndexSettings, IndexWriter, PrefixIndex as _, WorkerState};
 use llmd_core::testing::{ModelIndex, names, plainly, prompts};
 use llmd_core::{GroupIdx, Medium, WorkerId};
 
@@ -17,6 +17,8 @@ const DEPTH: u8 = 3;
 #[derive(Arbitrary, Debug)]
 struct Step {
     worker: u8,
+    /// Whether it comes in one batch with what the same engine says next.
+    is_joined: bool,
     happens: Happens,
 }
 
@@ -124,11 +126,14 @@ fn medium(number: u8) -> Medium {
 }
 
 impl Step {
-    /// What came of it, where it was something that the engine said.
-    fn happens(&self, at: f64, writer: &mut impl IndexWriter) -> Option<Applied> {
+    fn worker(&self) -> WorkerId {
+        WorkerId((self.worker % WORKERS).into())
+    }
+
+    /// What the engine says; `None` when something else happens.
+    fn event(&self) -> Option<KvEvent> {
         let number = self.worker % WORKERS;
-        let worker = WorkerId(number.into());
-        let event = match self.happens {
+        Some(match self.happens {
             Happens::Store { prompt, from, to, says } => {
                 let to = to % (DEPTH + 1);
                 KvEvent::BlockStored(prompt.stored(number, from % DEPTH, to.max(from % DEPTH), says))
@@ -140,31 +145,55 @@ impl Step {
                 KvEvent::BlockRemoved(removed)
             }
             Happens::ClearGpu => KvEvent::AllBlocksCleared,
-            Happens::Clear => {
-                writer.clear(worker);
-                return None;
-            }
-            Happens::Leave => {
-                writer.remove_worker(worker);
-                return None;
-            }
+            Happens::Clear | Happens::Leave | Happens::State(_) => return None,
+        })
+    }
+
+    /// Something happens that the engine does not say.
+    fn happens(&self, writer: &mut impl IndexWriter) {
+        match self.happens {
+            Happens::Clear => writer.clear(self.worker()),
+            Happens::Leave => writer.remove_worker(self.worker()),
             Happens::State(state) => {
                 let states = [WorkerState::Exact, WorkerState::Recovering, WorkerState::Approximate];
-                writer.set_state(worker, states[usize::from(state) % states.len()]);
-                return None;
+                writer.set_state(self.worker(), states[usize::from(state) % states.len()]);
             }
-        };
-        Some(writer.apply(worker, at, &[event]))
+            Happens::Store { .. } | Happens::Remove { .. } | Happens::ClearGpu => {}
+        }
     }
+}
+
+/// What an engine says in one batch, and how many steps that were: nothing, when something else happens first.
+fn batch(steps: &[Step]) -> (Vec<KvEvent>, usize) {
+    let mut events = Vec::new();
+    for step in steps {
+        let Some(event) = step.event().filter(|_| step.worker() == steps[0].worker()) else { break };
+        // What is cleared is swept after a batch, and remembered then.
+        let is_last = !step.is_joined || event == KvEvent::AllBlocksCleared;
+        events.push(event);
+        if is_last {
+            break;
+        }
+    }
+    let steps = events.len().max(1);
+    (events, steps)
 }
 
 fuzz_target!(|steps: Vec<Step>| {
     let settings = IndexSettings::default().with_block_size(2).with_key(HashKey::from_bytes([7; 32]));
     let (mut writer, reader) = ExactIndex::new(settings);
     let mut model = ModelIndex::new(settings);
-    for (at, step) in steps.iter().enumerate() {
-        let applied = step.happens(at as f64, &mut writer);
-        assert_eq!(applied, step.happens(at as f64, &mut model), "{step:?}");
+    let mut rest = &steps[..];
+    while let Some(step) = rest.first() {
+        let (events, many) = batch(rest);
+        let (worker, at) = (step.worker(), rest.len() as f64);
+        if events.is_empty() {
+            step.happens(&mut writer);
+            step.happens(&mut model);
+        } else {
+            assert_eq!(writer.apply(worker, at, &events), model.apply(worker, at, &events), "{events:?}");
+        }
+        rest = &rest[many..];
     }
     for worker in (0..WORKERS).map(|worker| WorkerId(worker.into())) {
         let (mut held, mut truth) = (writer.residents(worker), model.residents(worker));

@@ -40,10 +40,14 @@ static REAL: LazyLock<Vec<u8>> = LazyLock::new(|| {
             \xaaextra_keys\x92\x93\xa1a\x92\xa1m\xff\xc4\x01x\xc0\
         \x85\xa4type\xabBlockStored\xacblock_hashes\x91\x06\xb1parent_block_hash\x09\xa9token_ids\x92\x01\x02\
             \xaablock_size\x02";
+    // Blocks twice as large as the others.
+    let wide = b"\x92\x03\x91\
+        \x85\xa4type\xabBlockStored\xacblock_hashes\x92\x07\x08\xa9token_ids\x98\x01\x02\x03\x04\x05\x06\x07\x08\
+            \xaablock_size\x04\xa9group_idx\x01";
     let more = b"\x92\x02\x92\
         \x85\xa4type\xabBlockStored\xacblock_hashes\x91\x05\xa9token_ids\x90\xaablock_size\x00\xa6medium\xa3CPU\
         \x82\xa4type\xacBlockRemoved\xacblock_hashes\x91\xc4\x03abc";
-    for (seq, payload) in [&stored[..], more].into_iter().enumerate() {
+    for (seq, payload) in [&stored[..], wide, more].into_iter().enumerate() {
         assert_eq!(decode_batch(payload).expect("a batch").errors, []);
         feed.apply(Duration::ZERO, "worker", Some(seq as u64), payload).expect("it is applied");
         feed.apply(Duration::ZERO, "other", None, payload).expect("it is applied");

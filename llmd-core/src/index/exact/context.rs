@@ -33,7 +33,8 @@ pub(super) struct Pool {
     pub(super) column: Option<Column>,
     /// Whether it is not kept any longer, since there were too many blocks in all.
     pub(super) is_given_up: bool,
-    /// Whether it would hold something if it was kept, so that no worker's answers are exact.
+    /// Whether something that lies there is not known, so that no worker's answers are exact: it is not kept, or what a name
+    /// covers was forgotten.
     pub(super) is_missed: bool,
     /// Whether readers have to be told of it.
     pub(super) is_news: bool,

@@ -37,7 +37,7 @@ use super::{Applied, IndexSettings, IndexStats, IndexWriter, Resident, WorkerSta
 use crate::WorkerId;
 use crate::event::KvEvent;
 
-/// How many events ahead their first names are asked for.
+/// How many events ahead their first names are asked for, or behind those that are worked on together when these are more.
 const AHEAD: usize = 8;
 
 /// The exact index, for engines that send KV events.
@@ -204,7 +204,7 @@ impl IndexWriter for ExactWriter {
                 }
                 match event {
                     KvEvent::AllBlocksCleared => applied.removed += known.empty_gpu(cx),
-                    KvEvent::BlockRemoved(removed) => known.remove(&rest[..now], removed, cx, &mut applied),
+                    KvEvent::BlockRemoved(_) => known.remove(&rest[..now], cx, &mut applied),
                     KvEvent::BlockStored(stored) => known.store(stored, cx, &mut applied),
                 }
                 rest = &rest[now..];

@@ -52,6 +52,10 @@ impl ExactWriter {
     fn read_pool(&mut self, from: &mut Cursor<'_>, restored: &mut Restored) -> Result<()> {
         for _ in 0..from.count(PathRecord::LEAST, "number of blocks on shared storage")? {
             let path = PathRecord::read(from)?;
+            if path.digests.len() != 1 {
+                let blocks = path.digests.len();
+                return Err(from.corrupt(format_args!("a path of {blocks} blocks on shared storage; expected 1")));
+            }
             let known = known(restored, &path, |place| self.span.prefix(place), from)?;
             let column = match self.pool.column {
                 Some(column) => column,
@@ -81,6 +85,10 @@ pub(super) fn known(
     prefix: impl Fn(Place) -> (u64, u32, u64),
     from: &Cursor<'_>,
 ) -> Result<Option<Place>> {
+    let parent = restored.get(&path.before).filter(|_| path.depth > 0);
+    if parent.is_some_and(|&place| prefix(place).1 != path.depth) {
+        return Err(from.corrupt(format_args!("a digest that stands at two places, {} blocks deep", path.depth)));
+    }
     let (mut last, mut before) = (None, path.before);
     for (depth, digest) in (path.depth + 1..).zip(&path.digests) {
         last = restored.get(&digest.0).copied();

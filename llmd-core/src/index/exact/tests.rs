@@ -123,6 +123,55 @@ proptest! {
         compare(&exact, &model, &chains)?;
     }
 
+    /// How events are put together to batches changes nothing: those of a worker that follow each other are applied at once
+    /// here and one by one there.
+    #[test]
+    fn a_batch_is_its_events_one_after_the_other(steps in full_width_engines()) {
+        let (mut joined, mut alone) = (ExactIndex::new(settings()), ExactIndex::new(settings()));
+        let chains = full_width_prompts(joined.1.hasher());
+        // What is cleared is swept after a batch, and remembered then.
+        let is_of = |step: &Step, worker: WorkerId| {
+            matches!(step, Step::Apply(other, events) if *other == worker && !events.contains(&KvEvent::AllBlocksCleared))
+        };
+        let mut rest = &steps[..];
+        while let Some(now) = rest.first() {
+            let Step::Apply(worker, _) = now else {
+                step(&mut joined.0, 0.0, now);
+                step(&mut alone.0, 0.0, now);
+                rest = &rest[1..];
+                continue;
+            };
+            let batch = rest.iter().take_while(|step| is_of(step, *worker)).count().max(1);
+            let events: Vec<KvEvent> = rest[..batch].iter().flat_map(|step| match step {
+                Step::Apply(_, events) => events.clone(),
+                _ => Vec::new(),
+            }).collect();
+            let mut applied = alone.0.apply(*worker, 0.0, &[]);
+            for event in &events {
+                let Applied { stored, removed, orphaned, unknown_removals, dropped } =
+                    alone.0.apply(*worker, 0.0, std::slice::from_ref(event));
+                applied.stored += stored;
+                applied.removed += removed;
+                applied.orphaned += orphaned;
+                applied.unknown_removals += unknown_removals;
+                applied.dropped += dropped;
+            }
+            prop_assert_eq!(joined.0.apply(*worker, 0.0, &events), applied);
+            rest = &rest[batch..];
+        }
+        for worker in (0..3).map(WorkerId) {
+            let (mut held, mut others) = (joined.0.residents(worker), alone.0.residents(worker));
+            held.sort_unstable();
+            others.sort_unstable();
+            prop_assert_eq!(held, others);
+            prop_assert_eq!(joined.1.state(worker), alone.1.state(worker));
+        }
+        for chain in &chains {
+            prop_assert_eq!(joined.1.query(chain), alone.1.query(chain));
+            prop_assert_eq!(joined.1.explain(chain), alone.1.explain(chain));
+        }
+    }
+
     /// Limits that are too low lose answers, never truth: nothing is found that the engine does not hold.
     #[test]
     fn limits_lose_answers_and_say_so(steps in engines(), max_orphans in 0..4_usize, max_remembered in 0..4_usize) {
@@ -257,16 +306,80 @@ fn a_wide_block_may_have_two_names() {
     }
 }
 
+/// Says of one block what is in it.
+fn say(name: u64, parent: Option<u64>, tokens: &[u32]) -> KvEvent {
+    KvEvent::BlockStored(stored(parent, [name], tokens))
+}
+
+fn leading(reader: &ExactReader, tokens: &[u32]) -> u32 {
+    reader.query(&reader.hasher().chain(tokens, &Namespace::default())).leading(W)
+}
+
 #[test]
-fn a_name_that_is_given_anew_goes_from_where_it_is() {
-    let (mut writer, reader) = ExactIndex::new(settings());
-    let ask = |tokens: &[u32]| reader.query(&reader.hasher().chain(tokens, &Namespace::default())).leading(W);
-    let say = |name: u64, tokens: &[u32]| KvEvent::BlockStored(stored(None, [name], tokens));
+fn a_name_that_is_given_anew_is_where_it_is_held() {
     // The second name of a block is the worker's own, and stays where it was for as long as it is remembered.
-    writer.apply(W, 0.0, &[say(1, &[1, 2]), say(2, &[1, 2]), removed(Medium::Gpu, [2]), say(2, &[3, 4])]);
-    assert_eq!((ask(&[1, 2]), ask(&[3, 4])), (1, 1));
+    let again = [say(1, None, &[1, 2]), say(2, None, &[1, 2]), removed(Medium::Gpu, [2]), say(2, None, &[3, 4])];
+    let (mut writer, reader) = ExactIndex::new(settings());
+    writer.apply(W, 0.0, &again);
+    assert_eq!((leading(&reader, &[1, 2]), leading(&reader, &[3, 4])), (1, 1));
+    writer.apply(W, 0.0, &[say(3, Some(2), &[5, 6])]);
+    assert_eq!((leading(&reader, &[1, 2, 5, 6]), leading(&reader, &[3, 4, 5, 6])), (1, 2));
     assert_eq!(writer.apply(W, 0.0, &[removed(Medium::Gpu, [2])]).removed, 1);
-    assert_eq!((ask(&[1, 2]), ask(&[3, 4])), (1, 0));
+    assert_eq!((leading(&reader, &[1, 2]), leading(&reader, &[3, 4])), (1, 0));
+
+    // Where another name has the block already, it is the worker's own there too.
+    let (mut writer, reader) = ExactIndex::new(settings());
+    writer.apply(W, 0.0, &[&again[..3], &[say(9, None, &[3, 4]), again[3].clone()]].concat());
+    assert_eq!(writer.apply(W, 0.0, &[removed(Medium::Gpu, [2])]).removed, 1);
+    assert_eq!(writer.apply(W, 0.0, &[removed(Medium::Gpu, [9])]).removed, 1);
+    assert_eq!(leading(&reader, &[3, 4]), 0);
+}
+
+#[test]
+fn a_name_that_is_held_means_no_other_block() {
+    let (mut writer, reader) = ExactIndex::new(settings());
+    writer.apply(W, 0.0, &[say(1, None, &[1, 2]), say(2, None, &[1, 2]), say(2, None, &[3, 4]), say(2, None, &[5, 6])]);
+    assert_eq!((leading(&reader, &[1, 2]), leading(&reader, &[3, 4]), leading(&reader, &[5, 6])), (1, 0, 0));
+    let mut residents = writer.residents(W);
+    residents.sort_unstable();
+    assert_eq!(residents.iter().map(|held| held.copies).collect::<Vec<_>>(), [1, 3]);
+    let standing = |_| Some(crate::index::Standing::new("engine"));
+    ExactIndex::restore(settings(), &writer.snapshot(standing), |_| Ok(W)).expect("no name stands twice");
+}
+
+#[test]
+fn hundreds_of_removals_of_every_kind_are_one_by_one_what_they_are_at_once() {
+    let (mut joined, mut alone) = (ExactIndex::new(settings()), ExactIndex::new(settings()));
+    let tokens: Vec<u32> = (0..2000).flat_map(|block| [block, 7]).collect();
+    let orphans = (5000..5100).map(|name| say(name, Some(name + 1000), &[1, 1]));
+    let placed = KvEvent::BlockStored(stored(None, 0..1000, &tokens[..2000]));
+    let both = KvEvent::BlockStored(stored(None, 0..10, &tokens[..20]));
+    let events: Vec<_> =
+        orphans.chain([placed, both, KvEvent::BlockStored(offloaded(Medium::Cpu, 500..600))]).collect();
+    // From the end, with gaps and twice; orphans; names that were never there; and another medium in between.
+    let gone = (0..400_u64).flat_map(|nth| [999 - nth * 2, 5000 + nth % 150, 7000 + nth, nth % 20]);
+    let gone: Vec<_> = gone.map(|name| removed(if name == 502 { Medium::Cpu } else { Medium::Gpu }, [name])).collect();
+    joined.0.apply(W, 0.0, &events);
+    alone.0.apply(W, 0.0, &events);
+    let together = joined.0.apply(W, 1.0, &gone);
+    let mut sum = Applied::default();
+    for event in &gone {
+        let applied = alone.0.apply(W, 1.0, std::slice::from_ref(event));
+        sum.removed += applied.removed;
+        sum.unknown_removals += applied.unknown_removals;
+    }
+    assert_eq!(together, sum);
+    assert!(together.removed > 500 && together.unknown_removals > 300, "{together:?}");
+    let sorted = |index: &(ExactWriter, ExactReader)| {
+        let mut residents = index.0.residents(W);
+        residents.sort_unstable();
+        residents
+    };
+    assert_eq!(sorted(&joined), sorted(&alone));
+    for blocks in [1, 5, 300, 1000] {
+        let chain = joined.1.hasher().chain(&tokens[..2 * blocks], &Namespace::default());
+        assert_eq!(joined.1.explain(&chain), alone.1.explain(&chain));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::hash::HashKey;
 use crate::{Error, ErrorKind, Result};
 
 const MAGIC: [u8; 8] = *b"llmdsnap";
-/// Version 1 held names made by another hash, which no prompt has any more.
+/// Version 1 held names made by another hash, which no prompt has any more; version 2 did not say how many blocks they cover.
 const VERSION: u32 = 3;
 /// The largest block, in tokens, that a snapshot can tell of.
 const MAX_BLOCK_SIZE: usize = 1 << 20;

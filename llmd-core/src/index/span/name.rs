@@ -49,13 +49,24 @@ impl Span {
     /// [`copies`](Self::copies_under) says so, or what is remembered of it.
     #[inline]
     pub(in super::super) fn find(&self, namer: &Namer, name: u64) -> Option<Known> {
-        for &domain in &namer.domains {
-            if let Some(place) = self.own_names.get(self.key(domain, name)) {
-                return Some(Known { place, domain });
-            }
+        let shared = || self.named(name).map(|place| Known { place, domain: SHARED });
+        if namer.domains.is_empty() {
+            return shared();
         }
-        let place = self.named(name)?;
-        Some(Known { place, domain: SHARED })
+        // What is remembered under a name does not hide what is held under it.
+        let mut first = None;
+        for &domain in &namer.domains {
+            let Some(place) = self.own_names.get(self.key(domain, name)) else { continue };
+            let known = Known { place, domain };
+            if self.has(namer, known) {
+                return Some(known);
+            }
+            first = first.or(Some(known));
+        }
+        match first {
+            None => shared(),
+            Some(_) => shared().filter(|&known| self.has(namer, known)).or(first),
+        }
     }
 
     /// Whether a name is one that workers share.
@@ -211,20 +222,18 @@ impl Span {
     }
 
     /// A worker's own name for a block is not remembered any longer.
-    pub(in super::super) fn forget(&mut self, namer: &Namer, known: Known) {
-        let Known { place, domain } = known;
-        if domain == SHARED || self.has(namer, known) {
+    pub(in super::super) fn forget(&mut self, namer: &Namer, domain: Domain, name: u64) {
+        let key = self.key(domain, name);
+        let Some(place) = self.own_names.get(key) else { return };
+        if self.has(namer, Known { place, domain }) {
             return;
         }
-        let name = self.alias(place, domain);
-        if name != 0 {
-            self.own_names.remove(self.key(domain, name));
-            let names = self.aliases.get(&place.run).and_then(|names| names.iter().find(|(other, _)| *other == domain));
-            if let Some(&(_, at)) = names {
-                self.view.set_word(at + place.off, 0);
-            }
-            self.gone_name(name);
+        self.own_names.remove(key);
+        let names = self.aliases.get(&place.run).and_then(|names| names.iter().find(|(other, _)| *other == domain));
+        if let Some(&(_, at)) = names {
+            self.view.set_word(at + place.off, 0);
         }
+        self.gone_name(name);
     }
 
     /// A name leads nowhere any longer.

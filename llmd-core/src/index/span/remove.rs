@@ -16,11 +16,11 @@ pub(in super::super) struct Removed {
     pub(in super::super) name: u64,
     pub(in super::super) domain: u32,
     /// The digest of its block, the one before it, and how many blocks the prefix has. A name that covers several blocks is
-    /// told of once for each, with 0 for the name but the first time.
+    /// told of once for each, with 0 for the name where it is not its own block.
     pub(in super::super) digest: u64,
     pub(in super::super) before: u64,
     pub(in super::super) depth: u32,
-    /// Whether the name covers it, but the column did not hold it.
+    /// Whether the name covers it, but the column did not hold it, or the name is left in another column.
     pub(in super::super) is_beside: bool,
 }
 
@@ -45,14 +45,15 @@ impl Span {
     /// One copy of each block less in a column. `unknown` is told of names that it has no copy under; `removed` of those of
     /// which the worker has no copy left in any column, and of what the others cover besides their own block. Gives how many
     /// copies went, and how many of them were the last in this column under their name. A name of the column covers `span`
-    /// blocks; `removed` is told of `tells`. `went` is where the last one stood, from call to call: the next often stands
+    /// blocks; `removed` is told of as many as `tells` says of a name. `went` is where the last one stood, from call to call: the next often stands
     /// before it.
     #[expect(clippy::too_many_arguments, reason = "what goes, whose it is, and who is told of it")]
     pub(in super::super) fn remove(
         &mut self,
         column: Column,
         namer: &Namer,
-        (span, tells): (u32, u32),
+        span: u32,
+        tells: impl Fn(u64) -> u32,
         names: &[u64],
         went: &mut Option<Place>,
         mut unknown: impl FnMut(usize),
@@ -122,23 +123,18 @@ impl Span {
                 unknown(nth);
                 continue;
             };
-            let mut known = known;
-            let mut taken = self.remove_copy(column, namer, (span, tells), known);
-            if taken.is_none() && known.domain != SHARED {
-                // A name that was given anew, to another block than the one that it is remembered for.
-                if let Some(place) = self.named(name) {
-                    known = Known { place, domain: SHARED };
-                    taken = self.remove_copy(column, namer, (span, tells), known);
-                }
-            }
-            match taken {
+            match self.remove_copy(column, namer, span, tells(name).max(span), known) {
                 None => unknown(nth),
                 Some((is_last, gone)) => {
                     copies += 1;
                     last += usize::from(is_last);
                     // Under a name that is left in another column, that one may hold its last block alone.
                     let is_left = self.has(namer, known);
-                    for (nth, (digest, depth, before)) in gone.into_iter().enumerate().skip(usize::from(is_left)) {
+                    let told = if is_left { 1..span as usize } else { 0..gone.len() };
+                    for (nth, &(digest, depth, before)) in gone.iter().enumerate() {
+                        if !told.contains(&nth) {
+                            continue;
+                        }
                         let name = if nth == 0 { name } else { 0 };
                         let is_beside = is_left || nth >= span as usize;
                         removed(Removed { name, domain: known.domain, digest, before, depth, is_beside });
@@ -234,7 +230,8 @@ impl Span {
         &mut self,
         column: Column,
         namer: &Namer,
-        (span, tells): (u32, u32),
+        span: u32,
+        tells: u32,
         known: Known,
     ) -> Option<(bool, Stood)> {
         let count = self.copies_under(namer, column, known);
@@ -243,7 +240,7 @@ impl Span {
         }
         let key = (known.place, column);
         let covered: Stood = std::iter::successors(Some(known.place), |&place| self.back(place))
-            .take(tells.max(span) as usize)
+            .take(tells as usize)
             .map(|place| self.prefix(place))
             .collect();
         let mut is_held = false;

@@ -11,6 +11,9 @@ use super::sync::Ordering;
 use super::{Column, Domain, FLOATING, MAX_RUN, Meta, Place, ROOT, Span, name_at};
 use crate::BlockHash;
 
+/// How many names ahead their lines are asked for, where names are looked up one by one.
+const AHEAD: usize = 8;
+
 /// Where blocks go on.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct At {
@@ -132,7 +135,7 @@ impl Span {
             if self.heads.insert(digests[done].0, Place { run: made, off: 0 }).is_err() {
                 // Two prefixes with one digest: nothing can be said of the second.
                 self.unmake(made);
-                stored.lost += batch.names.len() - done / batch.span as usize;
+                stored.lost += batch.names.len().saturating_sub(done / batch.span as usize);
                 return stored;
             }
             self.name_new(column, namer, Place { run: made, off: 0 }, new, batch, done, &mut stored);
@@ -321,7 +324,7 @@ impl Span {
         stored: &mut Stored,
     ) {
         let mut otherwise = SmallVec::<[usize; 4]>::new();
-        if batch.has_all_names() && !self.is_wide[usize::from(column)] {
+        if batch.has_all_names() && namer.domains.is_empty() && !self.is_wide[usize::from(column)] {
             let new = &batch.names[done..done + blocks];
             let Self { names, view, meta, .. } = self;
             let at = name_at(view, meta, place);
@@ -338,7 +341,11 @@ impl Span {
             for block in done..done + blocks {
                 let own = Place { run: place.run, off: place.off + (block - done) as u32 };
                 let name = batch.name(block);
-                let shared = name.filter(|&name| self.name_it(name, own));
+                if let Some(later) = batch.name(block + AHEAD) {
+                    self.look_ahead(namer, later);
+                }
+                let is_free = |&name: &u64| namer.domains.is_empty() || self.elsewhere(namer, own, name).is_none();
+                let shared = name.filter(is_free).filter(|&name| self.name_it(name, own));
                 self.view.set_word(self.name_at(own), shared.unwrap_or(0));
                 match (name, shared) {
                     (Some(_), None) => otherwise.push(block),

@@ -11,9 +11,8 @@ const FEW: usize = 1024;
 /// How many blocks the names of an engine cover: all the same, but where parts of blocks have names too.
 #[derive(Debug)]
 pub(super) struct Covers {
-    /// What the first event said that told what is in blocks.
+    /// What the first event said that told what is in blocks it named.
     usual: Option<u32>,
-    most: u32,
     /// Names that cover another number than the usual one.
     others: HashMap<u64, u32>,
     /// How many of these there may be before those that mean nothing are thrown out.
@@ -22,15 +21,14 @@ pub(super) struct Covers {
 
 impl Default for Covers {
     fn default() -> Self {
-        Self { usual: None, most: 1, others: HashMap::new(), room: FEW }
+        Self { usual: None, others: HashMap::new(), room: FEW }
     }
 }
 
 impl Covers {
-    /// An event said what is in blocks, of which each name covers so many.
+    /// An event said what is in blocks that it named, of which each name covers so many.
     pub(super) fn hear(&mut self, span: u32) {
         self.usual.get_or_insert(span);
-        self.most = self.most.max(span);
     }
 
     /// Some names cover so many blocks.
@@ -38,6 +36,8 @@ impl Covers {
     pub(super) fn learn(&mut self, names: &[u64], span: u32) {
         if self.usual != Some(span) {
             self.others.extend(names.iter().map(|&name| (name, span)));
+        } else if !self.others.is_empty() {
+            names.iter().for_each(|name| _ = self.others.remove(name));
         }
     }
 
@@ -46,9 +46,9 @@ impl Covers {
         self.others.get(&name).copied().unwrap_or_else(|| self.usual.unwrap_or(1))
     }
 
-    /// The most that any name covers.
-    pub(super) const fn most(&self) -> u32 {
-        self.most
+    /// Whether every name covers the usual number.
+    pub(super) fn are_all_usual(&self) -> bool {
+        self.others.is_empty()
     }
 
     /// Whether there are so many names that it is time to [`retain`](Self::retain) those that mean something.
@@ -97,6 +97,9 @@ mod tests {
         let mut covers = Covers::default();
         covers.hear(2);
         covers.hear(1);
+        covers.learn(&[7], 1);
+        covers.learn(&[7], 2);
+        assert_eq!(covers.of(7), 2, "as was said last");
         for name in 1..=100_000_u64 {
             covers.learn(&[name], 1);
             covers.learn(&[name + 1_000_000], 2);
@@ -105,6 +108,6 @@ mod tests {
             }
         }
         assert!(covers.others().count() <= FEW + 1, "{} names", covers.others().count());
-        assert_eq!((covers.of(100_000), covers.of(1), covers.of(1_000_001), covers.most()), (1, 2, 2, 2));
+        assert_eq!((covers.of(100_000), covers.of(1), covers.of(1_000_001)), (1, 2, 2));
     }
 }

@@ -30,16 +30,16 @@ impl Worker {
         for (idx, group) in &self.groups {
             GroupRecord { idx: *idx, group: group.clone() }.write(out);
         }
-        self.write_covers(out, span, interned);
 
         let blocks = self.placed(span, interned);
-        put_count(out, blocks.len() + self.loose.len());
-        blocks.into_values().for_each(|block| block.write(out));
-        for block in self.unplaced_records() {
-            block.write(out);
-        }
-
+        let unplaced = self.unplaced_records();
         let gone = self.gone_records(span, interned, given_up);
+        let names = blocks.values().chain(&unplaced).map(|block| &block.name);
+        let names = names.chain(gone.iter().filter_map(|gone| gone.name.as_ref()));
+        let names = if self.covers.are_all_usual() { HashSet::new() } else { names.collect() };
+        self.write_covers(out, &names, interned);
+        put_count(out, blocks.len() + unplaced.len());
+        blocks.values().chain(&unplaced).for_each(|block| block.write(out));
         put_count(out, gone.len());
         gone.iter().for_each(|gone| gone.write(out));
 
@@ -53,13 +53,11 @@ impl Worker {
         waiting.into_iter().for_each(|name| put_name(out, name));
     }
 
-    /// How many blocks names cover.
-    fn write_covers(&self, out: &mut Vec<u8>, span: &Span, interned: &Interned) {
+    /// How many blocks these names cover.
+    fn write_covers(&self, out: &mut Vec<u8>, names: &HashSet<&ExternalBlockHash>, interned: &Interned) {
         self.covers.write_usual(out);
-        let remembered: HashSet<u64> = self.memory.lock().iter().map(|gone| gone.name).collect();
-        let is_known = |name: u64| span.find(&self.namer, name).is_some() || remembered.contains(&name);
-        let others = self.covers.others().filter(|&(name, _)| is_known(name));
-        let mut others: Vec<_> = others.map(|(name, covers)| (interned.name(name), covers)).collect();
+        let others = self.covers.others().map(|(name, covers)| (interned.name(name), covers));
+        let mut others: Vec<_> = others.filter(|(name, _)| names.contains(name)).collect();
         others.sort_unstable();
         put_count(out, others.len());
         for (name, covers) in others {
@@ -74,10 +72,7 @@ impl Worker {
             let name = cx.interned.keep(&from.name("name that covers another number of blocks")?);
             match from.u32("number of blocks that a name covers")? {
                 0 => return Err(from.corrupt("a name that covers no block")),
-                covers => {
-                    self.covers.hear(covers);
-                    self.covers.learn(&[name], covers);
-                }
+                covers => self.covers.learn(&[name], covers),
             }
         }
         Ok(())
@@ -238,10 +233,11 @@ impl Worker {
             return Err(from.corrupt(format_args!("block {name} covers {covers} blocks, and no copy of it does")));
         }
         for CopiesRecord { group, medium, span, count } in copies {
+            let span = span.min(covers);
             let kept = self.column(group, medium, span, cx).ok_or_else(|| from.corrupt("too many columns"))?;
             let column = self.columns[kept].column;
             let stored = match place {
-                Some(place) => cx.span.hold_known(column, &mut self.namer, place, span.min(covers), number),
+                Some(place) => cx.span.hold_known(column, &mut self.namer, place, span, number),
                 None => {
                     let batch = Batch { digests: &path.digests, names: &[number], span: covers };
                     cx.span.store(column, &mut self.namer, behind(restored, &path), batch)

@@ -40,11 +40,6 @@ impl Loose {
         self.names.is_empty()
     }
 
-    /// How many names there are, with copies and without.
-    pub(super) fn len(&self) -> usize {
-        self.names.len()
-    }
-
     /// Bytes that they take.
     pub(super) fn bytes(&self) -> usize {
         self.names.capacity() * (size_of::<(ExternalBlockHash, Entry)>() + 1)

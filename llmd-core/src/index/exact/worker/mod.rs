@@ -33,6 +33,9 @@ use crate::{ExternalBlockHash, GroupIdx, Medium, WorkerId};
 /// How many cache groups a worker can have; blocks of further ones are not placed.
 const MAX_GROUPS: usize = 64;
 
+/// How many columns a worker can have, so that none takes those of all: some for each group.
+const MAX_COLUMNS: usize = 4 * MAX_GROUPS;
+
 /// What one worker holds.
 ///
 /// Names are a worker's own: engines may seed their hashes by chance. A name that is gone stays for as long as it is
@@ -263,6 +266,9 @@ impl Worker {
         let is_it = |kept: &Kept| kept.group == group && kept.medium == medium && kept.span == span;
         if let Some(place) = self.columns.iter().position(is_it) {
             return Some(place);
+        }
+        if self.columns.len() == MAX_COLUMNS {
+            return None;
         }
         let column = cx.span.column(self.id.0, span > 1)?;
         self.columns.push(Kept { group, medium, span, column, names: 0, copies: 0, went: None });

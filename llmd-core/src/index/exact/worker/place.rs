@@ -39,7 +39,7 @@ impl Worker {
             return Some(Standing { known: Some(known), prefix: prefix(cx, known.place) });
         }
         let remembered = self.memory.lock().find(number)?;
-        let found = known.map(|known| known.place).filter(|&place| prefix(cx, place).digest == remembered.digest);
+        let found = known.map(|known| known.place).filter(|&place| prefix(cx, place) == remembered);
         let found = found.or_else(|| cx.span.search(remembered.digest, remembered.depth));
         Some(Standing { known: found.map(|place| Known { place, domain: SHARED }), prefix: remembered })
     }

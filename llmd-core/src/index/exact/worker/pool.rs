@@ -2,7 +2,7 @@
 
 use super::super::super::Applied;
 use super::super::super::span::{At, Column, Place};
-use super::super::content::{alone, names_of};
+use super::super::content::names_of;
 use super::super::context::Context;
 use super::super::memory::{Gone, Prefix};
 use super::Worker;
@@ -65,17 +65,18 @@ impl Worker {
                     self.settle_all_behind(name, next, cx, applied);
                     continue;
                 }
-                let parent = match nth {
-                    0 => stored.parent_block_hash.as_ref(),
-                    _ => Some(&stored.block_hashes[nth - 1]),
-                };
-                if let Some(parent) = parent {
-                    self.loose.change(name, |entry| entry.waits = true);
-                    self.orphans.keep(parent.clone(), alone(stored, nth, parent));
-                    applied.orphaned += 1;
-                }
+                self.wait(stored, nth, cx, applied);
             }
-            applied.stored += usize::from(self.waiting.insert(name.clone()));
+            if self.waiting.contains(name) {
+                continue;
+            }
+            if self.waiting.len() < cx.settings.max_blocks {
+                self.waiting.insert(name.clone());
+                applied.stored += 1;
+            } else {
+                self.incomplete = true;
+                applied.dropped += 1;
+            }
         }
     }
 

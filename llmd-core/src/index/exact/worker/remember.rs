@@ -4,7 +4,7 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use super::super::super::BlockFate;
-use super::super::super::span::{Domain, Known, SHARED};
+use super::super::super::span::{Domain, SHARED};
 use super::super::context::Context;
 use super::super::memory::{Gone, Memory, Prefix};
 use super::Worker;
@@ -62,10 +62,8 @@ impl Worker {
     pub(super) fn forget(&mut self, forgotten: Forgotten, cx: &mut Context<'_>) {
         self.forgot |= forgotten.is_any;
         for gone in forgotten.named {
-            if gone.domain != SHARED
-                && let Some(known) = cx.span.find(&self.namer, gone.name)
-            {
-                cx.span.forget(&self.namer, Known { domain: gone.domain, ..known });
+            if gone.domain != SHARED {
+                cx.span.forget(&self.namer, gone.domain, gone.name);
             }
             if !self.loose.is_empty() && gone.name != 0 {
                 let name = cx.interned.name(gone.name);

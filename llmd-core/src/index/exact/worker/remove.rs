@@ -10,7 +10,7 @@ use super::{Kept, Worker};
 use crate::event::{BlockRemoved, KvEvent};
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium};
 
-/// How many names are taken away in one go, or a little more: readers cannot ask meanwhile what became of blocks.
+/// How many names of several events are taken away in one go, or those of one event more: readers cannot ask meanwhile what became of blocks.
 const AT_ONCE: usize = 256;
 
 /// How many events there are at the beginning that take blocks away as the first one does: these are worked on in one go.
@@ -36,13 +36,8 @@ fn names(events: &[KvEvent]) -> impl Iterator<Item = &ExternalBlockHash> {
 
 impl Worker {
     /// Takes away what events say of which [`at_once`] tells.
-    pub(in super::super) fn remove(
-        &mut self,
-        events: &[KvEvent],
-        first: &BlockRemoved,
-        cx: &mut Context<'_>,
-        applied: &mut Applied,
-    ) {
+    pub(in super::super) fn remove(&mut self, events: &[KvEvent], cx: &mut Context<'_>, applied: &mut Applied) {
+        let Some(KvEvent::BlockRemoved(first)) = events.first() else { return };
         if first.medium == Medium::Storage && first.locality == Locality::Remote {
             self.remove_from_pool(names(events), first.group_idx, cx, applied);
             return;
@@ -132,14 +127,14 @@ impl Worker {
         applied: &mut Applied,
     ) -> SmallVec<[usize; 4]> {
         let Kept { column, span, mut went, .. } = self.columns[kept];
-        let tells = self.covers.most().max(span);
         let fate = BlockFate::Evicted { at: cx.at };
         let mut unknown = SmallVec::new();
         let mut telling = Self::telling(&self.memory, !self.loose.is_empty(), cx);
         let (copies, last) = cx.span.remove(
             column,
             &self.namer,
-            (span, tells),
+            span,
+            |name| self.covers.of(name),
             names,
             &mut went,
             |nth| unknown.push(nth),

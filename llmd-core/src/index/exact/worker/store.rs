@@ -41,7 +41,9 @@ impl Worker {
             Told::Content(kind, covers) => match self.learn(stored, kind, covers) {
                 true if kind == Kind::Full => {
                     (content, span) = (Some(covers), Some(covers));
-                    self.covers.hear(covers);
+                    if !stored.block_hashes.is_empty() {
+                        self.covers.hear(covers);
+                    }
                 }
                 true => span = Some(1),
                 false => self.cannot_place(stored, cx),
@@ -231,19 +233,26 @@ impl Worker {
         self.residents += usize::from(self.loose.change(name, |entry| entry.add(into.group, into.medium)));
         applied.stored += 1;
         if content.is_some() && !waits {
-            let parent = match nth {
-                0 => stored.parent_block_hash.as_ref(),
-                _ => Some(&stored.block_hashes[nth - 1]),
-            };
-            let parent = parent.expect("what has no parent stands at the beginning");
-            self.loose.change(name, |entry| entry.waits = true);
-            self.orphans.keep(parent.clone(), alone(stored, nth, parent));
-            applied.orphaned += 1;
-            while self.orphans.len() > cx.settings.max_orphans {
-                let Some(dropped) = self.orphans.take_oldest() else { break };
-                self.loose.change(&dropped.block_hashes[0], |entry| entry.waits = false);
-                applied.dropped += 1;
-            }
+            self.wait(stored, nth, cx, applied);
+        }
+    }
+
+    /// Keeps what an event says of a name until its parent has a place.
+    pub(super) fn wait(&mut self, stored: &BlockStored, nth: usize, cx: &Context<'_>, applied: &mut Applied) {
+        let parent = match nth {
+            0 => stored.parent_block_hash.as_ref(),
+            _ => Some(&stored.block_hashes[nth - 1]),
+        };
+        let parent = parent.expect("what has no parent stands at the beginning");
+        self.loose.change(&stored.block_hashes[nth], |entry| entry.waits = true);
+        self.orphans.keep(parent.clone(), alone(stored, nth, parent));
+        applied.orphaned += 1;
+        while self.orphans.len() > cx.settings.max_orphans {
+            let Some(dropped) = self.orphans.take_oldest() else { break };
+            let name = &dropped.block_hashes[0];
+            self.loose.change(name, |entry| entry.waits = false);
+            self.loose.forget(name);
+            applied.dropped += 1;
         }
     }
 
@@ -284,27 +293,35 @@ impl Worker {
             applied.dropped += 1;
             return;
         };
-        let column = self.columns[kept].column;
-        let done = match path.filter(|(_, digests)| digests.last() == Some(&BlockHash(standing.prefix.digest))) {
+        match path.filter(|(_, digests)| digests.last() == Some(&BlockHash(standing.prefix.digest))) {
             Some((at, digests)) => {
-                cx.span.store(column, &mut self.namer, at, Batch { digests: &digests, names: &[number], span })
+                let batch = Batch { digests: &digests, names: &[number], span };
+                let done = cx.span.store(self.columns[kept].column, &mut self.namer, at, batch);
+                self.count(kept, done, applied);
             }
-            None => self.put(kept, number, standing, cx),
-        };
-        self.count(kept, done, applied);
+            None => self.put(kept, number, standing, cx, applied),
+        }
     }
 
     /// Puts one copy of a name where it stands.
-    fn put(&mut self, kept: usize, number: u64, standing: &Standing, cx: &mut Context<'_>) -> Stored {
-        let super::Kept { column, span, .. } = self.columns[kept];
+    fn put(&mut self, kept: usize, number: u64, standing: &Standing, cx: &mut Context<'_>, applied: &mut Applied) {
+        let super::Kept { group, medium, column, span, .. } = self.columns[kept];
         let whole = |known: &Known| span == 1 || cx.covered(known.place, span).len() == span as usize;
         if let Some(known) = standing.known.filter(whole) {
-            return cx.span.hold_known(column, &mut self.namer, known.place, span, number);
+            let done = cx.span.hold_known(column, &mut self.namer, known.place, span, number);
+            return self.count(kept, done, applied);
         }
         let (at, digests) = self.path_to(standing.prefix, span, cx);
-        self.incomplete |= digests.len() < span as usize;
-        let batch = Batch { digests: &digests, names: &[number], span: digests.len() as u32 };
-        cx.span.store(column, &mut self.namer, at, batch)
+        let found = digests.len() as u32;
+        self.incomplete |= found < span;
+        // Where some of them are not known any more, it covers fewer.
+        let Some(kept) = self.column(group, medium, found, cx) else {
+            applied.dropped += 1;
+            return;
+        };
+        let batch = Batch { digests: &digests, names: &[number], span: found };
+        let done = cx.span.store(self.columns[kept].column, &mut self.namer, at, batch);
+        self.count(kept, done, applied);
     }
 
     /// How many blocks a name covers for a group, where an event does not say so. For groups that are not full, or not

@@ -84,7 +84,7 @@ fn look_at_once(bucket: &Bucket, tag: u64) -> Seen {
         (lower, _mm_castps_si128(_mm_shuffle_ps::<UPPER>(first, last)))
     };
     let bits = |equal: __m128i| _mm_movemask_ps(_mm_castsi128_ps(equal)).cast_unsigned();
-    let (tags, wanted) = (_mm_set1_epi32(TAG as i32), _mm_set1_epi32(tag as i32));
+    let (tags, wanted) = (_mm_set1_epi32(TAG as i32), _mm_set1_epi32((tag & TAG) as i32));
     let alike = |lower: __m128i| bits(_mm_cmpeq_epi32(_mm_and_si128(lower, tags), wanted));
     let runs = _mm_set1_epi32(-1 << (RUN_AT - 32));
     let empty = |upper: __m128i| bits(_mm_cmpeq_epi32(_mm_and_si128(upper, runs), _mm_setzero_si128()));
