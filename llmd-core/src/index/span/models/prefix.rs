@@ -34,7 +34,7 @@ impl Writer {
 
     fn remove(&mut self, column: Column, name: u64) {
         let namer = &self.namers[usize::from(column)];
-        let (copies, _) = self.span.remove(column, namer, (1, 1), &[name], &mut None, |_| {}, |_| {});
+        let (copies, _) = self.span.remove(column, namer, 1, |_| 1, &[name], &mut None, |_| {}, |_| {});
         assert_eq!(copies, 1);
     }
 }
