@@ -67,6 +67,9 @@ pub struct Sequencer<B> {
     waiting: BTreeMap<u64, Numbered<B>>,
     /// When the newest batch that was ever heard was made, and its number; followed where replies come by the same door.
     latest: Option<(Duration, u64)>,
+    /// The highest number heard of a batch that does not say when it was made, as none does that is unreadable; until a batch
+    /// with a higher number says so.
+    timeless: Option<u64>,
     /// The highest live number since the last replay was asked for; a reply holds everything received before.
     seen: Option<u64>,
     asked: Option<Asked>,
@@ -101,6 +104,7 @@ impl<B> Sequencer<B> {
             offloads: false,
             waiting: BTreeMap::new(),
             latest: None,
+            timeless: None,
             seen: None,
             asked: None,
             last_id: 0,

@@ -24,6 +24,10 @@ impl<B> Sequencer<B> {
             self.connected(now);
         }
         self.latest = self.latest.max(made(&batch));
+        self.timeless = match batch.made_at {
+            None => self.timeless.max(Some(batch.seq)),
+            Some(_) => self.timeless.filter(|&seq| seq >= batch.seq),
+        };
         self.drop_stale(&batch);
         let place = self.applied.place(batch.seq, batch.fingerprint);
         let waits = self.waiting.get(&batch.seq).is_some_and(|held| held.fingerprint == batch.fingerprint);
@@ -98,7 +102,7 @@ impl<B> Sequencer<B> {
         if self.waiting.len() < before {
             // Whoever proved to be the same engine is gone, too.
             self.ask(Purpose::CatchUp);
-            self.seen = self.outstanding().max(self.made_after(batch));
+            self.seen = self.outstanding().max(self.made_after(batch)).max(self.timeless_after(batch));
         }
     }
 
@@ -118,7 +122,7 @@ impl<B> Sequencer<B> {
     /// dropped; it is missing again.
     fn rebuild_around(&mut self, now: Duration, batch: Numbered<B>) {
         let later = self.made_after(&batch);
-        let seen = self.outstanding().max(later);
+        let seen = self.outstanding().max(later).max(self.timeless_after(&batch));
         if later.is_none() && batch.made_at.is_some() {
             self.latest = made(&batch);
         }
@@ -136,6 +140,12 @@ impl<B> Sequencer<B> {
     fn made_after(&self, batch: &Numbered<B>) -> Option<u64> {
         let made_at = batch.made_at?;
         self.latest.filter(|&(latest, _)| latest > made_at).map(|(_, seq)| seq)
+    }
+
+    /// The highest number of a batch of which nobody knows when it was made, when that is above this one's: it may be of the
+    /// same engine.
+    fn timeless_after(&self, batch: &Numbered<B>) -> Option<u64> {
+        self.timeless.filter(|&seq| seq > batch.seq)
     }
 
     /// The highest number that was heard and is not applied.
