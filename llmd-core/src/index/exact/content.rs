@@ -106,6 +106,14 @@ fn is_bare(keys: &[EventExtraKey], adapter: Option<&str>) -> bool {
     }
 }
 
+/// What a name of `stored` goes on from; `None` at the beginning of a prompt.
+pub(super) fn parent_of(stored: &BlockStored, name: usize) -> Option<&ExternalBlockHash> {
+    match name {
+        0 => stored.parent_block_hash.as_ref(),
+        _ => Some(&stored.block_hashes[name - 1]),
+    }
+}
+
 /// The event that would have stored one name of `stored` alone.
 pub(super) fn alone(stored: &BlockStored, name: usize, parent: &ExternalBlockHash) -> BlockStored {
     let size = stored.block_size as usize;

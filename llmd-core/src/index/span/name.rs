@@ -35,6 +35,9 @@ pub(in super::super) struct Known {
     pub(in super::super) domain: Domain,
 }
 
+/// How many names ahead their lines are asked for, where names are looked up one by one.
+pub(super) const AHEAD: usize = 8;
+
 impl Span {
     /// Asks for what [`find`](Self::find) will look at.
     #[inline]

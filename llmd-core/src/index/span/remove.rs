@@ -3,12 +3,9 @@
 use smallvec::SmallVec;
 
 use super::cover::{Parts, without};
-use super::name::{Known, Namer, SHARED};
+use super::name::{AHEAD, Known, Namer, SHARED};
 use super::run::Header;
 use super::{Column, Place, Span};
-
-/// How many names ahead their lines are asked for.
-const AHEAD: usize = 8;
 
 /// A name under which a worker holds nothing any longer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,8 +42,8 @@ impl Span {
     /// One copy of each block less in a column. `unknown` is told of names that it has no copy under; `removed` of those of
     /// which the worker has no copy left in any column, and of what the others cover besides their own block. Gives how many
     /// copies went, and how many of them were the last in this column under their name. A name of the column covers `span`
-    /// blocks; `removed` is told of as many as `tells` says of a name. `went` is where the last one stood, from call to call: the next often stands
-    /// before it.
+    /// blocks; `removed` is told of as many as `tells` says of a name. `went` is where the last one stood, from call to call:
+    /// the next often stands before it.
     #[expect(clippy::too_many_arguments, reason = "what goes, whose it is, and who is told of it")]
     pub(in super::super) fn remove(
         &mut self,
@@ -239,10 +236,7 @@ impl Span {
             return None;
         }
         let key = (known.place, column);
-        let covered: Stood = std::iter::successors(Some(known.place), |&place| self.back(place))
-            .take(tells as usize)
-            .map(|place| self.prefix(place))
-            .collect();
+        let covered: Stood = self.covered(known.place, tells).map(|place| self.prefix(place)).collect();
         let mut is_held = false;
         if let Some(copies) = self.copies.get_mut(&key) {
             copies.retain(|(domain, count)| {

@@ -106,6 +106,11 @@ impl Span {
         self.free_runs.push(run);
     }
 
+    /// The block at a place and those before it, so many in all, as far as they are there.
+    pub(in super::super) fn covered(&self, place: Place, blocks: u32) -> impl Iterator<Item = Place> {
+        std::iter::successors(Some(place), |&place| self.back(place)).take(blocks as usize)
+    }
+
     /// The block before a place, in its run or in the one that this hangs on; `None` when that is not known.
     pub(in super::super) fn back(&self, place: Place) -> Option<Place> {
         if place.off > 0 {

@@ -3,16 +3,13 @@
 use smallvec::SmallVec;
 
 use super::cover::with;
-use super::name::{Namer, SHARED};
+use super::name::{AHEAD, Namer, SHARED};
 use super::names::MAX_RUNS;
 use super::run::Header;
 use super::set::Set;
 use super::sync::Ordering;
 use super::{Column, Domain, FLOATING, MAX_RUN, Meta, Place, ROOT, Span, name_at};
 use crate::BlockHash;
-
-/// How many names ahead their lines are asked for, where names are looked up one by one.
-const AHEAD: usize = 8;
 
 /// Where blocks go on.
 #[derive(Clone, Copy, Debug)]

@@ -100,8 +100,7 @@ impl Worker {
             // Under a name that is left in another column, that one may hold its last block alone.
             let is_left = given.names_last && span.has(&self.namer, known);
             let tells = if is_left { given.span } else { given.span.max(self.covers.of(name)) };
-            let covered = std::iter::successors(Some(swept.place), |&place| span.back(place)).take(tells as usize);
-            for (nth, place) in covered.enumerate().skip(usize::from(is_left)) {
+            for (nth, place) in span.covered(swept.place, tells).enumerate().skip(usize::from(is_left)) {
                 let (digest, depth, before) = span.prefix(place);
                 let name = if given.names_last && nth == 0 { name } else { 0 };
                 let prefix = Some(Prefix { digest, before, depth });

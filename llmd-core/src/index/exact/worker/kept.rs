@@ -275,7 +275,7 @@ fn keep_places(span: &Span, place: Option<Place>, path: &PathRecord, restored: &
 
 /// The blocks that a name covers, as far as they are there.
 fn path(span: &Span, place: Place, covers: u32) -> PathRecord {
-    let places: Vec<_> = std::iter::successors(Some(place), |&place| span.back(place)).take(covers as usize).collect();
+    let places: Vec<_> = span.covered(place, covers).collect();
     let (_, last_depth, _) = span.prefix(place);
     let (_, _, before) = span.prefix(places[places.len() - 1]);
     let digests = places.iter().rev().map(|&place| BlockHash(span.prefix(place).0)).collect();

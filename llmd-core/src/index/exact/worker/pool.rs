@@ -22,11 +22,6 @@ impl Context<'_> {
         }
         self.pool.column
     }
-
-    /// The blocks that a name covers and that anybody holds, from its own one back.
-    pub(super) fn covered(&self, place: Place, span: u32) -> Vec<Place> {
-        std::iter::successors(Some(place), |&place| self.span.back(place)).take(span as usize).collect()
-    }
 }
 
 impl Worker {
@@ -54,7 +49,7 @@ impl Worker {
             if let Some(span) = content
                 && !waits
             {
-                if let Some(at) = self.pool_parent(stored, nth, cx) {
+                if let Some(at) = self.parent(stored, nth, cx) {
                     let mut digests = Vec::new();
                     let mut event = stored.clone();
                     event.block_hashes.truncate(nth + 1);
@@ -80,21 +75,10 @@ impl Worker {
         }
     }
 
-    fn pool_parent(&self, stored: &BlockStored, nth: usize, cx: &Context<'_>) -> Option<At> {
-        let parent = match nth {
-            0 => stored.parent_block_hash.as_ref(),
-            _ => Some(&stored.block_hashes[nth - 1]),
-        };
-        match parent {
-            None => Some(At { place: None, before: cx.hasher.root().0, depth: 0 }),
-            Some(parent) => self.stands(parent, cx).map(|standing| standing.at()),
-        }
-    }
-
     /// The pool holds what a name covers; says whether it did not before.
     pub(super) fn add_to_pool(&self, standing: &Standing, span: u32, cx: &mut Context<'_>) -> bool {
         let Some(column) = cx.pool_column() else { return false };
-        let covered = standing.known.map(|known| cx.covered(known.place, span)).unwrap_or_default();
+        let covered = placed(standing, span, cx);
         if covered.len() == span as usize {
             let is_new = covered.iter().any(|place| !cx.span.holds(place.run, column, place.off));
             covered.into_iter().for_each(|place| cx.span.hold_unnamed(column, place));
@@ -138,7 +122,7 @@ impl Worker {
     fn take_from_pool(&self, name: &ExternalBlockHash, cx: &mut Context<'_>) -> bool {
         let (Some(column), Some(standing)) = (cx.pool.column, self.stands(name, cx)) else { return false };
         let span = self.covers.of(cx.interned.number(name));
-        let mut covered = standing.known.map(|known| cx.covered(known.place, span)).unwrap_or_default();
+        let mut covered = placed(&standing, span, cx);
         if covered.len() < span as usize {
             let (at, digests) = self.path_to(standing.prefix, span, cx);
             let depths = at.depth + 1..;
@@ -150,4 +134,9 @@ impl Worker {
         covered.iter().for_each(|place| cx.span.settle(place.run));
         !covered.is_empty()
     }
+}
+
+/// The blocks that a name covers and that anybody holds, from its own one back.
+fn placed(standing: &Standing, span: u32, cx: &Context<'_>) -> Vec<Place> {
+    standing.known.map(|known| cx.span.covered(known.place, span).collect()).unwrap_or_default()
 }

@@ -10,7 +10,8 @@ use super::{Kept, Worker};
 use crate::event::{BlockRemoved, KvEvent};
 use crate::{ExternalBlockHash, GroupIdx, Locality, Medium};
 
-/// How many names of several events are taken away in one go, or those of one event more: readers cannot ask meanwhile what became of blocks.
+/// How many names of several events are taken away in one go, or those of one event more: readers cannot ask meanwhile what
+/// became of blocks.
 const AT_ONCE: usize = 256;
 
 /// How many events there are at the beginning that take blocks away as the first one does: these are worked on in one go.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::super::super::Applied;
 use super::super::super::groups::{Group, Kind};
 use super::super::super::span::{At, Batch, Known, SHARED, Stored};
-use super::super::content::{Told, alone, names_of, told};
+use super::super::content::{Told, alone, names_of, parent_of, told};
 use super::super::context::Context;
 use super::super::evicting::is_crowded;
 use super::super::memory::{Gone, Prefix};
@@ -182,12 +182,8 @@ impl Worker {
     }
 
     /// Where the blocks of an event go on from its name number `name`; `None` when the parent has no place.
-    fn parent(&self, stored: &BlockStored, name: usize, cx: &Context<'_>) -> Option<At> {
-        let parent = match name {
-            0 => stored.parent_block_hash.as_ref(),
-            _ => Some(&stored.block_hashes[name - 1]),
-        };
-        match parent {
+    pub(super) fn parent(&self, stored: &BlockStored, name: usize, cx: &Context<'_>) -> Option<At> {
+        match parent_of(stored, name) {
             None => Some(At { place: None, before: cx.hasher.root().0, depth: 0 }),
             Some(parent) => self.stands(parent, cx).map(|standing| standing.at()),
         }
@@ -239,11 +235,7 @@ impl Worker {
 
     /// Keeps what an event says of a name until its parent has a place.
     pub(super) fn wait(&mut self, stored: &BlockStored, nth: usize, cx: &Context<'_>, applied: &mut Applied) {
-        let parent = match nth {
-            0 => stored.parent_block_hash.as_ref(),
-            _ => Some(&stored.block_hashes[nth - 1]),
-        };
-        let parent = parent.expect("what has no parent stands at the beginning");
+        let parent = parent_of(stored, nth).expect("what has no parent stands at the beginning");
         self.loose.change(&stored.block_hashes[nth], |entry| entry.waits = true);
         self.orphans.keep(parent.clone(), alone(stored, nth, parent));
         applied.orphaned += 1;
@@ -306,7 +298,7 @@ impl Worker {
     /// Puts one copy of a name where it stands.
     fn put(&mut self, kept: usize, number: u64, standing: &Standing, cx: &mut Context<'_>, applied: &mut Applied) {
         let super::Kept { group, medium, column, span, .. } = self.columns[kept];
-        let whole = |known: &Known| span == 1 || cx.covered(known.place, span).len() == span as usize;
+        let whole = |known: &Known| span == 1 || cx.span.covered(known.place, span).count() == span as usize;
         if let Some(known) = standing.known.filter(whole) {
             let done = cx.span.hold_known(column, &mut self.namer, known.place, span, number);
             return self.count(kept, done, applied);
