@@ -31,7 +31,7 @@ const PLANS: [Plan; 14] = [
         // Itself too: its tests use its feature `testing`.
         knows: &["llmd-core", "llmd-routing"],
         floors: &[
-            &["endpoint", "needs", "request"],
+            &["duration", "endpoint", "needs", "request"],
             &["plugin"],
             &["session"],
             &["filter", "handler", "picker", "producer", "scorer"],

@@ -5,6 +5,7 @@ use super::blueprint::Blueprint;
 use super::fault::{Fault, Result};
 use super::nearest;
 use super::node::Node;
+use super::parameters::{Read, Reader};
 use super::plugins;
 
 /// Whether llm-d, and llmd with it, takes a plugin without being told to allow experiments.
@@ -18,46 +19,46 @@ pub(super) enum Stability {
 pub(super) struct Type {
     pub(super) name: &'static str,
     pub(super) stability: Stability,
-    read: fn(&Node) -> Result<Blueprint>,
+    parameters: &'static dyn Read,
 }
 
-const fn stable(name: &'static str, read: fn(&Node) -> Result<Blueprint>) -> Type {
-    Type { name, stability: Stability::Stable, read }
+const fn stable(name: &'static str, parameters: &'static dyn Read) -> Type {
+    Type { name, stability: Stability::Stable, parameters }
 }
 
-const fn experimental(name: &'static str, read: fn(&Node) -> Result<Blueprint>) -> Type {
-    Type { name, stability: Stability::Experimental, read }
+const fn experimental(name: &'static str, parameters: &'static dyn Read) -> Type {
+    Type { name, stability: Stability::Experimental, parameters }
 }
 
-static TYPES: &[Type] = &[
-    stable("active-request-scorer", plugins::active_request_scorer),
-    stable("approx-prefix-cache-producer", plugins::approx_prefix_cache_producer),
-    stable("core-metrics-extractor", plugins::nothing),
-    stable("decode-filter", plugins::decode_filter),
-    stable("encode-filter", plugins::encode_filter),
-    stable("endpoint-notification-source", plugins::nothing),
-    stable("fcfs-ordering-policy", plugins::nothing),
-    stable("global-strict-fairness-policy", plugins::nothing),
-    stable("inflight-load-producer", plugins::inflight_load_producer),
-    stable("kv-cache-utilization-scorer", plugins::kv_cache_utilization_scorer),
-    stable("label-selector-filter", plugins::label_selector_filter),
-    stable("max-score-picker", plugins::max_score_picker),
-    stable("metrics-data-source", plugins::metrics_data_source),
-    stable("openai-parser", plugins::nothing),
-    stable("precise-prefix-cache-producer", plugins::precise_prefix_cache_producer),
-    stable("prefill-filter", plugins::prefill_filter),
-    stable("prefix-cache-scorer", plugins::prefix_cache_scorer),
-    stable("queue-scorer", plugins::queue_scorer),
-    stable("random-picker", plugins::random_picker),
-    stable("round-robin-picker", plugins::round_robin_picker),
-    stable("running-requests-size-scorer", plugins::running_requests_size_scorer),
-    experimental("session-affinity-filter", plugins::session_affinity_filter),
-    experimental("session-affinity-scorer", plugins::session_affinity_scorer),
-    stable("single-profile-handler", plugins::single_profile_handler),
-    stable("static-usage-limit-policy", plugins::static_usage_limit_policy),
-    stable("token-load-scorer", plugins::token_load_scorer),
-    stable("token-producer", plugins::token_producer),
-    stable("weighted-random-picker", plugins::weighted_random_picker),
+pub(super) static TYPES: &[Type] = &[
+    stable("active-request-scorer", &Reader(plugins::active_request_scorer)),
+    stable("approx-prefix-cache-producer", &Reader(plugins::approx_prefix_cache_producer)),
+    stable("core-metrics-extractor", &Reader(plugins::nothing)),
+    stable("decode-filter", &Reader(plugins::decode_filter)),
+    stable("encode-filter", &Reader(plugins::encode_filter)),
+    stable("endpoint-notification-source", &Reader(plugins::nothing)),
+    stable("fcfs-ordering-policy", &Reader(plugins::nothing)),
+    stable("global-strict-fairness-policy", &Reader(plugins::nothing)),
+    stable("inflight-load-producer", &Reader(plugins::inflight_load_producer)),
+    stable("kv-cache-utilization-scorer", &Reader(plugins::kv_cache_utilization_scorer)),
+    stable("label-selector-filter", &Reader(plugins::label_selector_filter)),
+    stable("max-score-picker", &Reader(plugins::max_score_picker)),
+    stable("metrics-data-source", &Reader(plugins::metrics_data_source)),
+    stable("openai-parser", &Reader(plugins::nothing)),
+    stable("precise-prefix-cache-producer", &Reader(plugins::precise_prefix_cache_producer)),
+    stable("prefill-filter", &Reader(plugins::prefill_filter)),
+    stable("prefix-cache-scorer", &Reader(plugins::prefix_cache_scorer)),
+    stable("queue-scorer", &Reader(plugins::queue_scorer)),
+    stable("random-picker", &Reader(plugins::random_picker)),
+    stable("round-robin-picker", &Reader(plugins::round_robin_picker)),
+    stable("running-requests-size-scorer", &Reader(plugins::running_requests_size_scorer)),
+    experimental("session-affinity-filter", &Reader(plugins::session_affinity_filter)),
+    experimental("session-affinity-scorer", &Reader(plugins::session_affinity_scorer)),
+    stable("single-profile-handler", &Reader(plugins::single_profile_handler)),
+    stable("static-usage-limit-policy", &Reader(plugins::static_usage_limit_policy)),
+    stable("token-load-scorer", &Reader(plugins::token_load_scorer)),
+    stable("token-producer", &Reader(plugins::token_producer)),
+    stable("weighted-random-picker", &Reader(plugins::weighted_random_picker)),
 ];
 
 /// The type of this name.
@@ -75,6 +76,12 @@ pub(super) fn find(name: &str) -> Result<&'static Type> {
 impl Type {
     /// Reads a plugin's parameters.
     pub(super) fn read(&self, parameters: &Node) -> Result<Blueprint> {
-        (self.read)(parameters)
+        self.parameters.read(parameters)
+    }
+
+    /// What a plugin's parameters must be like.
+    #[cfg(feature = "schema")]
+    pub(super) fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        self.parameters.schema(generator)
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct PluginRef {
     pub(super) weight: f64,
 }
 
-const API_VERSIONS: [&str; 2] = ["llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1"];
+pub(super) const API_VERSIONS: [&str; 2] = ["llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1"];
 
 impl EndpointPickerConfig {
     /// Reads llm-d's YAML.
@@ -89,8 +89,8 @@ impl EndpointPickerConfig {
         root.require("apiVersion", |node| one_of("version", node, &API_VERSIONS))?;
         root.require("kind", |node| one_of("kind", node, &["EndpointPickerConfig"]))?;
         root.read("featureGates", |node| node.each(surroundings::feature_gate))?;
-        root.refuse(&["flowControl"], FLOW)?;
-        root.refuse(&["saturationDetector"], FLOW)?;
+        root.refuse("flowControl", FLOW)?;
+        root.refuse("saturationDetector", FLOW)?;
         let plugins = root.read("plugins", |node| node.each(PluginConfig::read))?.unwrap_or_default();
         let names: Vec<_> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
         if let Some(place) = (0..names.len()).find(|&place| names[..place].contains(&names[place])) {

@@ -15,7 +15,15 @@ pub(super) struct Fault {
     kind: ErrorKind,
     message: String,
     at: Option<Mark>,
-    path: String,
+    /// The innermost step first.
+    path: Vec<Step>,
+}
+
+/// One step down in a document.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    Field(String),
+    Item(usize),
 }
 
 /// A place in the text, counted from 1.
@@ -27,12 +35,17 @@ pub(super) struct Mark {
 
 impl Fault {
     pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Invalid, message: message.into(), at: None, path: String::new() }
+        Self { kind: ErrorKind::Invalid, message: message.into(), at: None, path: Vec::new() }
     }
 
     /// llm-d has it and llmd has not.
     pub(super) fn unsupported(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Unsupported, ..Self::invalid(message) }
+    }
+
+    /// A field that llm-d takes and llmd does not.
+    pub(super) fn not_supported(instead: &str) -> Self {
+        Self::unsupported(format!("not supported: {instead}"))
     }
 
     /// The same, at this place, unless the place is known more exactly.
@@ -41,14 +54,38 @@ impl Fault {
     }
 
     /// The same, inside the field of this name.
-    pub(super) fn within(self, field: &str) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        Self { path: format!("{field}{dot}{}", self.path), ..self }
+    pub(super) fn within(mut self, field: &str) -> Self {
+        self.path.push(Step::Field(field.to_owned()));
+        self
     }
 
     /// The same, inside the item at this place of a list.
-    pub(super) fn within_item(self, place: usize) -> Self {
-        self.within(&format!("[{place}]"))
+    pub(super) fn within_item(mut self, place: usize) -> Self {
+        self.path.push(Step::Item(place));
+        self
+    }
+
+    /// The same, inside the field that these lead to.
+    pub(super) fn along(self, path: &[&str]) -> Self {
+        path.iter().rev().fold(self, |fault, field| fault.within(field))
+    }
+
+    /// The steps that lead to it, the outermost first.
+    pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.path.iter().rev()
+    }
+
+    /// `plugins[0].parameters.threshold`.
+    fn path(&self) -> String {
+        let mut path = String::new();
+        for step in self.steps() {
+            match step {
+                Step::Field(name) if path.is_empty() => path += name,
+                Step::Field(name) => path += &format!(".{name}"),
+                Step::Item(place) => path += &format!("[{place}]"),
+            }
+        }
+        path
     }
 }
 
@@ -59,7 +96,7 @@ impl Display for Fault {
             write!(f, "line {line}, column {column}: ")?;
         }
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+            write!(f, "{}: ", self.path())?;
         }
         f.write_str(&self.message)
     }

@@ -7,9 +7,8 @@ use llmd_core::Medium;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::duration;
 use super::fault::{Fault, Result};
-use super::node::Node;
+use crate::duration::GoDuration;
 use crate::producer::TierWeights;
 
 /// Where KV events come from and what becomes of them, as `precise-prefix-cache-producer` says.
@@ -28,7 +27,7 @@ pub struct KvEvents {
     pub max_blocks: usize,
 }
 
-/// The parameters of `precise-prefix-cache-producer`.
+/// What they come to.
 #[derive(Clone, Debug)]
 pub(super) struct Precise {
     pub(super) events: KvEvents,
@@ -37,15 +36,17 @@ pub(super) struct Precise {
     pub(super) speculative_ttl: Option<Duration>,
 }
 
+/// The parameters of `precise-prefix-cache-producer`, as they are written.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct PreciseParameters {
+pub(super) struct PreciseParameters {
     token_processor_config: TokenProcessor,
     indexer_config: Indexer,
     kv_events_config: Events,
     speculative_indexing: bool,
-    #[serde(rename = "speculativeTTL", deserialize_with = "duration::deserialize")]
-    speculative_ttl: Duration,
+    #[serde(rename = "speculativeTTL")]
+    speculative_ttl: GoDuration,
 }
 
 impl Default for PreciseParameters {
@@ -55,13 +56,14 @@ impl Default for PreciseParameters {
             indexer_config: Indexer::default(),
             kv_events_config: Events::default(),
             speculative_indexing: false,
-            speculative_ttl: Duration::from_secs(2),
+            speculative_ttl: GoDuration(Duration::from_secs(2)),
         }
     }
 }
 
 /// Seed and algorithm name llm-d's blocks to llm-d alone; llmd's index names its own, and nothing else depends on it.
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct TokenProcessor {
     block_size_tokens: Option<usize>,
@@ -73,6 +75,7 @@ struct TokenProcessor {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 enum HashAlgorithm {
     #[serde(rename = "")]
     Default,
@@ -83,6 +86,7 @@ enum HashAlgorithm {
 }
 
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct Indexer {
     kv_block_index_config: BlockIndex,
@@ -90,6 +94,7 @@ struct Indexer {
 }
 
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct BlockIndex {
     in_memory_config: InMemory,
@@ -97,10 +102,15 @@ struct BlockIndex {
     #[serde(rename = "enableMetrics")]
     _enable_metrics: Option<bool>,
     #[serde(rename = "metricsLoggingInterval")]
-    _metrics_logging_interval: Option<IgnoredAny>,
+    _metrics_logging_interval: Option<GoDuration>,
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    cost_aware_memory_config: Option<IgnoredAny>,
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    redis_config: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct InMemory {
     size: usize,
@@ -116,6 +126,7 @@ impl Default for InMemory {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Backend {
     name: BackendName,
@@ -123,6 +134,7 @@ struct Backend {
 }
 
 #[derive(Clone, Copy, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 enum BackendName {
     Gpu,
@@ -131,6 +143,7 @@ enum BackendName {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct Events {
     topic_filter: String,
@@ -142,6 +155,8 @@ struct Events {
     _engine_type: Option<EngineType>,
     discover_pods: bool,
     pod_discovery_config: PodDiscovery,
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    zmq_endpoint: Option<IgnoredAny>,
 }
 
 impl Default for Events {
@@ -152,11 +167,13 @@ impl Default for Events {
             _engine_type: None,
             discover_pods: true,
             pod_discovery_config: PodDiscovery::default(),
+            zmq_endpoint: None,
         }
     }
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 enum EngineType {
     Vllm,
@@ -164,6 +181,7 @@ enum EngineType {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct PodDiscovery {
     /// Every endpoint of the pool is listened to.
@@ -180,26 +198,30 @@ impl Default for PodDiscovery {
 }
 
 impl Precise {
-    pub(super) fn read(node: &Node) -> Result<Self> {
-        let indexer = ["indexerConfig", "kvBlockIndexConfig"];
-        let memory = "the index is in memory; use `inMemoryConfig`";
-        node.refuse(&[&indexer[..], &["costAwareMemoryConfig"]].concat(), memory)?;
-        node.refuse(&[&indexer[..], &["redisConfig"]].concat(), memory)?;
-        let bind =
-            "engines that connect to the router are not there yet; let it connect to them, by `podDiscoveryConfig`";
-        node.refuse(&["kvEventsConfig", "zmqEndpoint"], bind)?;
-        let parameters: PreciseParameters = node.parameters()?;
+    pub(super) fn new(parameters: PreciseParameters) -> Result<Self> {
+        let index = parameters.indexer_config.kv_block_index_config;
+        let elsewhere =
+            [("costAwareMemoryConfig", index.cost_aware_memory_config), ("redisConfig", index.redis_config)];
+        if let Some((field, _)) = elsewhere.iter().find(|(_, given)| given.is_some()) {
+            let fault = Fault::not_supported("the index is in memory; use `inMemoryConfig`");
+            return Err(fault.along(&["indexerConfig", "kvBlockIndexConfig", field]));
+        }
         let events = parameters.kv_events_config;
+        if events.zmq_endpoint.is_some() {
+            let bind =
+                "engines that connect to the router are not there yet; let it connect to them, by `podDiscoveryConfig`";
+            return Err(Fault::not_supported(bind).along(&["kvEventsConfig", "zmqEndpoint"]));
+        }
         if !events.discover_pods {
             let fault = Fault::unsupported("events need endpoints that are discovered; leave it out");
-            return Err(node.blame(&["kvEventsConfig", "discoverPods"], fault));
+            return Err(fault.along(&["kvEventsConfig", "discoverPods"]));
         }
         let processor = parameters.token_processor_config;
         let block_size = processor.block_size_tokens.or(processor.block_size);
         if block_size == Some(0) {
             let field = if processor.block_size_tokens.is_some() { "blockSizeTokens" } else { "blockSize" };
             let fault = Fault::invalid("a block of 0 tokens where at least 1 was expected");
-            return Err(node.blame(&["tokenProcessorConfig", field], fault));
+            return Err(fault.along(&["tokenProcessorConfig", field]));
         }
         let backends = parameters.indexer_config.kv_cache_backend_configs.unwrap_or_default();
         let weights = backends.iter().fold(TierWeights::default(), |weights, backend| {
@@ -216,9 +238,9 @@ impl Precise {
             socket_port: pods.socket_port,
             replay_socket_port: Some(pods.replay_socket_port).filter(|&port| port > 0),
             block_size,
-            max_blocks: parameters.indexer_config.kv_block_index_config.in_memory_config.size,
+            max_blocks: index.in_memory_config.size,
         };
-        let speculative_ttl = parameters.speculative_indexing.then_some(parameters.speculative_ttl);
+        let speculative_ttl = parameters.speculative_indexing.then_some(parameters.speculative_ttl.0);
         Ok(Self { events, weights, speculative_ttl })
     }
 }

@@ -9,14 +9,16 @@ pub(crate) mod build;
 mod catalogue;
 mod defaults;
 pub(crate) mod document;
-mod duration;
 mod fault;
 mod kv_events;
 mod nearest;
 mod node;
+mod parameters;
 mod plugin_config;
 mod plugins;
 mod reload;
+#[cfg(feature = "schema")]
+mod schema;
 mod surroundings;
 mod tokens;
 mod typed;

@@ -6,7 +6,7 @@ use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 
-use super::fault::{Fault, Mark, Result};
+use super::fault::{Fault, Mark, Result, Step};
 use super::nearest;
 
 /// A value and where it stands.
@@ -106,9 +106,10 @@ impl Node {
         }
     }
 
-    /// What `read` makes of a field, when it is there.
+    /// What `read` makes of a field, when it is there and says something.
     pub(super) fn read<'a, T>(&'a self, name: &str, read: impl FnOnce(&'a Self) -> Result<T>) -> Result<Option<T>> {
-        let Some(node) = self.field(name) else { return Ok(None) };
+        let said = self.field(name).filter(|node| !matches!(node.value, Value::Null));
+        let Some(node) = said else { return Ok(None) };
         read(node).map(Some).map_err(|fault| fault.at(node.mark).within(name))
     }
 
@@ -141,18 +142,27 @@ impl Node {
         }
     }
 
-    /// Refuses what stands at this path, if anything does: llm-d takes it, and llmd does not yet.
-    pub(super) fn refuse(&self, path: &[&str], instead: &str) -> Result<()> {
-        match path.iter().try_fold(self, |node, name| node.field(name)) {
-            Some(_) => Err(self.blame(path, Fault::unsupported(format!("not supported: {instead}")))),
+    /// Refuses a field, if it is there: llm-d takes it, and llmd does not yet.
+    pub(super) fn refuse(&self, field: &str, instead: &str) -> Result<()> {
+        match self.field(field) {
+            Some(node) => Err(Fault::not_supported(instead).at(node.mark).within(field)),
             None => Ok(()),
         }
     }
 
-    /// The fault of what stands at this path, or would.
-    pub(super) fn blame(&self, path: &[&str], fault: Fault) -> Fault {
-        let node = path.iter().try_fold(self, |node, name| node.field(name)).unwrap_or(self);
-        path.iter().rev().fold(fault.at(node.mark), |fault, name| fault.within(name))
+    /// A fault of what is inside this node, with its place: where its path leads, or would.
+    pub(super) fn locate(&self, fault: Fault) -> Fault {
+        let mut node = self;
+        for step in fault.steps() {
+            let next = match step {
+                Step::Field(name) => node.field(name),
+                Step::Item(place) => node.items().ok().and_then(|items| items.get(*place)),
+            };
+            let Some(next) = next else { break };
+            node = next;
+        }
+        let mark = node.mark;
+        fault.at(mark)
     }
 }
 

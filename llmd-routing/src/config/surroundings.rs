@@ -36,10 +36,10 @@ pub(super) fn data_layer(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
         "crossReplicaSyncerPluginRef",
         "crossReplicaSyncInterval",
     ])?;
-    fields.refuse(&["discovery"], "give the gateway an endpoints file")?;
+    fields.refuse("discovery", "give the gateway an endpoints file")?;
     let replicas = "replicas do not share state yet; leave it out";
     for field in ["peerDiscovery", "crossReplicaSyncerPluginRef", "crossReplicaSyncInterval"] {
-        fields.refuse(&[field], replicas)?;
+        fields.refuse(field, replicas)?;
     }
     let sources = fields.read("sources", |node| node.each(|node| source(node, plugins)))?.unwrap_or_default();
     let inject = fields.read("injectDefaults", |node| node.typed::<bool>())?.unwrap_or(true);

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::duration;
 use super::fault::{Fault, Result};
-use super::node::Node;
+use crate::duration::GoDuration;
 
 /// `token-producer`: how prompts become tokens.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -44,20 +44,31 @@ pub enum TokenBackend {
     },
 }
 
+/// The parameters of `token-producer`.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct TokenParameters {
+pub(super) struct TokenParameters {
     model_name: Option<String>,
     estimate: Option<Estimate>,
     local: Option<Local>,
     vllm: Option<Vllm>,
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    uds: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Estimate {}
+struct Estimate {
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    image: Option<IgnoredAny>,
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    video: Option<IgnoredAny>,
+}
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Local {
     path: String,
@@ -65,33 +76,43 @@ struct Local {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct Vllm {
     url: String,
-    #[serde(deserialize_with = "duration::deserialize")]
-    timeout: Duration,
-    #[serde(deserialize_with = "duration::deserialize")]
-    mm_timeout: Duration,
+    timeout: GoDuration,
+    mm_timeout: GoDuration,
 }
 
 impl Default for Vllm {
     fn default() -> Self {
         let url = "http://localhost:8000".to_owned();
-        Self { url, timeout: Duration::from_secs(5), mm_timeout: Duration::from_secs(30) }
+        Self { url, timeout: GoDuration(Duration::from_secs(5)), mm_timeout: GoDuration(Duration::from_secs(30)) }
     }
 }
 
 impl TokenProducer {
-    pub(super) fn read(node: &Node) -> Result<Self> {
-        node.refuse(&["uds"], "a tokenizer behind a socket is deprecated in llm-d; use `local` or `vllm`")?;
-        node.refuse(&["estimate", "image"], "tokens of images are not estimated yet; leave it out")?;
-        node.refuse(&["estimate", "video"], "tokens of videos are not estimated yet; leave it out")?;
-        let TokenParameters { model_name, estimate, local, vllm } = node.parameters()?;
+    pub(super) fn new(parameters: TokenParameters) -> Result<Self> {
+        let TokenParameters { model_name, estimate, local, vllm, uds } = parameters;
+        if uds.is_some() {
+            let instead = "a tokenizer behind a socket is deprecated in llm-d; use `local` or `vllm`";
+            return Err(Fault::not_supported(instead).within("uds"));
+        }
+        if let Some(Estimate { image: Some(_), .. }) = estimate {
+            let instead = "tokens of images are not estimated yet; leave it out";
+            return Err(Fault::not_supported(instead).along(&["estimate", "image"]));
+        }
+        if let Some(Estimate { video: Some(_), .. }) = estimate {
+            let instead = "tokens of videos are not estimated yet; leave it out";
+            return Err(Fault::not_supported(instead).along(&["estimate", "video"]));
+        }
         let backend = match (estimate, local, vllm) {
             (_, None, None) => TokenBackend::Estimate,
             (None, Some(Local { path, chat_template }), None) => TokenBackend::Local { path, chat_template },
-            (None, None, Some(Vllm { url, timeout, mm_timeout })) => TokenBackend::Vllm { url, timeout, mm_timeout },
-            _ => return Err(Fault::invalid("more than one of `estimate`, `local` and `vllm` is given").at(node.mark)),
+            (None, None, Some(Vllm { url, timeout, mm_timeout })) => {
+                TokenBackend::Vllm { url, timeout: timeout.0, mm_timeout: mm_timeout.0 }
+            }
+            _ => return Err(Fault::invalid("more than one of `estimate`, `local` and `vllm` is given")),
         };
         Ok(Self { model_name, backend })
     }

@@ -13,6 +13,7 @@ type Labels = BTreeMap<String, String>;
 ///
 /// Semantics: the Kubernetes API's `LabelSelector`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 #[expect(clippy::exhaustive_structs, reason = "Kubernetes' type, which has these two fields")]
 pub struct LabelSelector {
@@ -24,6 +25,8 @@ pub struct LabelSelector {
 
 /// What one label must be like.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(!try_from, with = "Expression"))]
 #[serde(try_from = "Expression")]
 #[non_exhaustive]
 pub enum Requirement {
@@ -38,6 +41,7 @@ pub enum Requirement {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 enum Operator {
     In,
     NotIn,
@@ -46,6 +50,7 @@ enum Operator {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Expression {
     key: String,

@@ -14,6 +14,7 @@ pub use weighted_random::WeightedRandomPicker;
 
 /// The parameters of every picker.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Parameters {
     max_num_of_endpoints: i64,

@@ -48,6 +48,7 @@ impl Default for ApproxSettings {
 
 /// The parameters of `approx-prefix-cache-producer`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Parameters {
     auto_tune: bool,

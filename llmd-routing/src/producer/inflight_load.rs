@@ -37,6 +37,7 @@ pub struct OutputEstimate {
 
 /// The parameters of `inflight-load-producer`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Parameters {
     add_estimated_output_tokens: bool,

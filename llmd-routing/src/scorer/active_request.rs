@@ -16,6 +16,7 @@ pub struct ActiveRequestScorer {
 
 /// The parameters of `active-request-scorer`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Parameters {
     pub(crate) idle_threshold: u64,

@@ -17,6 +17,7 @@ pub struct PrefixCacheScorer {
 
 /// The parameters of `prefix-cache-scorer`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Parameters {
     pub(crate) match_length_weight: f64,

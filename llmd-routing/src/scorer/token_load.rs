@@ -14,6 +14,7 @@ pub struct TokenLoadScorer {
 
 /// The parameters of `token-load-scorer`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Parameters {
     pub(crate) queue_threshold_tokens: u64,

@@ -144,15 +144,19 @@ impl Hooks for Remember {
 
 /// The parameters of the session plugins.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Parameters {
     strategy: StrategyName,
     encoded_endpoint_header_config: HeaderConfig,
-    session_id_config: SessionIdConfig,
+    pub(crate) session_id_config: SessionIdConfig,
     session_hash_config: HeaderConfig,
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub(crate) profile_name: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum StrategyName {
     #[default]
@@ -162,15 +166,29 @@ enum StrategyName {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 struct HeaderConfig {
     header: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
-struct SessionIdConfig {
-    sources: Vec<HeaderConfig>,
+pub(crate) struct SessionIdConfig {
+    pub(crate) sources: Vec<Source>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Source {
+    header: Option<String>,
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub(crate) attribute: Option<String>,
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    #[serde(rename = "producer")]
+    _producer: Option<String>,
 }
 
 impl Parameters {

@@ -4,12 +4,40 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// Reads a field that holds a duration.
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse(&text).ok_or_else(|| {
-        de::Error::custom(format!("`{text}` where a duration like `2s`, `1m30s` or `250ms` was expected"))
-    })
+/// A field that holds a duration, as Go writes it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct GoDuration(pub(crate) Duration);
+
+impl<'de> Deserialize<'de> for GoDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).map(Self).ok_or_else(|| {
+            de::Error::custom(format!("`{text}` where a duration like `2s`, `1m30s` or `250ms` was expected"))
+        })
+    }
+}
+
+#[cfg(feature = "schema")]
+impl serde::Serialize for GoDuration {
+    /// As defaults are shown: in seconds.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}s", self.0.as_secs_f64()))
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for GoDuration {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": r"^(0|\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(h|m|s|ms|us|µs|ns)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(h|m|s|ms|us|µs|ns))*)$",
+            "examples": ["2s", "1m30s", "250ms"],
+        })
+    }
 }
 
 /// The sum of numbers with units. `None` when it is not that, or too long to count.

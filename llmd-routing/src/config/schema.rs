@@ -1,0 +1,114 @@
+//! The JSON Schema of a configuration, for editors and for checks outside.
+
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::catalogue::{TYPES, Type};
+use super::document::{API_VERSIONS, EndpointPickerConfig};
+
+impl EndpointPickerConfig {
+    /// The JSON Schema (draft 2020-12) of what [`from_yaml`](Self::from_yaml) reads: every plugin type, every field.
+    ///
+    /// What holds between fields is for [`from_yaml`](Self::from_yaml) alone to say: that a name is there, for example.
+    pub fn schema() -> Value {
+        let mut generator =
+            SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+        let parameters: Vec<_> = TYPES.iter().map(|known| (known.name, parameters(known, &mut generator))).collect();
+        let branches = parameters.iter().map(|(name, schema)| branch(name, schema)).collect();
+        document(branches).to_value()
+    }
+}
+
+/// The parameters of one type; nothing at all is every default.
+fn parameters(known: &Type, generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = known.schema(generator);
+    if let Some(kind) = schema.get_mut("type") {
+        *kind = json!(["object", "null"]);
+    }
+    schema
+}
+
+/// What holds of a plugin of this type.
+fn branch(name: &str, parameters: &Schema) -> Value {
+    json!({
+        "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+        "then": {"properties": {"parameters": parameters}},
+    })
+}
+
+fn document(branches: Vec<Value>) -> Schema {
+    let types: Vec<_> = TYPES.iter().map(|known| known.name).collect();
+    let reference = json!({
+        "type": "object",
+        "properties": {"pluginRef": {"type": "string"}},
+        "required": ["pluginRef"],
+        "additionalProperties": false,
+    });
+    json_schema!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "EndpointPickerConfig",
+        "description": "llm-d's endpoint picker configuration, as llmd reads it.",
+        "type": "object",
+        "properties": {
+            "apiVersion": {"enum": API_VERSIONS},
+            "kind": {"const": "EndpointPickerConfig"},
+            "featureGates": list(&json!({
+                "description": "`name`, `name=true` or `name=false`.",
+                "type": "string",
+                "pattern": "^(flowControl|haPopulateNonLeaderDatastore)(=true|=false)?$",
+            })),
+            "plugins": list(&json!({
+                "type": "object",
+                "properties": {
+                    "type": {"enum": types},
+                    "name": {"type": ["string", "null"], "description": "The type, when it is left out."},
+                    "parameters": {"type": ["object", "null"]},
+                },
+                "required": ["type"],
+                "additionalProperties": false,
+                "allOf": branches,
+            })),
+            "schedulingProfiles": list(&json!({
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "plugins": list(&json!({
+                        "type": "object",
+                        "properties": {"pluginRef": {"type": "string"}, "weight": {"type": "number", "default": 1.0}},
+                        "required": ["pluginRef"],
+                        "additionalProperties": false,
+                    })),
+                },
+                "required": ["name"],
+                "additionalProperties": false,
+            })),
+            "dataLayer": {
+                "type": "object",
+                "properties": {
+                    "injectDefaults": {"type": "boolean", "default": true},
+                    "sources": list(&json!({
+                        "type": "object",
+                        "properties": {"pluginRef": {"type": "string"}, "extractors": list(&reference)},
+                        "required": ["pluginRef"],
+                        "additionalProperties": false,
+                    })),
+                },
+                "additionalProperties": false,
+            },
+            "requestHandler": {
+                "type": "object",
+                "properties": {"parsers": list(&reference)},
+                "additionalProperties": false,
+            },
+            "parser": reference,
+        },
+        "required": ["apiVersion", "kind"],
+        "additionalProperties": false,
+    })
+}
+
+/// A list, or nothing at all.
+fn list(items: &Value) -> Value {
+    json!({"type": ["array", "null"], "items": items})
+}
