@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use llmd_core::WorkerId;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use llmd_core::protocol::{ROLE_LABEL, Role};
+use llmd_core::{Medium, WorkerId};
+
+use crate::InFlight;
 
 /// An address that requests can go to, with what is known about it now.
 ///
@@ -21,7 +22,9 @@ pub struct Endpoint {
     address: String,
     labels: BTreeMap<String, String>,
     worker: WorkerId,
+    rank: Option<u32>,
     metrics: ArcSwapOption<EngineMetrics>,
+    attributes: ArcSwap<BTreeMap<String, f64>>,
     in_flight: Arc<InFlight>,
 }
 
@@ -33,9 +36,26 @@ impl Endpoint {
             address: address.into(),
             labels: BTreeMap::new(),
             worker,
+            rank: None,
             metrics: ArcSwapOption::empty(),
+            attributes: ArcSwap::default(),
             in_flight: Arc::default(),
         }
+    }
+
+    /// The data-parallel ranks behind one address, an endpoint each, called `<name>-rank-<n>` as in llm-d: `workers` are
+    /// their caches in the order of the ranks, from 0. Each is scored by itself, and a decision names the rank.
+    pub fn ranks(name: &str, address: &str, workers: impl IntoIterator<Item = WorkerId>) -> impl Iterator<Item = Self> {
+        (0..).zip(workers).map(move |(rank, worker)| {
+            let endpoint = Self::new(format!("{name}-rank-{rank}"), address, worker);
+            Self { rank: Some(rank), ..endpoint }
+        })
+    }
+
+    /// The same, as this data-parallel rank of the engine at its address.
+    #[must_use]
+    pub fn with_rank(self, rank: u32) -> Self {
+        Self { rank: Some(rank), ..self }
     }
 
     /// The same, with these labels.
@@ -74,6 +94,26 @@ impl Endpoint {
     /// The worker whose cache its requests use.
     pub const fn worker(&self) -> WorkerId {
         self.worker
+    }
+
+    /// The data-parallel rank that requests are for; `None` when the engine at the address has one, or chooses itself.
+    pub const fn rank(&self) -> Option<u32> {
+        self.rank
+    }
+
+    /// What others measure of it under this name, such as `GPUUtilization`; `None` when nobody did.
+    pub fn attribute(&self, name: &str) -> Option<f64> {
+        self.attributes.load().get(name).copied()
+    }
+
+    /// Takes what others measure of it under a name.
+    pub fn set_attribute(&self, name: impl Into<String>, value: f64) {
+        let name = name.into();
+        self.attributes.rcu(|known| {
+            let mut all = BTreeMap::clone(known);
+            all.insert(name.clone(), value);
+            all
+        });
     }
 
     /// What it last said about itself; `None` when it never did.
@@ -115,57 +155,24 @@ pub struct EngineMetrics {
     pub block_size: Option<u32>,
     /// Blocks of its cache.
     pub num_blocks: Option<u64>,
+    /// Its adapters; `None` when it says nothing of any.
+    pub lora: Option<LoraMetrics>,
+    /// Seconds that it takes to load a cached token from each medium, by [`Medium::index`], as it measures.
+    pub load_s_per_token: [Option<f64>; Medium::ALL.len()],
+    /// Seconds that it takes to compute a token of a prompt, as it measures.
+    pub prefill_s_per_token: Option<f64>,
 }
 
-/// What was sent to an endpoint and has not ended, counted by the sender: as fresh as can be, and blind to what others
-/// send.
-#[derive(Debug, Default)]
-pub struct InFlight {
-    requests: AtomicU64,
-    tokens: AtomicU64,
-}
-
-impl InFlight {
-    /// Requests.
-    pub fn requests(&self) -> u64 {
-        // Relaxed: a count that guards nothing; whoever must see its own writes holds the scheduler's lock.
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    /// Tokens of prompts that were not in the endpoint's cache, as far as the sender knew.
-    pub fn tokens(&self) -> u64 {
-        // Relaxed: as above.
-        self.tokens.load(Ordering::Relaxed)
-    }
-
-    /// Counts a request in; it is counted out when the guard drops.
-    #[must_use = "the request is counted out when the guard drops"]
-    pub fn admit(self: &Arc<Self>, tokens: u64) -> InFlightGuard {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.tokens.fetch_add(tokens, Ordering::Relaxed);
-        InFlightGuard { load: Arc::clone(self), tokens }
-    }
-}
-
-/// A request that is counted until this drops.
-#[derive(Debug)]
-pub struct InFlightGuard {
-    load: Arc<InFlight>,
-    tokens: u64,
-}
-
-impl InFlightGuard {
-    /// Counts the tokens out, and leaves the request: its prompt has been computed.
-    pub fn release_tokens(&mut self) {
-        self.load.tokens.fetch_sub(std::mem::take(&mut self.tokens), Ordering::Relaxed);
-    }
-}
-
-impl Drop for InFlightGuard {
-    fn drop(&mut self) {
-        self.release_tokens();
-        self.load.requests.fetch_sub(1, Ordering::Relaxed);
-    }
+/// What an engine says about its adapters.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LoraMetrics {
+    /// Names of those that a request in the batch uses.
+    pub running: Vec<String>,
+    /// Names of those that a request that waits uses.
+    pub waiting: Vec<String>,
+    /// How many fit into its memory at once.
+    pub max: u32,
 }
 
 /// The endpoints of one model, as they are at one moment.

@@ -58,7 +58,8 @@ pub mod config;
 mod duration;
 mod endpoint;
 pub mod filter;
-mod handler;
+pub mod handler;
+mod in_flight;
 mod needs;
 pub mod picker;
 pub mod plugin;
@@ -73,12 +74,13 @@ pub mod testing;
 
 pub use config::build::SchedulerBuilder;
 pub use config::document::EndpointPickerConfig;
-pub use endpoint::{Endpoint, EngineMetrics, InFlight, InFlightGuard, Pool};
-pub use handler::SingleProfileHandler;
+pub use endpoint::{Endpoint, EngineMetrics, LoraMetrics, Pool};
+pub use in_flight::{InFlight, InFlightGuard, Load};
 pub use needs::Needs;
 pub use plugin::hooks::Usage;
 pub use profile::Profile;
 pub use request::{Headers, Request};
 pub use scheduler::{
-    Decision, Description, EndpointExplanation, Explanation, Fate, ProfileExplanation, Scheduler, Turn,
+    Components, Decision, Description, EndpointExplanation, Explanation, Fate, NextStep, ProfileExplanation, Scheduler,
+    StageRoute, Turn,
 };

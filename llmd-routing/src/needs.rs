@@ -5,7 +5,11 @@
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Needs {
-    /// The prompt as tokens, and so the body.
+    /// What others than the engines measure of endpoints: [`Endpoint::set_attribute`](crate::Endpoint::set_attribute).
+    pub attributes: bool,
+    /// Anything in the body of a request besides the model's name.
+    pub body: bool,
+    /// The prompt as tokens.
     pub tokens: bool,
     /// What engines say about themselves.
     pub metrics: bool,
@@ -13,4 +17,6 @@ pub struct Needs {
     pub events: bool,
     /// When the first token of a response passed.
     pub response: bool,
+    /// What the engine says at the end of a response that it took.
+    pub usage: bool,
 }

@@ -6,7 +6,7 @@ use llmd_core::{Error, ErrorKind, Result};
 use rand::Rng;
 use smallvec::SmallVec;
 
-use crate::plugin::{Candidates, Context, Dropped, Filter, Picker, Plugin, Ranked, Scorer};
+use crate::plugin::{By, Candidates, Context, Dropped, Filter, Picker, Plugin, Ranked, Scorer, Stage};
 
 /// One way to choose an endpoint: filters one after the other, then the weighted sum of scores, then a picker.
 ///
@@ -35,6 +35,10 @@ pub(crate) struct Run {
     pub(crate) places: SmallVec<[u32; 16]>,
     /// Who did not.
     pub(crate) dropped: Vec<Dropped>,
+    /// The stage that it chooses for.
+    pub(crate) stage: Stage,
+    /// How many of the ranked endpoints failed before the current one.
+    pub(crate) tried: usize,
     /// A row of scores per scorer, as it gave them, and a last row with their weighted sums.
     pub(crate) scores: Vec<f64>,
     /// Places in a row, best first.
@@ -81,6 +85,11 @@ impl Profile {
         &self.picker.0
     }
 
+    /// Its scorers, in order.
+    pub(crate) fn scoring(&self) -> impl ExactSizeIterator<Item = &Arc<dyn Scorer>> {
+        self.scorers.iter().map(|scorer| &scorer.scorer)
+    }
+
     /// Each of its plugins by name, in the order in which they run.
     pub(crate) fn plugins(&self) -> impl Iterator<Item = (&str, Arc<dyn Plugin>)> {
         let filters = self.filters.iter().map(|(name, filter)| (name.as_str(), Arc::clone(filter) as Arc<dyn Plugin>));
@@ -102,7 +111,7 @@ impl Profile {
             if candidates.is_empty() {
                 break;
             }
-            candidates.enter(place);
+            candidates.enter(By::Filter(place as u16));
             filter.filter(cx, &mut candidates);
         }
         if candidates.is_empty() {
@@ -122,7 +131,7 @@ impl Profile {
         }
         ranked.demote(totals);
         let (places, dropped) = candidates.into_parts();
-        Ok(Run { profile, places, dropped, scores, ranked })
+        Ok(Run { profile, places, dropped, scores, ranked, ..Run::default() })
     }
 
     fn score(&self, cx: &Context<'_>, candidates: &Candidates<'_>) -> Vec<f64> {
@@ -150,21 +159,13 @@ impl Run {
         &self.scores[self.scores.len().saturating_sub(self.places.len())..]
     }
 
-    /// The best candidate's place in the pool; `None` when the filters left nobody.
-    pub(crate) fn first(&self) -> Option<usize> {
-        self.ranked.first().map(|column| self.places[column] as usize)
+    /// The place in the pool of the endpoint that it chooses now; `None` when the filters left nobody.
+    pub(crate) fn current(&self) -> Option<usize> {
+        self.ranked.get(self.tried).map(|column| self.places[column] as usize)
     }
 
     /// Places in the pool, best first.
     pub(crate) fn ranked(&self) -> impl ExactSizeIterator<Item = usize> + Clone {
         self.ranked.iter().map(|column| self.places[column] as usize)
-    }
-
-    /// The place in the pool of the candidate at this rank, which there is.
-    pub(crate) fn ranked_place(&self, rank: usize) -> usize {
-        self.ranked
-            .get(rank)
-            .map(|column| self.places[column] as usize)
-            .expect("a decision has a candidate at each rank")
     }
 }

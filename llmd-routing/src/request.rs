@@ -22,6 +22,11 @@ pub struct Request {
     pub namespace: Namespace,
     /// At most how many tokens the client wants back.
     pub max_output_tokens: Option<u32>,
+    /// How important it is: what is below 0 may be refused when there is too much to do. llm-d's `InferenceObjective`.
+    pub priority: i32,
+    /// Whose it is. What the scheduler remembers under names that clients choose, it remembers for each tenant by itself;
+    /// what engines keep apart is [`Namespace::cache_salt`].
+    pub tenant: Option<String>,
 }
 
 impl Request {
@@ -46,6 +51,18 @@ impl Request {
     #[must_use]
     pub fn with_namespace(self, namespace: Namespace) -> Self {
         Self { namespace, ..self }
+    }
+
+    /// The same, for this tenant.
+    #[must_use]
+    pub fn of_tenant(self, tenant: impl Into<String>) -> Self {
+        Self { tenant: Some(tenant.into()), ..self }
+    }
+
+    /// The same, of this priority.
+    #[must_use]
+    pub fn with_priority(self, priority: i32) -> Self {
+        Self { priority, ..self }
     }
 
     /// How many tokens the prompt has; 0 when nobody made them.

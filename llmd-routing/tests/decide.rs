@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use llmd_core::ErrorKind;
 use llmd_core::protocol::ROLE_LABEL;
+use llmd_routing::handler::SingleProfileHandler;
 use llmd_routing::picker::{MaxScorePicker, RandomPicker, RoundRobinPicker};
-use llmd_routing::plugin::{Candidates, Context, Data, Hooks, Picked, Picker, Plugin, ProfileHandler, Ran, Scorer};
-use llmd_routing::producer::InFlightLoad;
+use llmd_routing::plugin::{
+    Attributes, Candidates, Context, Data, Hooks, Picked, Picker, Plugin, ProfileHandler, Ran, Scorer,
+};
 use llmd_routing::testing::{Chance, metrics, pool, request};
-use llmd_routing::{Decision, Endpoint, Fate, Headers, Pool, Profile, Request, Scheduler, SingleProfileHandler, Usage};
+use llmd_routing::{Components, Decision, Endpoint, Fate, Headers, Pool, Profile, Request, Scheduler, Usage};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
@@ -145,8 +147,8 @@ impl Scorer for Nonsense {
 
 fn by_hand(scores: &'static [f64], weight: f64, picker: Arc<dyn Picker>) -> Scheduler {
     let profile = Profile::new("p", "picker", picker).scorer("nonsense", weight, Arc::new(Nonsense(scores)));
-    let handler = ("handler".to_owned(), Arc::new(SingleProfileHandler::default()) as _);
-    Scheduler::new(vec![profile], handler, Vec::new(), InFlightLoad::default()).expect("its plugins fit together")
+    let components = Components::new("handler", Arc::new(SingleProfileHandler::default())).profile(profile);
+    Scheduler::new(components).expect("its plugins fit together")
 }
 
 #[test]
@@ -192,8 +194,8 @@ fn a_plugin_that_reads_from_nobody_is_refused() {
         fn score(&self, _: &Context<'_>, _: &Candidates<'_>, _: &mut [f64]) {}
     }
     let profile = Profile::new("p", "max", Arc::new(MaxScorePicker::new(1))).scorer("reader", 1.0, Arc::new(Reader));
-    let handler = ("handler".to_owned(), Arc::new(SingleProfileHandler::default()) as _);
-    let error = Scheduler::new(vec![profile], handler, Vec::new(), InFlightLoad::default()).unwrap_err();
+    let components = Components::new("handler", Arc::new(SingleProfileHandler::default())).profile(profile);
+    let error = Scheduler::new(components).unwrap_err();
     let message = "reader reads prefix matches of producer nobody, which is not there; producers: none";
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::Invalid, message.to_owned()));
 }
@@ -205,7 +207,7 @@ struct All;
 impl Plugin for All {}
 
 impl ProfileHandler for All {
-    fn next(&self, _: &Request, profiles: &[String], ran: &[Ran]) -> Option<usize> {
+    fn next(&self, _: &Context<'_>, profiles: &[String], ran: &[Ran]) -> Option<usize> {
         (ran.len() < profiles.len()).then_some(ran.len())
     }
 
@@ -219,8 +221,10 @@ fn a_request_counts_wherever_a_profile_sends_it() {
     let profile = |name, scores| {
         Profile::new(name, "max", Arc::new(MaxScorePicker::new(1))).scorer("scores", 1.0, Arc::new(Nonsense(scores)))
     };
-    let profiles = vec![profile("prefill", &[1.0, 0.0]), profile("decode", &[0.0, 1.0])];
-    let scheduler = Scheduler::new(profiles, ("all".to_owned(), Arc::new(All)), Vec::new(), InFlightLoad::default());
+    let components = Components::new("all", Arc::new(All))
+        .profile(profile("prefill", &[1.0, 0.0]))
+        .profile(profile("decode", &[0.0, 1.0]));
+    let scheduler = Scheduler::new(components);
     let pool = pool(2);
     let mut decision = decide(&scheduler.unwrap(), &request([]), &pool, &mut Chance::new(1));
 
@@ -262,7 +266,7 @@ impl Witness {
 }
 
 impl Plugin for Witness {
-    fn follow(&self, _: &Request) -> Option<Box<dyn Hooks>> {
+    fn follow(&self, _: &Request, _: &Attributes) -> Option<Box<dyn Hooks>> {
         Some(Box::new(self.clone()))
     }
 }
@@ -298,9 +302,8 @@ fn heard(of: impl FnOnce(Decision)) -> Vec<String> {
         let picker = Arc::new(MaxScorePicker::new(1));
         Profile::new(name, "max", picker).scorer("witness", 1.0, Arc::clone(&witness) as Arc<dyn Scorer>)
     };
-    let profiles = vec![profile("first"), profile("second")];
-    let handler = ("all".to_owned(), Arc::new(All) as _);
-    let scheduler = Scheduler::new(profiles, handler, Vec::new(), InFlightLoad::default());
+    let components = Components::new("all", Arc::new(All)).profile(profile("first")).profile(profile("second"));
+    let scheduler = Scheduler::new(components);
     let scheduler = scheduler.expect("its plugins fit together");
     of(decide(&scheduler, &request([]), &pool(2), &mut Chance::new(1)));
     witness.0.lock().clone()

@@ -31,10 +31,11 @@ const PLANS: [Plan; 14] = [
         // Itself too: its tests use its feature `testing`.
         knows: &["llmd-core", "llmd-routing"],
         floors: &[
-            &["duration", "endpoint", "needs", "request"],
+            &["duration", "in_flight", "needs"],
+            &["endpoint", "request"],
             &["plugin"],
             &["session"],
-            &["filter", "handler", "picker", "producer", "scorer"],
+            &["admitter", "decider", "filter", "handler", "observer", "picker", "producer", "scorer", "screener"],
             &["profile"],
             &["scheduler"],
             &["config"],

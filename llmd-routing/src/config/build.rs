@@ -1,20 +1,19 @@
 //! From a configuration to a scheduler.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use llmd_core::index::PrefixIndex;
 use llmd_core::{Error, ErrorKind, Result};
 
-use super::blueprint::Blueprint;
+use super::blueprint::{Around, Blueprint, Part};
 use super::catalogue::Stability;
-use super::document::{EndpointPickerConfig, ProfileConfig};
+use super::document::{EndpointPickerConfig, PluginRef, ProfileConfig};
 use super::kv_events::Precise;
 use super::plugin_config::PluginConfig;
 use super::plugins::DEFAULT_PREFIX_PRODUCER;
-use crate::plugin::{Data, Filter, Picker, Producer, ProfileHandler, Scorer};
-use crate::producer::{ApproxPrefixCache, InFlightLoad, PrecisePrefixCache};
-use crate::scheduler::{Instance, Made, Origin};
+use crate::plugin::{Data, Decider, Plugin, Producer, ProfileHandler};
+use crate::producer::{InFlightLoad, PrecisePrefixCache};
+use crate::scheduler::{Components, Instance, Made, Origin};
 use crate::{Profile, Scheduler};
 
 /// A scheduler to be: a configuration, and the components that it needs.
@@ -24,12 +23,13 @@ pub struct SchedulerBuilder {
     config: EndpointPickerConfig,
     index: Option<Arc<dyn PrefixIndex>>,
     experimental: bool,
+    producers: Vec<(String, Arc<dyn Producer>)>,
 }
 
 impl Scheduler {
     /// A scheduler of this configuration.
     pub fn builder(config: EndpointPickerConfig) -> SchedulerBuilder {
-        SchedulerBuilder { config, index: None, experimental: false }
+        SchedulerBuilder { config, index: None, experimental: false, producers: Vec::new() }
     }
 
     /// A scheduler of the configuration in llm-d's YAML.
@@ -58,14 +58,20 @@ impl SchedulerBuilder {
         Self { experimental, ..self }
     }
 
+    /// The same, with a producer of one's own, which plugins read from by this name: `predicted-latency-producer`, say.
+    pub fn with_producer(mut self, name: impl Into<String>, producer: Arc<dyn Producer>) -> Self {
+        self.producers.push((name.into(), producer));
+        self
+    }
+
     /// Makes the scheduler, adding what the configuration leaves out.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] when plugins do not fit together, an experimental one is not allowed, or an index is missing.
     pub fn build(self) -> Result<Scheduler> {
-        let (index, experimental) = (self.index, self.experimental);
-        assemble(self.config, &Origin { index, experimental, ..Origin::default() })
+        let Self { config, index, experimental, producers } = self;
+        assemble(config, &Origin { index, experimental, producers, ..Origin::default() })
     }
 }
 
@@ -78,25 +84,28 @@ pub(super) fn assemble(config: EndpointPickerConfig, before: &Origin) -> Result<
         return Err(Error::new(ErrorKind::Invalid, message));
     }
     let mut plugins = Plugins::default();
-    for plugin in &config.plugins {
-        plugins.make(plugin, before)?;
-    }
+    // Handlers ask deciders, and so come after all others.
+    let (handlers, others): (Vec<_>, Vec<_>) =
+        config.plugins.iter().partition(|plugin| plugin.blueprint.is(Part::Handler));
+    others.into_iter().chain(handlers).try_for_each(|plugin| plugins.make(plugin, before))?;
+    before.producers.iter().for_each(|producer| plugins.add_given(producer));
     let profiles = config.profiles.iter().map(|profile| plugins.profile(profile)).collect::<Result<Vec<_>>>()?;
     let handler = plugins.handler(profiles.len())?;
-    plugins.add_missing(&profiles, &config, before, &mut added)?;
-    let Plugins { producers, in_flight, made, .. } = plugins;
-    let origin = Origin { index: before.index.clone(), experimental: before.experimental, made };
-    Scheduler::configured(profiles, handler, producers, in_flight.unwrap_or_default(), added, origin)
+    plugins.add_missing(&profiles, &handler, &config, before, &mut added)?;
+    let Origin { index, experimental, producers, .. } = before.clone();
+    let origin = Origin { index, experimental, producers, made: std::mem::take(&mut plugins.made) };
+    Scheduler::configured(plugins.components(profiles, handler), added, origin)
 }
+
+type Named<P> = (String, Arc<P>);
 
 /// The plugins of a configuration, by name.
 #[derive(Debug, Default)]
 struct Plugins {
-    filters: HashMap<String, Arc<dyn Filter>>,
-    scorers: HashMap<String, Arc<dyn Scorer>>,
-    pickers: HashMap<String, Arc<dyn Picker>>,
-    handlers: Vec<(String, Arc<dyn ProfileHandler>)>,
-    producers: Vec<(String, Arc<dyn Producer>)>,
+    instances: Vec<(String, Instance)>,
+    deciders: Vec<Named<dyn Decider>>,
+    handlers: Vec<Named<dyn ProfileHandler>>,
+    single: Option<String>,
     in_flight: Option<InFlightLoad>,
     made: Vec<Made>,
 }
@@ -112,37 +121,55 @@ impl Plugins {
             }
             self.in_flight = Some(load.clone());
         }
+        // A handler is made anew, since the deciders that it asks may be others.
         let kept = before.find(&plugin.name, plugin.type_name, &plugin.parameters).cloned();
-        let Some(instance) = kept.map_or_else(|| instance(plugin, before.index.as_ref()), |kept| Ok(Some(kept)))?
-        else {
+        let kept = kept.filter(|kept| kept.handler.is_none());
+        let around = Around { name: &plugin.name, index: before.index.as_ref(), deciders: &self.deciders };
+        let Some(instance) = kept.map_or_else(|| instance(plugin, &around), |kept| Ok(Some(kept)))? else {
             return Ok(());
         };
         let name = plugin.name.clone();
-        match instance.clone() {
-            Instance::Filter(filter) => _ = self.filters.insert(name, filter),
-            Instance::Handler(handler) => self.handlers.push((name, handler)),
-            Instance::Picker(picker) => _ = self.pickers.insert(name, picker),
-            Instance::Producer(producer) => self.producers.push((name, producer)),
-            Instance::Scorer(scorer) => _ = self.scorers.insert(name, scorer),
+        self.deciders.extend(instance.decider.clone().map(|decider| (name.clone(), decider)));
+        if let Some(handler) = &instance.handler {
+            self.handlers.push((name.clone(), Arc::clone(handler)));
+            self.single = self.single.take().or_else(|| (plugin.type_name == SINGLE).then(|| name.clone()));
         }
-        let (name, parameters) = (plugin.name.clone(), plugin.parameters.clone());
-        self.made.push(Made { name, type_name: plugin.type_name, parameters, instance });
+        let parameters = plugin.parameters.clone();
+        self.made.push(Made {
+            name: name.clone(),
+            type_name: plugin.type_name,
+            parameters,
+            instance: instance.clone(),
+        });
+        self.instances.push((name, instance));
         Ok(())
     }
 
+    /// Takes a producer that whoever builds the scheduler gives.
+    fn add_given(&mut self, (name, producer): &Named<dyn Producer>) {
+        let instance = Instance { producer: Some(Arc::clone(producer)), ..Instance::default() };
+        self.instances.push((name.clone(), instance));
+    }
+
+    fn find(&self, name: &str) -> Option<&Instance> {
+        self.instances.iter().find(|(known, _)| known == name).map(|(_, instance)| instance)
+    }
+
     fn profile(&self, config: &ProfileConfig) -> Result<Profile> {
-        let mut pickers = config.plugins.iter().filter_map(|plugin| self.pickers.get_key_value(&plugin.name));
+        let picker = |plugin: &PluginRef| Some((plugin.name.clone(), self.find(&plugin.name)?.picker.clone()?));
+        let mut pickers = config.plugins.iter().filter_map(picker);
         let (name, picker) = pickers.next().expect("every profile has been given a picker");
         if let Some((second, _)) = pickers.next() {
             let message = format!("profile `{}` has two pickers, `{name}` and `{second}`", config.name);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        let profile = Profile::new(config.name.clone(), name.clone(), Arc::clone(picker));
-        Ok(config.plugins.iter().fold(profile, |profile, plugin| {
-            if let Some(filter) = self.filters.get(&plugin.name) {
-                return profile.filter(plugin.name.clone(), Arc::clone(filter));
+        let profile = Profile::new(config.name.clone(), name, picker);
+        Ok(config.plugins.iter().fold(profile, |mut profile, plugin| {
+            let Some(instance) = self.find(&plugin.name) else { return profile };
+            if let Some(filter) = &instance.filter {
+                profile = profile.filter(plugin.name.clone(), Arc::clone(filter));
             }
-            match self.scorers.get(&plugin.name) {
+            match &instance.scorer {
                 Some(scorer) => profile.scorer(plugin.name.clone(), plugin.weight, Arc::clone(scorer)),
                 None => profile,
             }
@@ -150,9 +177,9 @@ impl Plugins {
     }
 
     /// The one handler that there must be.
-    fn handler(&self, profiles: usize) -> Result<(String, Arc<dyn ProfileHandler>)> {
+    fn handler(&self, profiles: usize) -> Result<Named<dyn ProfileHandler>> {
         match &self.handlers[..] {
-            [_] if profiles > 1 => {
+            [_] if profiles > 1 && self.single.is_some() => {
                 let message = format!("single-profile-handler runs one profile, and there are {profiles}");
                 Err(Error::new(ErrorKind::Invalid, message))
             }
@@ -171,24 +198,40 @@ impl Plugins {
     fn add_missing(
         &mut self,
         profiles: &[Profile],
+        handler: &Named<dyn ProfileHandler>,
         config: &EndpointPickerConfig,
         before: &Origin,
         added: &mut Vec<String>,
     ) -> Result<()> {
-        let reads = self.reads(profiles);
+        let reads = self.reads(profiles, handler);
         let reader =
-            |wanted: fn(&Data) -> bool| reads.iter().find(|(_, data)| wanted(data)).map(|(name, _)| name.clone());
-        let approx = reader(|data| *data == Data::PrefixMatch(DEFAULT_PREFIX_PRODUCER.to_owned()));
-        let missing = !self.producers.iter().any(|(name, _)| name == DEFAULT_PREFIX_PRODUCER);
-        if let Some(reader) = approx.filter(|_| missing) {
-            self.make(&PluginConfig::default_of(DEFAULT_PREFIX_PRODUCER), before)?;
-            added.push(format!("{DEFAULT_PREFIX_PRODUCER}, since {reader} reads what it makes"));
+            |wanted: &dyn Fn(&Data) -> bool| reads.iter().find(|(_, data)| wanted(data)).map(|(name, _)| name.clone());
+        for (name, default, wanted) in DEFAULT_PRODUCERS {
+            if self.find(name).is_some() {
+                continue;
+            }
+            let any = |data: &Data| {
+                *data == Data::AnyPrefixMatch && *name == DEFAULT_PREFIX_PRODUCER && !self.makes_prefix_matches()
+            };
+            if let Some(reader) = reader(&|data| any(data) || *data == wanted((*name).to_owned())) {
+                self.make(&PluginConfig::default_of(default), before)?;
+                added.push(format!("{default}, since {reader} reads what it makes"));
+            }
         }
-        let load = reader(|data| matches!(data, Data::InFlightRequests | Data::InFlightTokens));
+        let load = reader(&|data| matches!(data, Data::InFlightRequests | Data::InFlightTokens));
         if let Some(reader) = load.filter(|_| self.in_flight.is_none()) {
             added.push(format!("inflight-load-producer, since {reader} reads what it makes"));
         }
-        let tokens = reader(|data| matches!(data, Data::InFlightTokens | Data::PrefixMatch(_) | Data::Tokens));
+        let tokens = reader(&|data| {
+            matches!(
+                data,
+                Data::AnyPrefixMatch
+                    | Data::EncoderMatch(_)
+                    | Data::InFlightTokens
+                    | Data::PrefixMatch(_)
+                    | Data::Tokens
+            )
+        });
         let named = config.plugins.iter().any(|plugin| matches!(plugin.blueprint, Blueprint::Tokens(_)));
         if let Some(reader) = tokens.filter(|_| !named) {
             added.push(format!("token-producer, which estimates, since {reader} reads what it makes"));
@@ -196,34 +239,76 @@ impl Plugins {
         Ok(())
     }
 
+    fn makes_prefix_matches(&self) -> bool {
+        let mut producers = self.instances.iter().filter_map(|(_, instance)| instance.producer.as_ref());
+        producers.any(|producer| matches!(producer.makes(), Data::PrefixMatch(_)))
+    }
+
     /// What each plugin reads, those of profiles first.
-    fn reads(&self, profiles: &[Profile]) -> Vec<(String, Data)> {
+    fn reads(&self, profiles: &[Profile], handler: &Named<dyn ProfileHandler>) -> Vec<(String, Data)> {
         let standing =
             profiles.iter().flat_map(Profile::plugins).map(|(name, plugin)| (name.to_owned(), plugin.reads()));
-        let producers = self.producers.iter().map(|(name, producer)| (name.clone(), producer.reads()));
+        let handler = (handler.0.clone(), handler.1.reads());
+        let others = self.instances.iter().flat_map(|(name, instance)| {
+            let plugins = [
+                instance.producer.clone().map(|plugin| plugin as Arc<dyn Plugin>),
+                instance.admitter.clone().map(|plugin| plugin as _),
+                instance.screener.clone().map(|plugin| plugin as _),
+                instance.observer.clone(),
+            ];
+            plugins.into_iter().flatten().map(|plugin| (name.clone(), plugin.reads()))
+        });
         let load = self.in_flight.as_ref().and_then(InFlightLoad::prefix_producer);
         let load = load.map(|name| ("inflight-load-producer".to_owned(), vec![Data::PrefixMatch(name.clone())]));
-        let all = standing.chain(producers).chain(load);
+        let all = standing.chain([handler]).chain(others).chain(load);
         all.flat_map(|(name, data)| data.into_iter().map(move |data| (name.clone(), data))).collect()
+    }
+
+    fn components(self, profiles: Vec<Profile>, handler: Named<dyn ProfileHandler>) -> Components {
+        let (name, handler) = handler;
+        let mut components = profiles.into_iter().fold(Components::new(name, handler), Components::profile);
+        for (name, instance) in self.instances {
+            if let Some(processor) = instance.header_processor {
+                components = components.header_processor(name.clone(), processor);
+            }
+            if let Some(producer) = instance.producer {
+                components = components.producer(name.clone(), producer);
+            }
+            if let Some(screener) = instance.screener {
+                components = components.screener(name.clone(), screener);
+            }
+            if let Some(admitter) = instance.admitter {
+                components = components.admitter(name.clone(), admitter);
+            }
+            if let Some(observer) = instance.observer {
+                components = components.observer(name, observer);
+            }
+        }
+        components.in_flight(self.in_flight.unwrap_or_default())
     }
 }
 
+const SINGLE: &str = "single-profile-handler";
+
+/// Producers that are added when somebody reads what they make: by the name that is read, the type, and what it makes.
+static DEFAULT_PRODUCERS: &[(&str, &str, fn(String) -> Data)] =
+    &[(DEFAULT_PREFIX_PRODUCER, DEFAULT_PREFIX_PRODUCER, Data::PrefixMatch)];
+
 /// A new plugin; none of what says nothing that is not so anyway.
-fn instance(plugin: &PluginConfig, index: Option<&Arc<dyn PrefixIndex>>) -> Result<Option<Instance>> {
-    let name = plugin.name.as_str();
-    Ok(Some(match &plugin.blueprint {
-        Blueprint::Approx(settings) => Instance::Producer(Arc::new(ApproxPrefixCache::new(name, settings.clone()))),
-        Blueprint::Filter(make) => Instance::Filter(make()),
-        Blueprint::Handler(make) => Instance::Handler(make()),
-        Blueprint::Picker(make) => Instance::Picker(make()),
-        Blueprint::Precise(precise) => Instance::Producer(precise_producer(name, precise, index)?),
-        Blueprint::Scorer(make) => Instance::Scorer(make()),
-        Blueprint::InFlight(_) | Blueprint::Nothing | Blueprint::Tokens(_) => return Ok(None),
-    }))
+fn instance(plugin: &PluginConfig, around: &Around<'_>) -> Result<Option<Instance>> {
+    match &plugin.blueprint {
+        Blueprint::InFlight(_) | Blueprint::Nothing | Blueprint::Tokens(_) => Ok(None),
+        Blueprint::Plugin(_, make) => make(around).map(Some),
+        Blueprint::Precise(precise) => {
+            let producer = Some(precise_producer(around, precise)?);
+            Ok(Some(Instance { producer, ..Instance::default() }))
+        }
+    }
 }
 
-fn precise_producer(name: &str, precise: &Precise, index: Option<&Arc<dyn PrefixIndex>>) -> Result<Arc<dyn Producer>> {
-    let Some(index) = index else {
+fn precise_producer(around: &Around<'_>, precise: &Precise) -> Result<Arc<dyn Producer>> {
+    let name = around.name;
+    let Some(index) = around.index else {
         let message = format!("`{name}` asks an index of KV events, and the scheduler was built without one");
         return Err(Error::new(ErrorKind::Invalid, message));
     };

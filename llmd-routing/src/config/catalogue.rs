@@ -6,7 +6,7 @@ use super::fault::{Fault, Result};
 use super::nearest;
 use super::node::Node;
 use super::parameters::{Read, Reader};
-use super::plugins;
+use super::plugins::{filters, handlers, pickers, producers, scorers, shell};
 
 /// Whether llm-d, and llmd with it, takes a plugin without being told to allow experiments.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,34 +31,34 @@ const fn experimental(name: &'static str, parameters: &'static dyn Read) -> Type
 }
 
 pub(super) static TYPES: &[Type] = &[
-    stable("active-request-scorer", &Reader(plugins::active_request_scorer)),
-    stable("approx-prefix-cache-producer", &Reader(plugins::approx_prefix_cache_producer)),
-    stable("core-metrics-extractor", &Reader(plugins::nothing)),
-    stable("decode-filter", &Reader(plugins::decode_filter)),
-    stable("encode-filter", &Reader(plugins::encode_filter)),
-    stable("endpoint-notification-source", &Reader(plugins::nothing)),
-    stable("fcfs-ordering-policy", &Reader(plugins::nothing)),
-    stable("global-strict-fairness-policy", &Reader(plugins::nothing)),
-    stable("inflight-load-producer", &Reader(plugins::inflight_load_producer)),
-    stable("kv-cache-utilization-scorer", &Reader(plugins::kv_cache_utilization_scorer)),
-    stable("label-selector-filter", &Reader(plugins::label_selector_filter)),
-    stable("max-score-picker", &Reader(plugins::max_score_picker)),
-    stable("metrics-data-source", &Reader(plugins::metrics_data_source)),
-    stable("openai-parser", &Reader(plugins::nothing)),
-    stable("precise-prefix-cache-producer", &Reader(plugins::precise_prefix_cache_producer)),
-    stable("prefill-filter", &Reader(plugins::prefill_filter)),
-    stable("prefix-cache-scorer", &Reader(plugins::prefix_cache_scorer)),
-    stable("queue-scorer", &Reader(plugins::queue_scorer)),
-    stable("random-picker", &Reader(plugins::random_picker)),
-    stable("round-robin-picker", &Reader(plugins::round_robin_picker)),
-    stable("running-requests-size-scorer", &Reader(plugins::running_requests_size_scorer)),
-    experimental("session-affinity-filter", &Reader(plugins::session_affinity_filter)),
-    experimental("session-affinity-scorer", &Reader(plugins::session_affinity_scorer)),
-    stable("single-profile-handler", &Reader(plugins::single_profile_handler)),
-    stable("static-usage-limit-policy", &Reader(plugins::static_usage_limit_policy)),
-    stable("token-load-scorer", &Reader(plugins::token_load_scorer)),
-    stable("token-producer", &Reader(plugins::token_producer)),
-    stable("weighted-random-picker", &Reader(plugins::weighted_random_picker)),
+    stable("active-request-scorer", &Reader(scorers::active_request_scorer)),
+    stable("approx-prefix-cache-producer", &Reader(producers::approx_prefix_cache_producer)),
+    stable("core-metrics-extractor", &Reader(shell::nothing)),
+    stable("decode-filter", &Reader(filters::decode_filter)),
+    stable("encode-filter", &Reader(filters::encode_filter)),
+    stable("endpoint-notification-source", &Reader(shell::nothing)),
+    stable("fcfs-ordering-policy", &Reader(shell::nothing)),
+    stable("global-strict-fairness-policy", &Reader(shell::nothing)),
+    stable("inflight-load-producer", &Reader(producers::inflight_load_producer)),
+    stable("kv-cache-utilization-scorer", &Reader(scorers::kv_cache_utilization_scorer)),
+    stable("label-selector-filter", &Reader(filters::label_selector_filter)),
+    stable("max-score-picker", &Reader(pickers::max_score_picker)),
+    stable("metrics-data-source", &Reader(shell::metrics_data_source)),
+    stable("openai-parser", &Reader(shell::nothing)),
+    stable("precise-prefix-cache-producer", &Reader(producers::precise_prefix_cache_producer)),
+    stable("prefill-filter", &Reader(filters::prefill_filter)),
+    stable("prefix-cache-scorer", &Reader(scorers::prefix_cache_scorer)),
+    stable("queue-scorer", &Reader(scorers::queue_scorer)),
+    stable("random-picker", &Reader(pickers::random_picker)),
+    stable("round-robin-picker", &Reader(pickers::round_robin_picker)),
+    stable("running-requests-size-scorer", &Reader(scorers::running_requests_size_scorer)),
+    experimental("session-affinity-filter", &Reader(filters::session_affinity_filter)),
+    experimental("session-affinity-scorer", &Reader(scorers::session_affinity_scorer)),
+    stable("single-profile-handler", &Reader(handlers::single_profile_handler)),
+    stable("static-usage-limit-policy", &Reader(shell::static_usage_limit_policy)),
+    stable("token-load-scorer", &Reader(scorers::token_load_scorer)),
+    stable("token-producer", &Reader(producers::token_producer)),
+    stable("weighted-random-picker", &Reader(pickers::weighted_random_picker)),
 ];
 
 /// The type of this name.

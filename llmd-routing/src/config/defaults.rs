@@ -1,6 +1,6 @@
 //! What a configuration means that leaves something out.
 
-use super::blueprint::Blueprint;
+use super::blueprint::Part;
 use super::catalogue;
 use super::document::{EndpointPickerConfig, PluginRef, ProfileConfig};
 use super::fault::Mark;
@@ -46,22 +46,17 @@ impl EndpointPickerConfig {
     pub(super) fn complete(mut self) -> (Self, Vec<String>) {
         let mut added = Vec::new();
         if self.profiles.is_empty() {
-            let stands = |plugin: &&PluginConfig| {
-                matches!(plugin.blueprint, Blueprint::Filter(_) | Blueprint::Scorer(_) | Blueprint::Picker(_))
-            };
-            let refs = self.plugins.iter().filter(stands);
+            let refs = self.plugins.iter().filter(|plugin| plugin.blueprint.stands_in_profiles());
             let plugins = refs.map(|plugin| PluginRef { name: plugin.name.clone(), weight: 1.0 }).collect();
             self.profiles.push(ProfileConfig { name: "default".to_owned(), plugins });
             added.push("profile default, of every filter, scorer and picker, since there is no profile".to_owned());
         }
-        if self.profiles.len() == 1
-            && !self.plugins.iter().any(|plugin| matches!(plugin.blueprint, Blueprint::Handler(_)))
-        {
+        if self.profiles.len() == 1 && !self.plugins.iter().any(|plugin| plugin.blueprint.is(Part::Handler)) {
             self.plugins.push(PluginConfig::default_of("single-profile-handler"));
             added.push("single-profile-handler, since there is one profile and no handler".to_owned());
         }
         let pickers = |plugins: &[PluginConfig]| -> Vec<String> {
-            let pickers = plugins.iter().filter(|plugin| matches!(plugin.blueprint, Blueprint::Picker(_)));
+            let pickers = plugins.iter().filter(|plugin| plugin.blueprint.is(Part::Picker));
             pickers.map(|plugin| plugin.name.clone()).collect()
         };
         for place in 0..self.profiles.len() {

@@ -3,7 +3,7 @@
 use llmd_core::{Error, ErrorKind};
 
 use super::absent::FLOW;
-use super::blueprint::Blueprint;
+use super::blueprint::{Blueprint, Part};
 use super::fault::{Fault, Result};
 use super::kv_events::KvEvents;
 use super::nearest;
@@ -126,7 +126,7 @@ impl PluginRef {
     fn read(node: &Node, plugins: &[PluginConfig]) -> Result<Self> {
         let fields = node.section(&["pluginRef", "weight"])?;
         let plugin = fields.require("pluginRef", |node| reference(node, plugins))?;
-        if !matches!(plugin.blueprint, Blueprint::Filter(_) | Blueprint::Picker(_) | Blueprint::Scorer(_)) {
+        if !plugin.blueprint.stands_in_profiles() {
             let message = format!("`{}` where a filter, a scorer or a picker was expected", plugin.name);
             return Err(Fault::invalid(message).within("pluginRef"));
         }
@@ -141,7 +141,7 @@ impl PluginRef {
 
 /// Checks that every producer that a plugin reads from by name is there, or is the one that is added by default.
 fn known_producers(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
-    let made = plugins.iter().filter(|plugin| matches!(plugin.blueprint, Blueprint::Approx(_) | Blueprint::Precise(_)));
+    let made = plugins.iter().filter(|plugin| plugin.blueprint.is(Part::PrefixProducer));
     let mut known: Vec<_> = made.map(|plugin| plugin.name.as_str()).collect();
     if !known.contains(&DEFAULT_PREFIX_PRODUCER) {
         known.push(DEFAULT_PREFIX_PRODUCER);

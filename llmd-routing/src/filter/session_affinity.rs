@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Request;
-use crate::plugin::{Candidates, Context, Filter, Hooks, Plugin};
+use crate::plugin::{Attributes, Candidates, Context, Filter, Hooks, Plugin};
 use crate::session::Affinity;
 
 /// Keeps only the endpoint that the request's session belongs to; everybody when it belongs to none of them.
@@ -20,7 +20,7 @@ impl SessionAffinityFilter {
 }
 
 impl Plugin for SessionAffinityFilter {
-    fn follow(&self, request: &Request) -> Option<Box<dyn Hooks>> {
+    fn follow(&self, request: &Request, _: &Attributes) -> Option<Box<dyn Hooks>> {
         Affinity::follow(&self.0, request)
     }
 
@@ -45,7 +45,6 @@ impl Filter for SessionAffinityFilter {
 mod tests {
     use super::*;
     use crate::Headers;
-    use crate::plugin::Attributes;
     use crate::testing::{kept, pool, request};
 
     #[test]

@@ -4,23 +4,35 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::{Endpoint, EngineMetrics};
+use super::Snapshot;
+use crate::{Endpoint, EngineMetrics, Load};
 
 /// The endpoints that may still be chosen, in the order of the pool.
 #[derive(Debug)]
 pub struct Candidates<'a> {
     pool: &'a [Arc<Endpoint>],
-    metrics: &'a [Option<Arc<EngineMetrics>>],
+    snapshot: &'a Snapshot,
     places: SmallVec<[u32; 16]>,
     dropped: Vec<Dropped>,
-    filter: u16,
+    by: By,
 }
 
-/// An endpoint that a filter took out: its place in the pool, and the filter's place in the profile.
+/// An endpoint that was taken out: its place in the pool, and by whom.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Dropped {
     pub(crate) place: u32,
-    pub(crate) filter: u16,
+    pub(crate) by: By,
+}
+
+/// Who takes endpoints out, by place among those of its sort.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum By {
+    /// A filter of the profile.
+    Filter(u16),
+    /// The profile handler, which keeps apart what must not work together.
+    Handler,
+    /// A screener of the scheduler.
+    Screener(u16),
 }
 
 /// One endpoint that may be chosen.
@@ -34,21 +46,29 @@ pub struct Candidate<'a> {
     /// What it last said about itself, the same for all plugins of a decision; `None` when it never did, or when no plugin
     /// reads it.
     pub metrics: Option<&'a EngineMetrics>,
+    /// What was sent there and has not ended, the same for all plugins of a decision; nothing when no plugin reads it.
+    pub load: Load,
 }
 
 impl<'a> Candidates<'a> {
-    /// All endpoints of `pool`. `metrics` is in the same order, or empty when no plugin reads them.
-    pub fn new(pool: &'a [Arc<Endpoint>], metrics: &'a [Option<Arc<EngineMetrics>>]) -> Self {
-        Self { pool, metrics, places: (0..pool.len() as u32).collect(), dropped: Vec::new(), filter: 0 }
+    /// All endpoints of `pool`, of which `snapshot` was read.
+    pub fn new(pool: &'a [Arc<Endpoint>], snapshot: &'a Snapshot) -> Self {
+        let places = (0..pool.len() as u32).collect();
+        Self { pool, snapshot, places, dropped: Vec::new(), by: By::Filter(0) }
+    }
+
+    /// Those of `pool` at these places, which ascend.
+    pub(crate) fn among(pool: &'a [Arc<Endpoint>], snapshot: &'a Snapshot, places: &[u32]) -> Self {
+        Self { pool, snapshot, places: places.into(), dropped: Vec::new(), by: By::Filter(0) }
     }
 
     /// Keeps those for which `keep` answers true.
     pub fn retain(&mut self, mut keep: impl FnMut(Candidate<'a>) -> bool) {
-        let (pool, metrics, filter, dropped) = (self.pool, self.metrics, self.filter, &mut self.dropped);
+        let (pool, snapshot, by, dropped) = (self.pool, self.snapshot, self.by, &mut self.dropped);
         self.places.retain(|&mut place| {
-            let kept = keep(candidate(pool, metrics, place));
+            let kept = keep(candidate(pool, snapshot, place));
             if !kept {
-                dropped.push(Dropped { place, filter });
+                dropped.push(Dropped { place, by });
             }
             kept
         });
@@ -56,8 +76,8 @@ impl<'a> Candidates<'a> {
 
     /// Each of them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Candidate<'a>> + Clone {
-        let (pool, metrics) = (self.pool, self.metrics);
-        self.places.iter().map(move |&place| candidate(pool, metrics, place))
+        let (pool, snapshot) = (self.pool, self.snapshot);
+        self.places.iter().map(move |&place| candidate(pool, snapshot, place))
     }
 
     /// How many they are.
@@ -70,9 +90,14 @@ impl<'a> Candidates<'a> {
         self.places.is_empty()
     }
 
-    /// Says that the profile's filter at this place goes next.
-    pub(crate) fn enter(&mut self, filter: usize) {
-        self.filter = filter as u16;
+    /// All endpoints that there are, those taken out included.
+    pub const fn pool(&self) -> &'a [Arc<Endpoint>] {
+        self.pool
+    }
+
+    /// Says who takes out next.
+    pub(crate) const fn enter(&mut self, by: By) {
+        self.by = by;
     }
 
     /// Who is left, by place in the pool, and who was taken out.
@@ -81,7 +106,9 @@ impl<'a> Candidates<'a> {
     }
 }
 
-fn candidate<'a>(pool: &'a [Arc<Endpoint>], metrics: &'a [Option<Arc<EngineMetrics>>], place: u32) -> Candidate<'a> {
+/// The endpoint at a place of the pool, with what was read of it.
+pub(crate) fn candidate<'a>(pool: &'a [Arc<Endpoint>], snapshot: &'a Snapshot, place: u32) -> Candidate<'a> {
     let place = place as usize;
-    Candidate { place, endpoint: &pool[place], metrics: metrics.get(place).and_then(Option::as_deref) }
+    let metrics = snapshot.metrics.get(place).and_then(Option::as_deref);
+    Candidate { place, endpoint: &pool[place], metrics, load: snapshot.loads.get(place).copied().unwrap_or_default() }
 }

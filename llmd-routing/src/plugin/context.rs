@@ -1,12 +1,14 @@
 //! What a plugin sees of one decision.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
+use smallvec::SmallVec;
 
 use super::{Attributes, Candidate, PrefixMatch};
-use crate::Request;
+use crate::{Endpoint, Request};
 
 /// What a plugin sees of one decision besides its candidates.
 #[non_exhaustive]
@@ -19,12 +21,13 @@ pub struct Context<'a> {
     pub now: Duration,
     /// Where chance comes from.
     pub rng: &'a mut dyn Rng,
+    peers: SmallVec<[&'a Arc<Endpoint>; 2]>,
 }
 
 impl<'a> Context<'a> {
     /// The view of one decision.
     pub fn new(request: &'a Request, attributes: &'a Attributes, now: Duration, rng: &'a mut dyn Rng) -> Self {
-        Self { request, attributes, now, rng }
+        Self { request, attributes, now, rng, peers: SmallVec::new() }
     }
 
     /// What the producer of this name found for each endpoint, by place in the pool; `None` when it did not run, as when the
@@ -36,6 +39,21 @@ impl<'a> Context<'a> {
     /// How many tokens of the prompt `candidate` would have to compute, as far as is known.
     pub fn uncached_tokens(&self, candidate: &Candidate<'_>) -> u64 {
         self.attributes.uncached_tokens(candidate.place)
+    }
+
+    /// The endpoint that the profile before chose, with which the next must work together; `None` in the first.
+    pub fn peer(&self) -> Option<&'a Arc<Endpoint>> {
+        self.peers.last().copied()
+    }
+
+    /// The endpoints that the profiles before chose, in order.
+    pub fn peers(&self) -> &[&'a Arc<Endpoint>] {
+        &self.peers
+    }
+
+    /// Says that a profile chose this endpoint.
+    pub fn add_peer(&mut self, peer: &'a Arc<Endpoint>) {
+        self.peers.push(peer);
     }
 }
 

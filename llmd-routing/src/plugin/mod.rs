@@ -1,8 +1,10 @@
 //! What a plugin is: one question per trait, asked of the whole candidate set at once.
 //!
 //! A [`Filter`] says who may be chosen, a [`Scorer`] how good each of those is, a [`Picker`] which of them it shall be, and
-//! a [`ProfileHandler`] which profiles run. A [`Producer`] makes what they read, before the scheduler takes its lock. All
-//! of them are told the time, and draw from the caller's random numbers.
+//! a [`ProfileHandler`] which profiles run, for which it may ask a [`Decider`]. Before the scheduler takes its lock, a
+//! [`HeaderProcessor`] looks at headers, a [`Producer`] makes what the others read, a [`Screener`] takes out who must not be
+//! chosen by any profile, and an [`Admitter`] says whether the request goes anywhere. All of them are told the time, and draw
+//! from the caller's random numbers.
 
 mod candidates;
 mod context;
@@ -10,19 +12,25 @@ mod data;
 mod handler;
 pub(crate) mod hooks;
 mod ranked;
+mod refusal;
+mod snapshot;
+mod stage;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use candidates::Dropped;
+pub(crate) use candidates::{By, Dropped, candidate};
 pub use candidates::{Candidate, Candidates};
 pub use context::Context;
-pub use data::{Attributes, Data, PrefixMatch};
-pub use handler::{ProfileHandler, Ran};
-pub use hooks::{Hooks, Picked};
+pub use data::{Attributes, Data, Latency, PrefixMatch, Why};
+pub use handler::{Decider, HeaderProcessor, ProfileHandler, Ran};
+pub use hooks::{HeaderChanges, Hooks, Picked, Reported, Route};
 pub use ranked::Ranked;
 pub(crate) use ranked::better;
+pub use refusal::Refusal;
+pub use snapshot::Snapshot;
+pub use stage::{Fallback, Stage, StagePolicy};
 
 use crate::{Endpoint, Request};
 
@@ -33,9 +41,9 @@ pub trait Plugin: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// What it wants to be told as the request goes on; `None` when nothing.
-    fn follow(&self, request: &Request) -> Option<Box<dyn Hooks>> {
-        let _ = request;
+    /// What it wants to be told as the request goes on, of which `attributes` is known; `None` when nothing.
+    fn follow(&self, request: &Request, attributes: &Attributes) -> Option<Box<dyn Hooks>> {
+        let _ = (request, attributes);
         None
     }
 
@@ -67,6 +75,12 @@ pub trait Scorer: Plugin {
     /// A score is between 0 and 1, and what is outside is clamped; a candidate whose score is not a number is not picked
     /// while there is another. Where nothing is known, the neutral answer is [`UNKNOWN`].
     fn score(&self, cx: &Context<'_>, candidates: &Candidates<'_>, out: &mut [f64]);
+
+    /// What it looked at to score this candidate, in a few words for an explanation; `None` when there is nothing to say.
+    fn input(&self, attributes: &Attributes, candidate: &Candidate<'_>) -> Option<String> {
+        let _ = (attributes, candidate);
+        None
+    }
 }
 
 /// The score of a candidate about which a scorer knows nothing: neither the best nor the worst.
@@ -81,13 +95,29 @@ pub trait Picker: Plugin {
     fn pick(&self, cx: &mut Context<'_>, scores: &[f64], out: &mut Ranked);
 }
 
+/// Says who may be chosen by any profile.
+pub trait Screener: Plugin {
+    /// Takes candidates out. Each screener is given all endpoints, and those remain that every one of them leaves.
+    fn screen(&self, cx: &mut Context<'_>, candidates: &mut Candidates<'_>);
+}
+
+/// Says whether a request is sent anywhere.
+pub trait Admitter: Plugin {
+    /// Looks at the endpoints that the screeners left.
+    ///
+    /// # Errors
+    ///
+    /// Why the request is refused; the first refusal counts.
+    fn admit(&self, cx: &mut Context<'_>, candidates: &Candidates<'_>) -> Result<(), Refusal>;
+}
+
 /// Makes what other plugins read.
 pub trait Producer: Plugin {
     /// What it makes.
     fn makes(&self) -> Data;
 
     /// Writes what it knows about this request and each endpoint of `pool` into `out`, outside of the scheduler's lock, and
-    /// says what it wants to be told as the request goes on.
+    /// says what it wants to be told as the request goes on. What it reads of other producers is in `out` by then.
     fn produce(
         &self,
         request: &Request,

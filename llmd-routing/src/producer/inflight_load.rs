@@ -1,11 +1,16 @@
 //! `inflight-load-producer`: how many requests and tokens each endpoint has to work on, counted when they are sent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::plugin::Attributes;
+use crate::duration::GoDuration;
+use crate::in_flight::Place;
 use crate::{Endpoint, InFlightGuard};
+
+/// How long a reservation lasts that nobody gives back.
+const TTL: Duration = Duration::from_secs(600);
 
 /// How requests in flight are counted.
 ///
@@ -13,15 +18,40 @@ use crate::{Endpoint, InFlightGuard};
 /// has to compute, `prompt − hit`, count until the first token comes back; with an [`OutputEstimate`], they and the tokens
 /// that it is expected to make count until it ends.
 ///
-/// llm-d counts `(total − match) · block + rest`, where `match` is weighted by tier; here `hit` is what the engine takes
-/// from its cache, whole blocks and never the last token.
-#[derive(Clone, Debug, Default)]
+/// llm-d counts `(total − match) · block + rest`, where `match` is weighted by tier, and at every endpoint that a profile
+/// chose; here `hit` is what the engine takes from its cache, whole blocks and never the last token, and the prompt counts
+/// where it is computed: of a request that is prefilled elsewhere, an endpoint that decodes has no tokens to compute.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InFlightLoad {
     /// The producer that knows how much of a prompt is cached; without one, the first that a plugin reads, or there is.
     pub prefix_producer: Option<String>,
     /// Whether tokens that are yet to be made count too, and how many those are.
     pub output: Option<OutputEstimate>,
+    /// From when a request counts.
+    pub reserve: Reserve,
+    /// How long it counts when nobody says that it goes on or has ended. Default: 10 minutes.
+    pub ttl: Duration,
+}
+
+/// From when a request counts at its endpoint.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Reserve {
+    /// From the moment the endpoint is chosen: requests that arrive together see each other.
+    #[default]
+    AtPick,
+    /// From when the caller says that it is [`sent`](crate::Decision::sent), as in llm-d: requests that arrive together may all
+    /// choose the same endpoint.
+    WhenSent,
+}
+
+impl Default for InFlightLoad {
+    fn default() -> Self {
+        Self { prefix_producer: None, output: None, reserve: Reserve::default(), ttl: TTL }
+    }
 }
 
 /// How many tokens a request is expected to make: `round(prompt · ratio)`, at most `max` and at most what the client asks
@@ -44,6 +74,11 @@ pub(crate) struct Parameters {
     output_ratio: f64,
     max_estimated_output_tokens: Option<u64>,
     prefix_match_info_producer_name: Option<String>,
+    /// llmd's own.
+    reserve: Reserve,
+    /// llmd's own.
+    #[serde(rename = "reservationTTL")]
+    reservation_ttl: GoDuration,
     /// There is nobody to exchange counts with, neither here nor in llm-d's own tree.
     #[serde(rename = "syncCrossReplicaState")]
     _sync_cross_replica_state: bool,
@@ -56,6 +91,8 @@ impl Default for Parameters {
             output_ratio: 1.5,
             max_estimated_output_tokens: None,
             prefix_match_info_producer_name: None,
+            reserve: Reserve::default(),
+            reservation_ttl: GoDuration(TTL),
             _sync_cross_replica_state: true,
         }
     }
@@ -67,6 +104,8 @@ impl From<Parameters> for InFlightLoad {
         Self {
             prefix_producer: parameters.prefix_match_info_producer_name,
             output: parameters.add_estimated_output_tokens.then_some(estimate),
+            reserve: parameters.reserve,
+            ttl: parameters.reservation_ttl.0,
         }
     }
 }
@@ -76,17 +115,18 @@ impl InFlightLoad {
         self.prefix_producer.as_ref()
     }
 
-    /// Counts a request in at `endpoint`, which stands at `place` in the pool.
+    /// Counts a request in at `endpoint`, which has to compute so many tokens of its prompt. Where it `decodes`, which says
+    /// how long the prompt is, the tokens that it is expected to make count as well.
     pub(crate) fn reserve(
         &self,
         endpoint: &Arc<Endpoint>,
-        attributes: &Attributes,
-        place: usize,
+        uncached: u64,
+        decodes: Option<u64>,
         max_output_tokens: Option<u32>,
     ) -> Reservation {
-        let prompt = attributes.prompt_tokens();
-        let output = self.output.map_or(0, |estimate| estimate.tokens(prompt, max_output_tokens));
-        let guard = endpoint.in_flight().admit(attributes.uncached_tokens(place) + output);
+        let output =
+            self.output.zip(decodes).map_or(0, |(estimate, prompt)| estimate.tokens(prompt, max_output_tokens));
+        let guard = endpoint.in_flight().admit(uncached + output);
         Reservation { guard, until_end: self.output.is_some() }
     }
 }
@@ -106,8 +146,13 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// The place that it holds.
+    pub(crate) const fn place(&self) -> &Arc<Place> {
+        self.guard.place()
+    }
+
     /// The first token came back.
-    pub fn first_token(&mut self) {
+    pub fn first_token(&self) {
         if !self.until_end {
             self.guard.release_tokens();
         }

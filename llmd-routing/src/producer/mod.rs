@@ -9,7 +9,8 @@ mod tier_weights;
 pub(crate) use approx_prefix_cache::Parameters as ApproxParameters;
 pub use approx_prefix_cache::{ApproxPrefixCache, ApproxSettings};
 pub(crate) use inflight_load::Parameters as InFlightLoadParameters;
-pub use inflight_load::{InFlightLoad, OutputEstimate, Reservation};
+pub use inflight_load::{InFlightLoad, OutputEstimate, Reservation, Reserve};
+use llmd_core::Medium;
 use llmd_core::hash::Chain;
 use llmd_core::index::WorkerState;
 pub use precise_prefix_cache::PrecisePrefixCache;
@@ -26,6 +27,7 @@ fn prefix_match(chain: &Chain, leading: u32, blocks: u32, state: WorkerState) ->
         total: chain.blocks().len() as u32,
         block_size: chain.block_size() as u32,
         hit_tokens: chain.hit_tokens(leading as usize) as u32,
+        by_medium: [0; Medium::ALL.len()],
         state,
     }
 }

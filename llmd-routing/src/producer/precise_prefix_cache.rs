@@ -50,7 +50,8 @@ impl PrecisePrefixCache {
         };
         let speculative = leading - held.leading;
         let blocks = self.weights.blocks(&held, speculative);
-        PrefixMatch { speculative, ..prefix_match(chain, leading, blocks, self.index.state(worker)) }
+        let by_medium = held.leading_by_medium;
+        PrefixMatch { speculative, by_medium, ..prefix_match(chain, leading, blocks, self.index.state(worker)) }
     }
 }
 

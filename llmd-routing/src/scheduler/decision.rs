@@ -6,35 +6,39 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::parts::{Followers, Parts, Runs};
-use crate::plugin::{Attributes, Picked, PrefixMatch};
-use crate::producer::Reservation;
+use super::reserved::Reserved;
+use crate::plugin::{Attributes, Dropped, HeaderChanges, Picked, PrefixMatch, Reported, Route, Snapshot, Stage};
 use crate::profile::Run;
 use crate::{Endpoint, Headers, Pool, Usage};
+
+/// How vLLM is told which of its data-parallel ranks a request is for.
+const RANK_HEADER: &str = "x-data-parallel-rank";
 
 /// Where a request goes. The request counts as in flight there until this is told the [`end`](Self::end), or drops.
 ///
 /// Whoever sends the request says how it goes on: [`advance`](Self::advance) when the endpoint fails before its first
 /// byte, [`first_token`](Self::first_token), [`end`](Self::end) or [`abort`](Self::abort). Dropped without an end, the request
-/// was aborted.
+/// was aborted. One that is forgotten counts until its deadline, which [`renew`](Self::renew) puts off.
 #[derive(Debug)]
 #[must_use = "the reservation is released when the decision drops"]
 pub struct Decision {
     pub(super) parts: Arc<Parts>,
     pub(super) pool: Pool,
+    pub(super) snapshot: Snapshot,
     pub(super) attributes: Attributes,
+    /// Who was taken out before any profile ran.
+    pub(super) screened: Vec<Dropped>,
     pub(super) runs: Runs,
     pub(super) primary: usize,
-    /// How many of the primary's ranked endpoints failed before the current one.
-    pub(super) tried: usize,
-    pub(super) reservations: SmallVec<[Option<Reservation>; 1]>,
+    pub(super) skipped: SmallVec<[Stage; 1]>,
+    pub(super) reserved: Reserved,
     pub(super) hooks: Followers,
-    pub(super) max_output_tokens: Option<u32>,
-    pub(super) stage: Stage,
+    pub(super) progress: Progress,
 }
 
 /// How far a request is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Stage {
+pub(super) enum Progress {
     Sent,
     Answering,
     Over,
@@ -44,6 +48,11 @@ impl Decision {
     /// Where the request goes now.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.pool[self.place()]
+    }
+
+    /// The data-parallel rank that it is for; `None` when the engine there has one, or chooses itself.
+    pub fn rank(&self) -> Option<u32> {
+        self.endpoint().rank()
     }
 
     /// Every candidate, best first: those that the picker picked, then the others by score. Those that were tried stay.
@@ -59,19 +68,29 @@ impl Decision {
     /// Where the profile of this name sends the request; `None` when it did not run, or its filters left nobody.
     pub fn endpoint_of(&self, profile: &str) -> Option<&Arc<Endpoint>> {
         let run = self.runs.iter().find(|run| self.parts.names[run.profile] == profile)?;
-        if std::ptr::eq(run, self.run()) { Some(self.endpoint()) } else { run.first().map(|place| &self.pool[place]) }
+        run.current().map(|place| &self.pool[place])
+    }
+
+    /// Counts the request in, where the configuration says that it counts from when it is sent; else it does already.
+    pub fn sent(&mut self, now: Duration) {
+        if self.progress == Progress::Over {
+            return;
+        }
+        let places: SmallVec<[usize; 3]> = self.staged().filter(|&place| !self.reserved.holds(place)).collect();
+        let Self { parts, runs, pool, attributes, reserved, .. } = self;
+        for place in places {
+            reserved.again(&parts.in_flight, runs, place, pool, attributes, now);
+        }
     }
 
     /// The endpoint failed before its first byte: the reservation moves to the next ranked one. `None` when all were tried,
     /// or the request is over; the reservation then stays where it is.
     pub fn advance(&mut self, now: Duration) -> Option<&Arc<Endpoint>> {
-        let next = self.run().ranked().nth(self.tried + 1).filter(|_| self.stage != Stage::Over)?;
-        self.tried += 1;
-        self.stage = Stage::Sent;
-        let endpoint = &self.pool[next];
-        let reservation = self.parts.in_flight.reserve(endpoint, &self.attributes, next, self.max_output_tokens);
-        self.reservations[self.primary] = Some(reservation);
-        self.tell_picked(now);
+        if self.progress == Progress::Over {
+            return None;
+        }
+        self.next_of(self.primary, now)?;
+        self.progress = Progress::Sent;
         Some(self.endpoint())
     }
 
@@ -85,6 +104,23 @@ impl Decision {
         self.attributes.prefix_match(self.place())
     }
 
+    /// What header processors and producers said about the request under this name, such as `agent-identity`.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.text(name)
+    }
+
+    /// Changes to the headers of the request that goes to the endpoints: where its other stages are done, and for which
+    /// rank it is.
+    pub fn request_headers(&self) -> HeaderChanges {
+        let mut changes = HeaderChanges::default();
+        let route = self.route();
+        self.hooks.iter().for_each(|hooks| hooks.request_headers(&route, &mut changes));
+        if let Some(rank) = self.rank() {
+            changes.set.insert(RANK_HEADER, rank.to_string());
+        }
+        changes
+    }
+
     /// Headers to add to the response.
     pub fn headers(&self) -> Headers {
         let mut headers = Headers::default();
@@ -95,11 +131,16 @@ impl Decision {
     /// The first token came back: the prompt has been computed, and its tokens are in flight no more. Later ones are not
     /// heard.
     pub fn first_token(&mut self, now: Duration) {
-        if self.stage == Stage::Sent {
-            self.stage = Stage::Answering;
-            self.reservations.iter_mut().flatten().for_each(Reservation::first_token);
+        if self.progress == Progress::Sent {
+            self.progress = Progress::Answering;
+            self.reserved.first_token(&self.runs, now, self.parts.in_flight.ttl);
             self.hooks.iter_mut().for_each(|hooks| hooks.first_token(now));
         }
+    }
+
+    /// The request goes on: its reservation lapses as long after now as after a decision.
+    pub fn renew(&self, now: Duration) {
+        self.reserved.renew(now, self.parts.in_flight.ttl);
     }
 
     /// The response is complete: the reservation is released. What comes after is not heard.
@@ -107,6 +148,13 @@ impl Decision {
         if self.release() {
             self.hooks.iter_mut().for_each(|hooks| hooks.end(now, usage));
         }
+    }
+
+    /// What plugins report of a complete response that took this much.
+    pub fn report(&self, usage: &Usage) -> Vec<Reported> {
+        let mut report = Vec::new();
+        self.hooks.iter().for_each(|hooks| hooks.report(usage, &mut report));
+        report
     }
 
     /// The request ends without a complete response: the reservation is released, as when the decision drops. What comes
@@ -117,8 +165,17 @@ impl Decision {
         }
     }
 
-    pub(super) fn tell_picked(&mut self, now: Duration) {
-        let picked = Picked::new(&self.pool[self.runs[self.primary].ranked_place(self.tried)], &self.pool, now);
+    /// Tells where each stage goes.
+    pub(super) fn tell_all_picked(&mut self, now: Duration) {
+        let places: SmallVec<[usize; 3]> = self.staged().collect();
+        places.into_iter().for_each(|place| self.tell_picked(place, now));
+    }
+
+    /// Tells where a run sends the request.
+    pub(super) fn tell_picked(&mut self, place: usize, now: Duration) {
+        let run = &self.runs[place];
+        let Some(chosen) = run.current() else { return };
+        let picked = Picked::new(&self.pool[chosen], &self.pool, now).of(run.stage);
         self.hooks.iter_mut().for_each(|hooks| hooks.picked(&picked));
     }
 
@@ -128,13 +185,23 @@ impl Decision {
 
     /// The current endpoint's place in the pool.
     pub(super) fn place(&self) -> usize {
-        self.run().ranked_place(self.tried)
+        self.run().current().expect("the run that decides has a candidate at each rank")
+    }
+
+    fn route(&self) -> Route<'_> {
+        let stage = |place: usize| {
+            let run = &self.runs[place];
+            run.current().map(|chosen| (run.stage, &self.pool[chosen], chosen))
+        };
+        let mut stages: SmallVec<[_; 3]> = self.staged().filter_map(stage).collect();
+        stages.sort_by_key(|&(stage, ..)| stage);
+        Route { stages, pool: &self.pool, attributes: &self.attributes }
     }
 
     /// Whether there was something to release.
     fn release(&mut self) -> bool {
-        self.reservations.clear();
-        std::mem::replace(&mut self.stage, Stage::Over) != Stage::Over
+        self.reserved.release_all();
+        std::mem::replace(&mut self.progress, Progress::Over) != Progress::Over
     }
 }
 

@@ -62,8 +62,16 @@ impl fmt::Display for Description {
         for added in &self.added {
             writeln!(f, "added: {added}")?;
         }
-        let Needs { tokens, metrics, events, response } = self.needs;
-        let needs = [("tokens", tokens), ("metrics", metrics), ("KV events", events), ("first tokens", response)];
+        let Needs { attributes, body, tokens, metrics, events, response, usage } = self.needs;
+        let needs = [
+            ("bodies", body && !tokens),
+            ("tokens", tokens),
+            ("metrics", metrics),
+            ("attributes", attributes),
+            ("KV events", events),
+            ("first tokens", response),
+            ("usage", usage),
+        ];
         let needs: Vec<_> = needs.iter().filter(|(_, needed)| *needed).map(|(name, _)| *name).collect();
         writeln!(f, "needs: {}", if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") })
     }

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use llmd_core::index::PrefixIndex;
 
-use crate::plugin::{Filter, Picker, Producer, ProfileHandler, Scorer};
+use crate::plugin::{
+    Admitter, Decider, Filter, HeaderProcessor, Picker, Plugin, Producer, ProfileHandler, Scorer, Screener,
+};
 
 /// What a scheduler was made with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origin {
     pub(crate) index: Option<Arc<dyn PrefixIndex>>,
     pub(crate) experimental: bool,
+    /// Producers that came from outside of the configuration.
+    pub(crate) producers: Vec<(String, Arc<dyn Producer>)>,
     pub(crate) made: Vec<Made>,
 }
 
@@ -24,14 +28,19 @@ pub(crate) struct Made {
     pub(crate) instance: Instance,
 }
 
-/// A plugin, by what it is asked.
-#[derive(Clone, Debug)]
-pub(crate) enum Instance {
-    Filter(Arc<dyn Filter>),
-    Handler(Arc<dyn ProfileHandler>),
-    Picker(Arc<dyn Picker>),
-    Producer(Arc<dyn Producer>),
-    Scorer(Arc<dyn Scorer>),
+/// A plugin, by what it is asked: one thing or several.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Instance {
+    pub(crate) admitter: Option<Arc<dyn Admitter>>,
+    pub(crate) decider: Option<Arc<dyn Decider>>,
+    pub(crate) filter: Option<Arc<dyn Filter>>,
+    pub(crate) handler: Option<Arc<dyn ProfileHandler>>,
+    pub(crate) header_processor: Option<Arc<dyn HeaderProcessor>>,
+    pub(crate) observer: Option<Arc<dyn Plugin>>,
+    pub(crate) picker: Option<Arc<dyn Picker>>,
+    pub(crate) producer: Option<Arc<dyn Producer>>,
+    pub(crate) scorer: Option<Arc<dyn Scorer>>,
+    pub(crate) screener: Option<Arc<dyn Screener>>,
 }
 
 impl Origin {

@@ -6,42 +6,57 @@ use std::time::Duration;
 use llmd_core::{Error, ErrorKind, Result};
 use smallvec::SmallVec;
 
+use super::components::{Components, Named};
 use super::origin::Origin;
-use crate::plugin::{Attributes, Candidates, Context, Data, Hooks, Plugin, Producer, ProfileHandler, Ran};
-use crate::producer::{InFlightLoad, Reservation};
+use super::reads;
+use crate::plugin::{
+    Admitter, Attributes, By, Candidates, Context, Data, Dropped, Fallback, HeaderProcessor, Hooks, Plugin, Producer,
+    ProfileHandler, Ran, Refusal, Screener, Snapshot, Stage,
+};
+use crate::producer::InFlightLoad;
 use crate::profile::{Profile, Run};
-use crate::{EngineMetrics, Needs, Pool, Request};
+use crate::{Needs, Pool, Request};
 
 /// What a scheduler is made of. Its decisions keep it, to explain themselves.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) profiles: Vec<Profile>,
     pub(super) names: Vec<String>,
-    pub(super) handler: (String, Arc<dyn ProfileHandler>),
-    pub(super) producers: Vec<(String, Arc<dyn Producer>)>,
+    pub(super) handler: Named<dyn ProfileHandler>,
+    pub(super) header_processors: Vec<Named<dyn HeaderProcessor>>,
+    /// In the order in which they run: each after those that it reads from.
+    pub(super) producers: Vec<Named<dyn Producer>>,
+    pub(super) screeners: Vec<Named<dyn Screener>>,
+    pub(super) admitters: Vec<Named<dyn Admitter>>,
     pub(super) in_flight: InFlightLoad,
     /// Each plugin once, whatever the number of profiles that it stands in.
-    pub(super) plugins: Vec<(String, Arc<dyn Plugin>)>,
+    pub(super) plugins: Vec<Named<dyn Plugin>>,
     /// The producer that says how many tokens of a prompt an endpoint need not compute.
     pub(super) prefix: Option<Arc<str>>,
     pub(super) needs: Needs,
+    /// Whether a plugin reads what is in flight.
+    pub(super) reads_loads: bool,
     /// Producers that do not run, since nobody reads what they make.
     pub(super) idle: Vec<String>,
     pub(super) added: Vec<String>,
     pub(super) origin: Origin,
 }
 
-pub(super) type Metrics = SmallVec<[Option<Arc<EngineMetrics>>; 16]>;
 pub(super) type Runs = SmallVec<[Run; 1]>;
 pub(super) type Followers = SmallVec<[Box<dyn Hooks>; 2]>;
 
+/// What the profiles found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) runs: Runs,
+    pub(super) primary: usize,
+    /// Stages that the endpoint of the next one does as well, since nobody else was left.
+    pub(super) skipped: SmallVec<[Stage; 1]>,
+}
+
 impl Parts {
-    pub(super) fn new(
-        profiles: Vec<Profile>,
-        handler: (String, Arc<dyn ProfileHandler>),
-        producers: Vec<(String, Arc<dyn Producer>)>,
-        in_flight: InFlightLoad,
-    ) -> Result<Self> {
+    pub(super) fn new(components: Components) -> Result<Self> {
+        let Components { profiles, handler, header_processors, screeners, admitters, in_flight, .. } = components;
         if profiles.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, "a scheduler has at least one profile"));
         }
@@ -49,83 +64,171 @@ impl Parts {
         if let Some(twice) = first_twice(&names) {
             return Err(Error::new(ErrorKind::Invalid, format!("two profiles are called {twice}")));
         }
-        let plugins = each_once(&profiles, &handler, &[]);
-        let reads = reads(&plugins);
-        let prefix = prefix_source(&reads, &in_flight, &producers)?;
-        let (producers, idle): (Vec<_>, Vec<_>) = producers.into_iter().partition(|(name, producer)| {
-            let made = producer.makes();
-            prefix.as_deref() == Some(name) || reads.iter().any(|(_, data)| *data == made)
-        });
-        let plugins = each_once(&profiles, &handler, &producers);
+        let mut plugins = each_once(&profiles, &handler);
+        plugins.extend(components.observers);
+        plugins.extend(header_processors.iter().map(|(name, plugin)| (name.clone(), Arc::clone(plugin) as _)));
+        plugins.extend(screeners.iter().map(|(name, plugin)| (name.clone(), Arc::clone(plugin) as _)));
+        plugins.extend(admitters.iter().map(|(name, plugin)| (name.clone(), Arc::clone(plugin) as _)));
+        let producers = reads::in_order(components.producers)?;
+        let (producers, idle, prefix) = reads::wanted(&plugins, producers, &in_flight)?;
+        let running = producers.iter().map(|(name, plugin)| (name.clone(), Arc::clone(plugin) as Arc<dyn Plugin>));
+        let plugins: Vec<_> = running.chain(plugins).collect();
         let mut needs = Needs::default();
-        plugins.iter().flat_map(|(_, plugin)| plugin.reads()).for_each(|data| data.add_to(&mut needs));
-        let idle = idle.into_iter().map(|(name, _)| name).collect();
+        let read: Vec<_> = plugins.iter().flat_map(|(_, plugin)| plugin.reads()).collect();
+        read.iter().for_each(|data| data.add_to(&mut needs));
+        let reads_loads = read.iter().any(|data| matches!(data, Data::InFlightRequests | Data::InFlightTokens));
         let (added, origin) = (Vec::new(), Origin::default());
-        Ok(Self { profiles, names, handler, producers, in_flight, plugins, prefix, needs, idle, added, origin })
+        Ok(Self {
+            profiles,
+            names,
+            handler,
+            header_processors,
+            producers,
+            screeners,
+            admitters,
+            in_flight,
+            plugins,
+            prefix,
+            needs,
+            reads_loads,
+            idle,
+            added,
+            origin,
+        })
     }
 
-    /// Asks every producer, and says what they want to be told later.
+    /// Asks every header processor and every producer, and says what they want to be told later.
     pub(super) fn produce(&self, request: &Request, pool: &Pool, now: Duration) -> (Attributes, Followers) {
         let mut attributes = Attributes::new(request.prompt_tokens(), self.prefix.clone());
+        self.header_processors.iter().for_each(|(_, processor)| processor.process(request, now, &mut attributes));
         let producers = self.producers.iter();
         let hooks =
             producers.filter_map(|(_, producer)| producer.produce(request, pool, now, &mut attributes)).collect();
         (attributes, hooks)
     }
 
-    /// What each endpoint last said about itself, when somebody reads it.
-    pub(super) fn metrics(&self, pool: &Pool) -> Metrics {
-        if self.needs.metrics { pool.iter().map(|endpoint| endpoint.metrics()).collect() } else { Metrics::new() }
+    /// Reads of each endpoint what somebody reads, but for what is in flight.
+    pub(super) fn snapshot(&self, pool: &Pool) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        if self.needs.metrics {
+            snapshot.read_metrics(pool);
+        }
+        if self.reads_loads && !(self.screeners.is_empty() && self.admitters.is_empty()) {
+            snapshot.read_loads(pool);
+        }
+        snapshot
     }
 
-    /// Runs profiles until the handler has enough, and says which of the runs decides.
-    pub(super) fn run(
+    /// Asks every screener and every admitter. `None` when nobody takes anybody out.
+    pub(super) fn screen(
         &self,
         cx: &mut Context<'_>,
         pool: &Pool,
-        metrics: &[Option<Arc<EngineMetrics>>],
-    ) -> Result<(Runs, usize)> {
+        snapshot: &Snapshot,
+    ) -> Result<Option<(SmallVec<[u32; 16]>, Vec<Dropped>)>> {
+        if self.screeners.is_empty() && self.admitters.is_empty() {
+            return Ok(None);
+        }
+        let mut remaining = vec![true; pool.len()];
+        let mut screened = Vec::new();
+        for (place, (_, screener)) in self.screeners.iter().enumerate() {
+            let mut candidates = Candidates::new(pool, snapshot);
+            candidates.enter(By::Screener(place as u16));
+            screener.screen(cx, &mut candidates);
+            let (_, dropped) = candidates.into_parts();
+            screened.extend(dropped.into_iter().filter(|it| std::mem::take(&mut remaining[it.place as usize])));
+        }
+        let places: SmallVec<[u32; 16]> = (0..pool.len() as u32).filter(|&place| remaining[place as usize]).collect();
+        if places.is_empty() {
+            let names: Vec<_> = self.screeners.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("screeners leave none of {} endpoints: {}", pool.len(), names.join(", "));
+            return Err(Refusal::no_endpoints(message).into());
+        }
+        let candidates = Candidates::among(pool, snapshot, &places);
+        self.admitters.iter().try_for_each(|(_, admitter)| admitter.admit(cx, &candidates))?;
+        Ok(Some((places, screened)))
+    }
+
+    /// Runs profiles until the handler has enough, and says which of the runs decides.
+    pub(super) fn run<'a>(
+        &self,
+        cx: &mut Context<'a>,
+        pool: &'a Pool,
+        snapshot: &'a Snapshot,
+        places: Option<&[u32]>,
+    ) -> Result<Found> {
         let mut runs = Runs::new();
         let mut ran = SmallVec::<[Ran; 1]>::new();
         let (handler_name, handler) = &self.handler;
-        while let Some(place) = handler.next(cx.request, &self.names, &ran) {
+        while let Some(place) = handler.next(cx, &self.names, &ran) {
             let Some(profile) = self.profiles.get(place).filter(|_| ran.iter().all(|ran| ran.profile != place)) else {
                 let message =
                     format!("profile handler {handler_name} asks for profile {place}, which ran or is not there");
                 return Err(Error::new(ErrorKind::Internal, message));
             };
-            let run = profile.run(cx, place, Candidates::new(pool, metrics))?;
-            ran.push(Ran::new(place, run.first().map(|place| Arc::clone(&pool[place]))));
+            let mut candidates = places
+                .map_or_else(|| Candidates::new(pool, snapshot), |places| Candidates::among(pool, snapshot, places));
+            candidates.enter(By::Handler);
+            for peer in cx.peers() {
+                candidates.retain(|candidate| handler.pairs(peer, candidate.endpoint));
+            }
+            let run = Run { stage: handler.stage(profile.name()), ..profile.run(cx, place, candidates)? };
+            let picked = run.current().map(|place| (place, &pool[place]));
+            if let Some((_, peer)) = picked {
+                cx.add_peer(peer);
+            }
+            ran.push(Ran::new(place, picked));
             runs.push(run);
         }
         if runs.is_empty() {
             return Err(Error::new(ErrorKind::Internal, format!("profile handler {handler_name} runs no profile")));
         }
         let primary = handler.primary(&ran).min(runs.len() - 1);
-        if runs[primary].first().is_none() {
-            return Err(self.drained(&runs[primary], pool.len()));
+        if runs[primary].current().is_none() {
+            return Err(self.drained(&runs[primary], pool.len()).into());
         }
-        Ok((runs, primary))
+        let skipped = self.skipped(&runs, primary, pool.len())?;
+        Ok(Found { runs, primary, skipped })
     }
 
-    /// Counts the request in wherever a profile sends it.
-    pub(super) fn reserve(
-        &self,
-        request: &Request,
-        pool: &Pool,
-        attributes: &Attributes,
-        runs: &[Run],
-    ) -> SmallVec<[Option<Reservation>; 1]> {
-        let reserve = |place| self.in_flight.reserve(&pool[place], attributes, place, request.max_output_tokens);
-        runs.iter().map(|run| run.first().map(reserve)).collect()
+    /// The stages for which nobody was left, where the handler takes that.
+    fn skipped(&self, runs: &Runs, primary: usize, endpoints: usize) -> Result<SmallVec<[Stage; 1]>> {
+        let mut skipped = SmallVec::new();
+        for (place, run) in runs.iter().enumerate() {
+            if place == primary || run.stage == Stage::Decode || run.current().is_some() {
+                continue;
+            }
+            match self.handler.1.policy(run.stage).fallback {
+                Fallback::Fail => return Err(self.drained(run, endpoints).into()),
+                Fallback::NextStage => skipped.push(run.stage),
+            }
+        }
+        Ok(skipped)
     }
 
-    fn drained(&self, run: &Run, endpoints: usize) -> Error {
+    fn drained(&self, run: &Run, endpoints: usize) -> Refusal {
         let profile = &self.profiles[run.profile];
-        let last = run.dropped.last().map_or(0, |dropped| usize::from(dropped.filter));
-        let filter = profile.filters().nth(last).unwrap_or("no filter");
-        let message = format!("filter {filter} of profile {} leaves none of {endpoints} endpoints", profile.name());
-        Error::new(ErrorKind::Exhausted, message)
+        let by = run.dropped.last().map(|dropped| self.who(run, dropped.by));
+        let by = by.unwrap_or_else(|| "no filter".to_owned());
+        Refusal::saturated(format!("{by} of profile {} leaves none of {endpoints} endpoints", profile.name()))
+    }
+
+    fn who(&self, run: &Run, by: By) -> String {
+        let name = self.taken_out_by(run, by);
+        match by {
+            By::Filter(_) => format!("filter {name}"),
+            By::Handler => format!("profile handler {name}"),
+            By::Screener(_) => format!("screener {name}"),
+        }
+    }
+
+    /// The name of who took an endpoint out of a run.
+    pub(super) fn taken_out_by(&self, run: &Run, by: By) -> &str {
+        match by {
+            By::Filter(place) => self.profiles[run.profile].filters().nth(usize::from(place)).unwrap_or_default(),
+            By::Handler => &self.handler.0,
+            By::Screener(place) => self.screeners.get(usize::from(place)).map_or("", |(name, _)| name.as_str()),
+        }
     }
 }
 
@@ -133,52 +236,11 @@ fn first_twice(names: &[String]) -> Option<&String> {
     names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)).map(|(_, name)| name)
 }
 
-/// What each plugin reads.
-fn reads(plugins: &[(String, Arc<dyn Plugin>)]) -> Vec<(String, Data)> {
-    let each = plugins.iter().map(|(name, plugin)| (name, plugin.reads()));
-    each.flat_map(|(name, data)| data.into_iter().map(move |data| (name.clone(), data))).collect()
-}
-
-/// The producer that says how much of a prompt is cached: the one that the load in flight names; else the first that a
-/// plugin reads; else, when tokens in flight are read, the first there is. All that are read must be there.
-fn prefix_source(
-    reads: &[(String, Data)],
-    in_flight: &InFlightLoad,
-    producers: &[(String, Arc<dyn Producer>)],
-) -> Result<Option<Arc<str>>> {
-    let named = in_flight.prefix_producer.iter().map(|name| ("the load in flight", name));
-    let read = reads.iter().filter_map(|(reader, data)| match data {
-        Data::PrefixMatch(name) => Some((reader.as_str(), name)),
-        _ => None,
-    });
-    let found: Vec<_> = named.chain(read).map(|(reader, name)| find(producers, reader, name)).collect::<Result<_>>()?;
-    let tokens = reads.iter().any(|(_, data)| *data == Data::InFlightTokens);
-    let mut makers = producers.iter().filter(|(_, producer)| matches!(producer.makes(), Data::PrefixMatch(_)));
-    let first = makers.next().filter(|_| tokens).map(|(name, _)| name.as_str().into());
-    Ok(found.into_iter().next().or(first))
-}
-
-/// The producer of this name, which `reader` reads from.
-fn find(producers: &[(String, Arc<dyn Producer>)], reader: &str, name: &str) -> Result<Arc<str>> {
-    if producers.iter().any(|(known, _)| known == name) {
-        return Ok(name.into());
-    }
-    let known: Vec<_> = producers.iter().map(|(known, _)| known.as_str()).collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    let message = format!("{reader} reads prefix matches of producer {name}, which is not there; producers: {known}");
-    Err(Error::new(ErrorKind::Invalid, message))
-}
-
-/// Every plugin, producers first, each once.
-fn each_once(
-    profiles: &[Profile],
-    handler: &(String, Arc<dyn ProfileHandler>),
-    producers: &[(String, Arc<dyn Producer>)],
-) -> Vec<(String, Arc<dyn Plugin>)> {
-    let producers = producers.iter().map(|(name, producer)| (name.as_str(), Arc::clone(producer) as Arc<dyn Plugin>));
+/// The plugins of the handler and of the profiles, each once.
+fn each_once(profiles: &[Profile], handler: &Named<dyn ProfileHandler>) -> Vec<Named<dyn Plugin>> {
     let handler = (handler.0.as_str(), Arc::clone(&handler.1) as Arc<dyn Plugin>);
-    let mut all: Vec<(String, Arc<dyn Plugin>)> = Vec::new();
-    for (name, plugin) in producers.chain([handler]).chain(profiles.iter().flat_map(Profile::plugins)) {
+    let mut all: Vec<Named<dyn Plugin>> = Vec::new();
+    for (name, plugin) in [handler].into_iter().chain(profiles.iter().flat_map(Profile::plugins)) {
         if !all.iter().any(|(_, known)| std::ptr::addr_eq(Arc::as_ptr(known), Arc::as_ptr(&plugin))) {
             all.push((name.to_owned(), plugin));
         }

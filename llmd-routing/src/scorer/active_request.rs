@@ -54,7 +54,7 @@ impl Plugin for ActiveRequestScorer {
 impl Scorer for ActiveRequestScorer {
     fn score(&self, _: &Context<'_>, candidates: &Candidates<'_>, out: &mut [f64]) {
         for (score, candidate) in out.iter_mut().zip(candidates.iter()) {
-            *score = candidate.endpoint.in_flight().requests() as f64;
+            *score = candidate.load.requests as f64;
         }
         let max = out.iter().copied().fold(0.0, f64::max);
         for score in out {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Request;
-use crate::plugin::{Candidates, Context, Hooks, Plugin, Scorer};
+use crate::plugin::{Attributes, Candidates, Context, Hooks, Plugin, Scorer};
 use crate::session::Affinity;
 
 /// 1 for the endpoint that the request's session belongs to, 0 for the others; 0 for all when it belongs to none of them.
@@ -20,7 +20,7 @@ impl SessionAffinityScorer {
 }
 
 impl Plugin for SessionAffinityScorer {
-    fn follow(&self, request: &Request) -> Option<Box<dyn Hooks>> {
+    fn follow(&self, request: &Request, _: &Attributes) -> Option<Box<dyn Hooks>> {
         Affinity::follow(&self.0, request)
     }
 
@@ -45,7 +45,6 @@ impl Scorer for SessionAffinityScorer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::Attributes;
     use crate::testing::{pool, request, scores};
     use crate::{Headers, Pool};
 

@@ -42,7 +42,7 @@ impl Plugin for TokenLoadScorer {
 impl Scorer for TokenLoadScorer {
     fn score(&self, cx: &Context<'_>, candidates: &Candidates<'_>, out: &mut [f64]) {
         for (score, candidate) in out.iter_mut().zip(candidates.iter()) {
-            let tokens = candidate.endpoint.in_flight().tokens().saturating_add(cx.uncached_tokens(&candidate));
+            let tokens = candidate.load.tokens.saturating_add(cx.uncached_tokens(&candidate));
             *score = 1.0 - tokens.min(self.threshold) as f64 / self.threshold as f64;
         }
     }

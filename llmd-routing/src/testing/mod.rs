@@ -12,25 +12,25 @@ pub use fleet::{attributes, fleet, metrics, pool, prefix, request};
 
 use std::time::Duration;
 
-use crate::plugin::{Attributes, Candidates, Context, Filter, Picker, Ranked, Scorer};
+use crate::plugin::{Attributes, Candidates, Context, Filter, Picker, Ranked, Scorer, Snapshot};
 use crate::{Pool, Request};
 
 /// What `scorer` says about each endpoint of `pool`.
 pub fn scores(scorer: &dyn Scorer, request: &Request, pool: &Pool, attributes: &Attributes) -> Vec<f64> {
-    let metrics: Vec<_> = pool.iter().map(|endpoint| endpoint.metrics()).collect();
+    let snapshot = Snapshot::of(pool);
     let mut chance = Chance::new(0);
     let cx = Context::new(request, attributes, Duration::ZERO, &mut chance);
     let mut out = vec![0.0; pool.len()];
-    scorer.score(&cx, &Candidates::new(pool, &metrics), &mut out);
+    scorer.score(&cx, &Candidates::new(pool, &snapshot), &mut out);
     out
 }
 
 /// The names of the endpoints of `pool` that `filter` keeps.
 pub fn kept(filter: &dyn Filter, request: &Request, pool: &Pool, attributes: &Attributes) -> Vec<String> {
-    let metrics: Vec<_> = pool.iter().map(|endpoint| endpoint.metrics()).collect();
+    let snapshot = Snapshot::of(pool);
     let mut chance = Chance::new(0);
     let mut cx = Context::new(request, attributes, Duration::ZERO, &mut chance);
-    let mut candidates = Candidates::new(pool, &metrics);
+    let mut candidates = Candidates::new(pool, &snapshot);
     filter.filter(&mut cx, &mut candidates);
     candidates.iter().map(|candidate| candidate.endpoint.name().to_owned()).collect()
 }

@@ -20,6 +20,7 @@ fn profile(profile: &ProfileExplanation) -> Value {
     let endpoints: Vec<_> = profile.endpoints.iter().map(endpoint).collect();
     json!({
         "name": profile.name,
+        "stage": profile.stage.to_string(),
         "picker": profile.picker,
         "reason": profile.reason(),
         "scorers": scorers,
@@ -30,10 +31,11 @@ fn profile(profile: &ProfileExplanation) -> Value {
 fn endpoint(endpoint: &EndpointExplanation) -> Value {
     let mut value = match &endpoint.fate {
         Fate::Dropped { by } => json!({ "endpoint": endpoint.endpoint, "fate": "dropped", "by": by }),
-        Fate::Ranked { scores, total, picked, turn } => json!({
+        Fate::Ranked { scores, inputs, total, picked, turn } => json!({
             "endpoint": endpoint.endpoint,
             "fate": "ranked",
             "scores": scores,
+            "inputs": inputs,
             "total": total,
             "picked": picked,
             "turn": match turn {
@@ -44,12 +46,14 @@ fn endpoint(endpoint: &EndpointExplanation) -> Value {
         }),
     };
     value["prefix"] = endpoint.prefix.as_ref().map_or(Value::Null, prefix);
+    value["why"] = json!(endpoint.why);
     value
 }
 
 fn prefix(found: &PrefixMatch) -> Value {
-    let PrefixMatch { blocks, cached, speculative, total, block_size, hit_tokens, state } = found;
+    let PrefixMatch { blocks, cached, speculative, total, block_size, hit_tokens, by_medium, state } = found;
     json!({
+        "by_medium": by_medium,
         "blocks": blocks,
         "cached": cached,
         "speculative": speculative,

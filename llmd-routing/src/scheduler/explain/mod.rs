@@ -6,7 +6,7 @@ mod table;
 use std::cmp::Ordering;
 
 use super::decision::Decision;
-use crate::plugin::PrefixMatch;
+use crate::plugin::{PrefixMatch, Stage, candidate};
 use crate::profile::Run;
 
 /// Why a request went where it went: what each profile that ran made of each endpoint.
@@ -27,6 +27,8 @@ pub struct Explanation {
 pub struct ProfileExplanation {
     /// Its name.
     pub name: String,
+    /// The stage that it chooses for.
+    pub stage: Stage,
     /// The name of its picker.
     pub picker: String,
     /// The names and weights of its scorers, in order.
@@ -45,21 +47,25 @@ pub struct EndpointExplanation {
     pub fate: Fate,
     /// How much of the prompt it holds, as far as is known; `None` when no plugin looks at caches.
     pub prefix: Option<PrefixMatch>,
+    /// Why that prefix ends where it does, as far as an index knows now.
+    pub why: Option<String>,
 }
 
 /// What became of an endpoint in a profile.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Fate {
-    /// A filter took it out.
+    /// A filter, a screener or the profile handler took it out.
     Dropped {
-        /// The filter's name.
+        /// That one's name.
         by: String,
     },
     /// It was scored and ranked.
     Ranked {
         /// What each scorer said, before weights.
         scores: Vec<f64>,
+        /// What each scorer looked at, in a few words; `None` where it does not say.
+        inputs: Vec<Option<String>>,
         /// The weighted sum.
         total: f64,
         /// Whether the picker picked it; the others follow by score, for retries.
@@ -94,12 +100,13 @@ impl Decision {
 
 fn profile(decision: &Decision, run: &Run) -> ProfileExplanation {
     let profile = &decision.parts.profiles[run.profile];
-    let chosen = if std::ptr::eq(run, decision.run()) { decision.tried } else { 0 };
+    let chosen = run.tried;
     let columns = run.places.len();
     let endpoint = |place: usize, fate| EndpointExplanation {
         endpoint: decision.pool[place].name().to_owned(),
         fate,
         prefix: decision.attributes.prefix_match(place).copied(),
+        why: decision.attributes.why(&decision.pool[place]),
     };
     let ranked = run.ranked.iter().enumerate().map(|(rank, column)| {
         let scores = run.scores.chunks_exact(columns).map(|row| row[column]).take(profile.scorers().len()).collect();
@@ -109,14 +116,18 @@ fn profile(decision: &Decision, run: &Run) -> ProfileExplanation {
             Ordering::Greater => Turn::Waiting,
         };
         let picked = rank < run.ranked.picked();
-        endpoint(run.places[column] as usize, Fate::Ranked { scores, total: run.totals()[column], picked, turn })
+        let seen = candidate(&decision.pool, &decision.snapshot, run.places[column]);
+        let inputs = profile.scoring().map(|scorer| scorer.input(&decision.attributes, &seen)).collect();
+        let total = run.totals()[column];
+        endpoint(run.places[column] as usize, Fate::Ranked { scores, inputs, total, picked, turn })
     });
-    let dropped = run.dropped.iter().map(|dropped| {
-        let by = profile.filters().nth(usize::from(dropped.filter)).unwrap_or_default().to_owned();
+    let dropped = decision.screened.iter().chain(&run.dropped).map(|dropped| {
+        let by = decision.parts.taken_out_by(run, dropped.by).to_owned();
         endpoint(dropped.place as usize, Fate::Dropped { by })
     });
     ProfileExplanation {
         name: profile.name().to_owned(),
+        stage: run.stage,
         picker: profile.picker().to_owned(),
         scorers: profile.scorers().map(|(name, weight)| (name.to_owned(), weight)).collect(),
         endpoints: ranked.chain(dropped).collect(),

@@ -83,7 +83,7 @@ impl EndpointExplanation {
                 cells.push(format!("dropped by {by}"));
                 cells
             }
-            Fate::Ranked { scores, total, picked, turn } => {
+            Fate::Ranked { scores, total, picked, turn, .. } => {
                 let mut cells = vec![rank.to_string(), self.endpoint.clone()];
                 cells.extend(scores.iter().chain([total]).map(|score| format!("{score:.3}")));
                 cells.push(match turn {

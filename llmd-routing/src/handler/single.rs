@@ -1,7 +1,6 @@
 //! `single-profile-handler`: there is one profile, and it runs.
 
-use crate::Request;
-use crate::plugin::{Plugin, ProfileHandler, Ran};
+use crate::plugin::{Context, Plugin, ProfileHandler, Ran};
 
 /// Runs the first profile, and no other.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,7 +10,7 @@ pub struct SingleProfileHandler;
 impl Plugin for SingleProfileHandler {}
 
 impl ProfileHandler for SingleProfileHandler {
-    fn next(&self, _: &Request, _: &[String], ran: &[Ran]) -> Option<usize> {
+    fn next(&self, _: &Context<'_>, _: &[String], ran: &[Ran]) -> Option<usize> {
         ran.is_empty().then_some(0)
     }
 

@@ -1,0 +1,5 @@
+//! Profile handlers: which profiles a request runs through.
+
+mod single;
+
+pub use single::SingleProfileHandler;

@@ -1,0 +1,140 @@
+//! What was sent to an endpoint and has not ended: counters, and guards that count out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What was sent to an endpoint and has not ended, counted by the sender: as fresh as can be, and blind to what others
+/// send.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    requests: AtomicU64,
+    tokens: AtomicU64,
+}
+
+/// What is in flight to an endpoint at one moment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Load {
+    /// Requests.
+    pub requests: u64,
+    /// Tokens of prompts that were not in the endpoint's cache, as far as the sender knew.
+    pub tokens: u64,
+}
+
+impl InFlight {
+    /// Requests.
+    pub fn requests(&self) -> u64 {
+        // Relaxed: a count that guards nothing; whoever must see its own writes holds the scheduler's lock.
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Tokens of prompts that were not in the endpoint's cache, as far as the sender knew.
+    pub fn tokens(&self) -> u64 {
+        // Relaxed: as above.
+        self.tokens.load(Ordering::Relaxed)
+    }
+
+    /// Both.
+    pub fn load(&self) -> Load {
+        Load { requests: self.requests(), tokens: self.tokens() }
+    }
+
+    /// Counts a request in; it is counted out when the guard drops.
+    #[must_use = "the request is counted out when the guard drops"]
+    pub fn admit(self: &Arc<Self>, tokens: u64) -> InFlightGuard {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
+        InFlightGuard(Arc::new(Place {
+            in_flight: Arc::clone(self),
+            held: AtomicBool::new(true),
+            tokens: AtomicU64::new(tokens),
+            deadline: AtomicU64::new(u64::MAX),
+        }))
+    }
+}
+
+/// A request that is counted until this drops.
+#[derive(Debug)]
+pub struct InFlightGuard(Arc<Place>);
+
+impl InFlightGuard {
+    /// Counts the tokens out, and leaves the request: its prompt has been computed.
+    pub fn release_tokens(&self) {
+        self.0.release_tokens();
+    }
+
+    /// The place that it holds, for whoever ends it when nobody else does.
+    pub(crate) const fn place(&self) -> &Arc<Place> {
+        &self.0
+    }
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+/// One request's share of the counts. It is given back once, whoever comes first: the guard, or the deadline.
+#[derive(Debug)]
+pub(crate) struct Place {
+    in_flight: Arc<InFlight>,
+    held: AtomicBool,
+    tokens: AtomicU64,
+    /// In microseconds.
+    deadline: AtomicU64,
+}
+
+impl Place {
+    /// Gives the place back, and says whether it was still held.
+    pub(crate) fn release(&self) -> bool {
+        self.release_tokens();
+        // Relaxed, here and below: one swap of a cell decides who gives back; nothing else is published with it.
+        let held = self.held.swap(false, Ordering::Relaxed);
+        if held {
+            self.in_flight.requests.fetch_sub(1, Ordering::Relaxed);
+        }
+        held
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// When it is given back at the latest.
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::from_micros(self.deadline.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_deadline(&self, deadline: Duration) {
+        let micros = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
+        self.deadline.store(micros, Ordering::Relaxed);
+    }
+
+    fn release_tokens(&self) {
+        let tokens = self.tokens.swap(0, Ordering::Relaxed);
+        if tokens > 0 {
+            self.in_flight.tokens.fetch_sub(tokens, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_given_back_once() {
+        let in_flight: Arc<InFlight> = Arc::default();
+        let guard = in_flight.admit(100);
+        assert_eq!(in_flight.load(), Load { requests: 1, tokens: 100 });
+        guard.release_tokens();
+        assert_eq!(in_flight.load(), Load { requests: 1, tokens: 0 });
+
+        assert!(guard.place().release());
+        assert!(!guard.place().release());
+        drop(guard);
+        assert_eq!(in_flight.load(), Load::default());
+    }
+}
