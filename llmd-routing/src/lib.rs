@@ -55,6 +55,7 @@
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 pub mod config;
+pub mod decider;
 mod duration;
 mod endpoint;
 pub mod filter;

@@ -154,7 +154,7 @@ fn what_does_not_fit_together_is_refused() {
 fn what_llm_d_has_and_llmd_has_not_is_refused_by_name() {
     said(
         &[
-            "plugins:\n- type: disagg-profile-handler\n",
+            "plugins:\n- type: burst-prefix-cache-producer\n",
             "plugins:\n- type: precise-prefix-cache-scorer\n",
             "plugins:\n- type: utilization-detector\n",
             "plugins:\n- type: static-usage-limit-policy\n  parameters: {threshold: 0.9}\n",
@@ -173,7 +173,7 @@ fn what_llm_d_has_and_llmd_has_not_is_refused_by_name() {
         ],
         ErrorKind::Unsupported,
         &expect![[r#"
-            line 4, column 9: plugins[0].type: plugin type `disagg-profile-handler` is not supported: endpoints prefill and decode themselves for now; use single-profile-handler
+            line 4, column 9: plugins[0].type: plugin type `burst-prefix-cache-producer` is not supported: use approx-prefix-cache-producer; bursts spread by the reservation at pick
             line 4, column 9: plugins[0].type: plugin type `precise-prefix-cache-scorer` is not supported: it is deprecated; use precise-prefix-cache-producer with prefix-cache-scorer
             line 4, column 9: plugins[0].type: plugin type `utilization-detector` is not supported: flow control is not there yet; leave it out, and bound requests at the gateway
             line 5, column 27: plugins[0].parameters.threshold: flow control is not there yet; leave it out, and bound requests at the gateway

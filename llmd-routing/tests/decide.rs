@@ -8,7 +8,7 @@ use llmd_core::protocol::ROLE_LABEL;
 use llmd_routing::handler::SingleProfileHandler;
 use llmd_routing::picker::{MaxScorePicker, RandomPicker, RoundRobinPicker};
 use llmd_routing::plugin::{
-    Attributes, Candidates, Context, Data, Hooks, Picked, Picker, Plugin, ProfileHandler, Ran, Scorer,
+    Attributes, Candidates, Context, Data, Hooks, Picked, Picker, Plugin, ProfileHandler, Ran, Refusal, Scorer,
 };
 use llmd_routing::testing::{Chance, metrics, pool, request};
 use llmd_routing::{Components, Decision, Endpoint, Fate, Headers, Pool, Profile, Request, Scheduler, Usage};
@@ -207,8 +207,8 @@ struct All;
 impl Plugin for All {}
 
 impl ProfileHandler for All {
-    fn next(&self, _: &Context<'_>, profiles: &[String], ran: &[Ran]) -> Option<usize> {
-        (ran.len() < profiles.len()).then_some(ran.len())
+    fn next(&self, _: &Context<'_>, profiles: &[String], ran: &[Ran]) -> Result<Option<usize>, Refusal> {
+        Ok((ran.len() < profiles.len()).then_some(ran.len()))
     }
 
     fn primary(&self, ran: &[Ran]) -> usize {

@@ -52,6 +52,8 @@ pub(super) struct Around<'a> {
     pub(super) index: Option<&'a Arc<dyn PrefixIndex>>,
     /// The deciders of the configuration, by name.
     pub(super) deciders: &'a [(String, Arc<dyn Decider>)],
+    /// The names of the profiles.
+    pub(super) profiles: &'a [String],
 }
 
 impl Around<'_> {

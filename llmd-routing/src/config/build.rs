@@ -83,7 +83,8 @@ pub(super) fn assemble(config: EndpointPickerConfig, before: &Origin) -> Result<
         let message = format!("plugin `{}` is experimental; allow experimental plugins to use it", plugin.name);
         return Err(Error::new(ErrorKind::Invalid, message));
     }
-    let mut plugins = Plugins::default();
+    let profiles = config.profiles.iter().map(|profile| profile.name.clone()).collect();
+    let mut plugins = Plugins { profiles, ..Plugins::default() };
     // Handlers ask deciders, and so come after all others.
     let (handlers, others): (Vec<_>, Vec<_>) =
         config.plugins.iter().partition(|plugin| plugin.blueprint.is(Part::Handler));
@@ -108,6 +109,8 @@ struct Plugins {
     single: Option<String>,
     in_flight: Option<InFlightLoad>,
     made: Vec<Made>,
+    /// The names of the profiles.
+    profiles: Vec<String>,
 }
 
 impl Plugins {
@@ -124,7 +127,8 @@ impl Plugins {
         // A handler is made anew, since the deciders that it asks may be others.
         let kept = before.find(&plugin.name, plugin.type_name, &plugin.parameters).cloned();
         let kept = kept.filter(|kept| kept.handler.is_none());
-        let around = Around { name: &plugin.name, index: before.index.as_ref(), deciders: &self.deciders };
+        let Self { deciders, profiles, .. } = &*self;
+        let around = Around { name: &plugin.name, index: before.index.as_ref(), deciders, profiles };
         let Some(instance) = kept.map_or_else(|| instance(plugin, &around), |kept| Ok(Some(kept)))? else {
             return Ok(());
         };

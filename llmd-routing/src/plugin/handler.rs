@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Attributes, Context, Plugin, Stage, StagePolicy};
+use super::{Attributes, Context, Plugin, Refusal, Stage, StagePolicy};
 use crate::{Endpoint, Request};
 
 /// Says which profiles a request runs through, and which of them decides where it goes.
 pub trait ProfileHandler: Plugin {
     /// The profile that runs next, by its place in `profiles`, which are names; `None` when enough have run. None runs
     /// twice.
-    fn next(&self, cx: &Context<'_>, profiles: &[String], ran: &[Ran]) -> Option<usize>;
+    ///
+    /// # Errors
+    ///
+    /// Why the request is refused.
+    fn next(&self, cx: &Context<'_>, profiles: &[String], ran: &[Ran]) -> Result<Option<usize>, Refusal>;
 
     /// Which of those that ran decides, by its place in `ran`, which is not empty.
     fn primary(&self, ran: &[Ran]) -> usize;

@@ -79,7 +79,7 @@ impl<'a> Picked<'a> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Route<'a> {
-    /// Each stage that has an endpoint of its own, with that endpoint and its place in the pool.
+    /// Each stage that has an endpoint of its own, with that endpoint and its place in the pool; each encoder that was picked.
     pub stages: SmallVec<[(Stage, &'a Arc<Endpoint>, usize); 3]>,
     /// All endpoints that were there to choose from.
     pub pool: &'a [Arc<Endpoint>],
@@ -108,6 +108,8 @@ pub struct HeaderChanges {
     pub remove: Vec<Cow<'static, str>>,
     /// Headers in the place of those of the same name.
     pub set: Headers,
+    /// Where the request is sent (`host:port`) in the place of its endpoint's address; `None` where it is sent there.
+    pub destination: Option<String>,
 }
 
 /// One thing that is reported of a complete response.

@@ -189,11 +189,14 @@ impl Decision {
     }
 
     fn route(&self) -> Route<'_> {
-        let stage = |place: usize| {
+        let chosen = |place: usize| {
             let run = &self.runs[place];
-            run.current().map(|chosen| (run.stage, &self.pool[chosen], chosen))
+            let several =
+                if run.stage == Stage::Encode { run.ranked.picked().saturating_sub(run.tried).max(1) } else { 1 };
+            let places = run.ranked().skip(run.tried).take(several);
+            places.map(|chosen| (run.stage, &self.pool[chosen], chosen))
         };
-        let mut stages: SmallVec<[_; 3]> = self.staged().filter_map(stage).collect();
+        let mut stages: SmallVec<[_; 3]> = self.staged().flat_map(chosen).collect();
         stages.sort_by_key(|&(stage, ..)| stage);
         Route { stages, pool: &self.pool, attributes: &self.attributes }
     }

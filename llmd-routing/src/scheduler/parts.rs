@@ -160,7 +160,7 @@ impl Parts {
         let mut runs = Runs::new();
         let mut ran = SmallVec::<[Ran; 1]>::new();
         let (handler_name, handler) = &self.handler;
-        while let Some(place) = handler.next(cx, &self.names, &ran) {
+        while let Some(place) = handler.next(cx, &self.names, &ran)? {
             let Some(profile) = self.profiles.get(place).filter(|_| ran.iter().all(|ran| ran.profile != place)) else {
                 let message =
                     format!("profile handler {handler_name} asks for profile {place}, which ran or is not there");

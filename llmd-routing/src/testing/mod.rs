@@ -12,7 +12,9 @@ pub use fleet::{attributes, fleet, metrics, pool, prefix, request};
 
 use std::time::Duration;
 
-use crate::plugin::{Attributes, Candidates, Context, Filter, Picker, Ranked, Scorer, Snapshot};
+use crate::plugin::{
+    Attributes, Candidates, Context, Decider, Filter, Picker, ProfileHandler, Ran, Ranked, Refusal, Scorer, Snapshot,
+};
 use crate::{Pool, Request};
 
 /// What `scorer` says about each endpoint of `pool`.
@@ -42,4 +44,25 @@ pub fn picks(picker: &dyn Picker, scores: &[f64], chance: &mut Chance) -> Vec<us
     let mut out = Ranked::default();
     picker.pick(&mut cx, scores, &mut out);
     out.iter().collect()
+}
+
+/// What `decider` says of a request that is decoded at a place in the pool.
+pub fn disaggregates(decider: &dyn Decider, request: &Request, attributes: &Attributes, decode: Option<usize>) -> bool {
+    let mut chance = Chance::new(0);
+    decider.disaggregates(&Context::new(request, attributes, Duration::ZERO, &mut chance), decode)
+}
+
+/// Which of `profiles` runs after those that `ran`, as `handler` says.
+///
+/// # Errors
+///
+/// Why it refuses the request.
+pub fn next_profile(
+    handler: &dyn ProfileHandler,
+    request: &Request,
+    profiles: &[String],
+    ran: &[Ran],
+) -> Result<Option<usize>, Refusal> {
+    let (attributes, mut chance) = (Attributes::default(), Chance::new(0));
+    handler.next(&Context::new(request, &attributes, Duration::ZERO, &mut chance), profiles, ran)
 }
