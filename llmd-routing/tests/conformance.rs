@@ -3,8 +3,8 @@
 use llmd_routing::filter::{LabelSelector, LabelSelectorFilter, Requirement, RoleFilter, SessionAffinityFilter};
 use llmd_routing::picker::{MaxScorePicker, RandomPicker, RoundRobinPicker, WeightedRandomPicker};
 use llmd_routing::scorer::{
-    ActiveRequestScorer, KvCacheUtilizationScorer, PrefixCacheScorer, QueueScorer, RunningRequestsScorer,
-    SessionAffinityScorer, TokenLoadScorer,
+    ActiveRequestScorer, KvCacheUtilizationScorer, NoHitLruScorer, PrefixCacheScorer, QueueScorer,
+    RunningRequestsScorer, SessionAffinityScorer, TokenLoadScorer,
 };
 use llmd_routing::session::Affinity;
 use llmd_routing::testing;
@@ -29,6 +29,7 @@ fn scorers_conform() {
     testing::scorer(ActiveRequestScorer::default);
     testing::scorer(|| ActiveRequestScorer::new(2, 0.5));
     testing::scorer(KvCacheUtilizationScorer::default);
+    testing::scorer(|| NoHitLruScorer::new("approx-prefix-cache-producer"));
     testing::scorer(|| PrefixCacheScorer::new("approx-prefix-cache-producer"));
     testing::scorer(|| PrefixCacheScorer::new("approx-prefix-cache-producer").with_length(0.3, 256));
     testing::scorer(QueueScorer::default);

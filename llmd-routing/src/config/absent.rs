@@ -40,7 +40,6 @@ static ABSENT: &[(&str, &str)] = &[
     ("multicluster-prefix-cache-scorer", CLUSTER),
     ("multicluster-queue-scorer", CLUSTER),
     ("multicluster-session-affinity-filter", CLUSTER),
-    ("no-hit-lru-scorer", "use active-request-scorer to spread prompts that are cached nowhere"),
     ("p2p-source-producer", AGGREGATED),
     ("passthrough-parser", "use openai-parser"),
     ("precise-prefix-cache-scorer", "it is deprecated; use precise-prefix-cache-producer with prefix-cache-scorer"),

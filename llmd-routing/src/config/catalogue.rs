@@ -50,6 +50,7 @@ pub(super) static TYPES: &[Type] = &[
     stable("label-selector-filter", &Reader(filters::label_selector_filter)),
     stable("max-score-picker", &Reader(pickers::max_score_picker)),
     stable("metrics-data-source", &Reader(shell::metrics_data_source)),
+    stable("no-hit-lru-scorer", &Reader(scorers::no_hit_lru_scorer)),
     stable("openai-parser", &Reader(shell::nothing)),
     stable("pd-profile-handler", &Reader(handlers::pd_profile_handler)),
     stable("precise-prefix-cache-producer", &Reader(producers::precise_prefix_cache_producer)),

@@ -2,6 +2,7 @@
 
 mod active_request;
 mod kv_cache_utilization;
+mod no_hit_lru;
 mod prefix_cache;
 mod queue;
 mod running_requests;
@@ -11,6 +12,8 @@ mod token_load;
 pub use active_request::ActiveRequestScorer;
 pub(crate) use active_request::Parameters as ActiveRequestParameters;
 pub use kv_cache_utilization::KvCacheUtilizationScorer;
+pub use no_hit_lru::NoHitLruScorer;
+pub(crate) use no_hit_lru::Parameters as NoHitLruParameters;
 pub(crate) use prefix_cache::Parameters as PrefixCacheParameters;
 pub use prefix_cache::PrefixCacheScorer;
 pub use queue::QueueScorer;

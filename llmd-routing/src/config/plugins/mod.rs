@@ -17,6 +17,16 @@ use super::fault::{Fault, Result};
 /// The producer that a plugin reads prefix matches from when it does not say.
 pub(super) const DEFAULT_PREFIX_PRODUCER: &str = "approx-prefix-cache-producer";
 
+/// Refuses what is not from 0 to 1.
+fn from_0_to_1(number: f64, field: &str) -> Result<()> {
+    number_within((0.0..=1.0).contains(&number), number, "from 0 to 1", field)
+}
+
+fn number_within(within: bool, number: f64, expected: &str, field: &str) -> Result<()> {
+    let fault = || Fault::invalid(format!("number `{number}` where one {expected} was expected")).within(field);
+    if within { Ok(()) } else { Err(fault()) }
+}
+
 /// The parameters of what has none.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -1,10 +1,11 @@
 //! Scorers, from their parameters.
 
 use super::session::known_session;
-use super::{Blueprint, DEFAULT_PREFIX_PRODUCER, Fault, NoParameters, Result};
+use super::{Blueprint, DEFAULT_PREFIX_PRODUCER, NoParameters, Result, from_0_to_1};
 use crate::scorer::{
-    ActiveRequestParameters, ActiveRequestScorer, KvCacheUtilizationScorer, PrefixCacheParameters, PrefixCacheScorer,
-    QueueScorer, RunningRequestsScorer, SessionAffinityScorer, TokenLoadParameters, TokenLoadScorer,
+    ActiveRequestParameters, ActiveRequestScorer, KvCacheUtilizationScorer, NoHitLruParameters, NoHitLruScorer,
+    PrefixCacheParameters, PrefixCacheScorer, QueueScorer, RunningRequestsScorer, SessionAffinityScorer,
+    TokenLoadParameters, TokenLoadScorer,
 };
 use crate::session;
 
@@ -32,12 +33,15 @@ pub(in crate::config) fn token_load_scorer(parameters: TokenLoadParameters) -> R
 
 pub(in crate::config) fn prefix_cache_scorer(parameters: PrefixCacheParameters) -> Result<Blueprint> {
     let PrefixCacheParameters { match_length_weight: weight, match_length_scale_tokens: scale, .. } = parameters;
-    if !(0.0..=1.0).contains(&weight) {
-        let message = format!("number `{weight}` where one from 0 to 1 was expected");
-        return Err(Fault::invalid(message).within("matchLengthWeight"));
-    }
+    from_0_to_1(weight, "matchLengthWeight")?;
     let producer = parameters.prefix_match_info_producer_name.unwrap_or_else(|| DEFAULT_PREFIX_PRODUCER.to_owned());
     Ok(Blueprint::scorer(move || PrefixCacheScorer::new(producer.clone()).with_length(weight, scale)))
+}
+
+pub(in crate::config) fn no_hit_lru_scorer(parameters: NoHitLruParameters) -> Result<Blueprint> {
+    let size = parameters.lru_size();
+    let producer = parameters.prefix_match_info_producer_name.unwrap_or_else(|| DEFAULT_PREFIX_PRODUCER.to_owned());
+    Ok(Blueprint::scorer(move || NoHitLruScorer::new(producer.clone()).with_lru_size(size)))
 }
 
 pub(in crate::config) fn session_affinity_scorer(parameters: session::Parameters) -> Result<Blueprint> {
