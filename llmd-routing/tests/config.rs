@@ -70,6 +70,12 @@ fn a_value_of_the_wrong_kind_is_named_with_what_was_expected() {
             "plugins:\n- type: precise-prefix-cache-producer\n  parameters: {tokenProcessorConfig: {blockSizeTokens: 0}}\n",
             "plugins:\n- type: label-selector-filter\n  parameters:\n    matchExpressions:\n    - {key: gpu, operator: In}\n",
             "plugins:\n- type: label-selector-filter\n  parameters:\n    matchLabels: {gpu: 7}\n",
+            "plugins:\n- type: prefix-cache-affinity-filter\n  parameters: {affinityThreshold: 1.5}\n",
+            "plugins:\n- type: prefix-cache-affinity-filter\n  parameters: {explorationProbability: -0.1}\n",
+            "plugins:\n- type: prefix-cache-affinity-filter\n  parameters: {maxTTFTPenaltyMs: -1}\n",
+            "plugins:\n- type: prefix-cache-affinity-filter\n  parameters: {peakPrefillThroughput: 0}\n",
+            "plugins:\n- type: prefix-cache-affinity-filter\n  parameters: {ttftSource: guess}\n",
+            "plugins:\n- type: prefix-cache-affinity-filter\n  parameters: {ttftSource: latencyPredictor}\n",
             "plugins: queue-scorer\n",
             "plugins:\n- queue-scorer\n",
             "plugins:\n- type: 7\n",
@@ -87,6 +93,12 @@ fn a_value_of_the_wrong_kind_is_named_with_what_was_expected() {
             line 5, column 56: plugins[0].parameters.tokenProcessorConfig.blockSizeTokens: a block of 0 tokens where at least 1 was expected
             line 7, column 7: plugins[0].parameters.matchExpressions[0]: operator In of label gpu needs at least one of `values`
             line 6, column 24: plugins[0].parameters.matchLabels.gpu: integer `7` where a string was expected
+            line 5, column 35: plugins[0].parameters.affinityThreshold: number `1.5` where one of at most 1 was expected
+            line 5, column 40: plugins[0].parameters.explorationProbability: number `-0.1` where one from 0 to 1 was expected
+            line 5, column 34: plugins[0].parameters.maxTTFTPenaltyMs: number `-1` where one that is not negative was expected
+            line 5, column 39: plugins[0].parameters.peakPrefillThroughput: number `0` where one above 0 was expected
+            line 5, column 28: plugins[0].parameters.ttftSource: unknown value `guess`, expected `latencyPredictor` or `prefillThroughput`
+            prefix-cache-affinity-filter reads predicted latencies of producer predicted-latency-producer, which is not there; producers: approx-prefix-cache-producer
             line 3, column 10: plugins: string "queue-scorer" where a list was expected
             line 4, column 3: plugins[0]: string "queue-scorer" where a map was expected
             line 4, column 9: plugins[0].type: number `7` where a string was expected

@@ -1,6 +1,9 @@
 //! Every plugin does what its trait's suite says.
 
-use llmd_routing::filter::{LabelSelector, LabelSelectorFilter, Requirement, RoleFilter, SessionAffinityFilter};
+use llmd_routing::filter::{
+    LabelSelector, LabelSelectorFilter, PrefixCacheAffinityFilter, Requirement, RoleFilter, SessionAffinityFilter,
+    TtftSource,
+};
 use llmd_routing::picker::{MaxScorePicker, RandomPicker, RoundRobinPicker, WeightedRandomPicker};
 use llmd_routing::scorer::{
     ActiveRequestScorer, KvCacheUtilizationScorer, NoHitLruScorer, PrefixCacheScorer, QueueScorer,
@@ -18,6 +21,14 @@ fn filters_conform() {
     testing::filter(|| {
         let match_expressions = vec![Requirement::DoesNotExist("llm-d.ai/role".to_owned())];
         LabelSelectorFilter::new(LabelSelector { match_expressions, ..LabelSelector::default() })
+    });
+    testing::filter(|| {
+        let source = TtftSource::PrefillThroughput(1000.0);
+        PrefixCacheAffinityFilter::new("p", 0.5).exploring(0.5).with_max_ttft_penalty(500.0, source)
+    });
+    testing::filter(|| {
+        let source = TtftSource::LatencyPredictor("predicted-latency-producer".to_owned());
+        PrefixCacheAffinityFilter::new("p", 0.5).with_max_ttft_penalty(500.0, source)
     });
     testing::filter(|| SessionAffinityFilter::new(Affinity::encoded_endpoint("x-session-token")));
     testing::filter(|| SessionAffinityFilter::new(Affinity::remembered("x-session-id")));

@@ -44,7 +44,6 @@ static ABSENT: &[(&str, &str)] = &[
     ("passthrough-parser", "use openai-parser"),
     ("precise-prefix-cache-scorer", "it is deprecated; use precise-prefix-cache-producer with prefix-cache-scorer"),
     ("predicted-latency-producer", "use queue-scorer and token-load-scorer"),
-    ("prefix-cache-affinity-filter", "use prefix-cache-scorer with a high weight"),
     ("priority-holdback-policy", FLOW),
     ("priority-then-time-eviction-order-policy", FLOW),
     ("probabilistic-admitter", FLOW),

@@ -57,6 +57,7 @@ pub(super) static TYPES: &[Type] = &[
     stable("prefill-filter", &Reader(filters::prefill_filter)),
     stable("prefill-header-handler", &Reader(handlers::disagg_headers_handler)),
     stable("prefix-based-pd-decider", &Reader(handlers::prefix_based_pd_decider)),
+    stable("prefix-cache-affinity-filter", &Reader(filters::prefix_cache_affinity_filter)),
     stable("prefix-cache-scorer", &Reader(scorers::prefix_cache_scorer)),
     stable("queue-scorer", &Reader(scorers::queue_scorer)),
     stable("random-picker", &Reader(pickers::random_picker)),

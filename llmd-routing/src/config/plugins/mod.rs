@@ -17,9 +17,17 @@ use super::fault::{Fault, Result};
 /// The producer that a plugin reads prefix matches from when it does not say.
 pub(super) const DEFAULT_PREFIX_PRODUCER: &str = "approx-prefix-cache-producer";
 
+/// The producer that a plugin reads predicted latencies from when it does not say.
+pub(super) const DEFAULT_LATENCY_PRODUCER: &str = "predicted-latency-producer";
+
 /// Refuses what is not from 0 to 1.
 fn from_0_to_1(number: f64, field: &str) -> Result<()> {
     number_within((0.0..=1.0).contains(&number), number, "from 0 to 1", field)
+}
+
+/// Refuses what is negative or not finite.
+fn not_negative(number: f64, field: &str) -> Result<()> {
+    number_within(number >= 0.0 && number.is_finite(), number, "that is not negative", field)
 }
 
 fn number_within(within: bool, number: f64, expected: &str, field: &str) -> Result<()> {
