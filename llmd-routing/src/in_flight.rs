@@ -1,8 +1,9 @@
 //! What was sent to an endpoint and has not ended: counters, and guards that count out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// What was sent to an endpoint and has not ended, counted by the sender: as fresh as can be, and blind to what others
 /// send.
@@ -136,5 +137,33 @@ mod tests {
         assert!(!guard.place().release());
         drop(guard);
         assert_eq!(in_flight.load(), Load::default());
+    }
+}
+
+/// `cargo xtask loom`.
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+
+    /// A place that its guard, its deadline and its first token give back, in every order.
+    #[test]
+    fn a_place_is_given_back_once_whoever_comes_first() {
+        loom::model(|| {
+            let in_flight = Arc::new(InFlight::default());
+            let stays = in_flight.admit(5);
+            let guard = in_flight.admit(7);
+            let place = Arc::clone(guard.place());
+            let lapses = loom::thread::spawn(move || place.release());
+            let reading = Arc::clone(&in_flight);
+            let reads = loom::thread::spawn(move || reading.load());
+            guard.release_tokens();
+            drop(guard);
+            lapses.join().expect("it ends");
+            let seen = reads.join().expect("it ends");
+            assert!((1..=2).contains(&seen.requests) && [5, 12].contains(&seen.tokens), "{seen:?}");
+            assert_eq!(in_flight.load(), Load { requests: 1, tokens: 5 });
+            drop(stays);
+            assert_eq!(in_flight.load(), Load::default());
+        });
     }
 }

@@ -70,6 +70,7 @@ mod request;
 mod scheduler;
 pub mod scorer;
 pub mod session;
+mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

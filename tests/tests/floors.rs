@@ -31,7 +31,8 @@ const PLANS: [Plan; 14] = [
         // Itself too: its tests use its feature `testing`.
         knows: &["llmd-core", "llmd-routing"],
         floors: &[
-            &["duration", "in_flight", "needs"],
+            &["duration", "needs", "sync"],
+            &["in_flight"],
             &["endpoint", "request"],
             &["plugin"],
             &["session"],

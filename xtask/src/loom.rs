@@ -8,8 +8,8 @@ use crate::workspace::Workspace;
 
 /// What is concurrent, in every order in which threads may see it.
 ///
-/// The index's models: a writer and a reader of run headers, of the table, of memory that grows, and of whole prefixes. Loom
-/// goes through the orders that the memory model of C++11 allows, also those that this machine's processor never shows.
+/// The index's models: a writer and a reader of run headers, of the table, of memory that grows, and of whole prefixes; and the
+/// scheduler's: a reservation that its guard and its deadline give back. Loom goes through the orders that the memory model of C++11 allows, also those that this machine's processor never shows.
 /// Under a minute once built, two minutes more from nothing: everything is compiled with `--cfg loom`, in a folder of its own.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -17,13 +17,14 @@ pub(crate) struct Args {
     filter: Vec<String>,
 }
 
-/// Where the models are, as a path in llmd-core.
+/// Where the models are, as a path in their crates.
 const MODELS: &str = "models::";
 
 pub(crate) fn run(args: &Args) -> Result {
     let workspace = Workspace::load()?;
     let flags = env::var("RUSTFLAGS").unwrap_or_default();
-    let mut models = cargo(&workspace.root, ["test", "--package", "llmd-core", "--lib", "--"]);
+    let mut models =
+        cargo(&workspace.root, ["test", "--package", "llmd-core", "--package", "llmd-routing", "--lib", "--"]);
     if args.filter.is_empty() {
         models.arg(MODELS);
     } else {
