@@ -9,6 +9,8 @@ pub struct Needs {
     pub attributes: bool,
     /// Anything in the body of a request besides the model's name.
     pub body: bool,
+    /// The cookies of a request, which say who somebody is and so are else kept from plugins.
+    pub cookies: bool,
     /// The prompt as tokens.
     pub tokens: bool,
     /// What engines say about themselves.

@@ -18,6 +18,8 @@ pub enum Data {
     AnyPrefixMatch,
     /// Which of the request's multimodal items each endpoint has encoded, as the producer of this name says.
     EncoderMatch(String),
+    /// The request's `cookie` header.
+    Cookies,
     /// What others measure of endpoints: [`Endpoint::attribute`](crate::Endpoint::attribute).
     EndpointAttributes,
     /// What engines publish about their caches.
@@ -44,6 +46,7 @@ impl Data {
     /// What must be there for somebody who reads this.
     pub(crate) fn add_to(&self, needs: &mut Needs) {
         match self {
+            Self::Cookies => needs.cookies = true,
             Self::EndpointAttributes => needs.attributes = true,
             Self::Events => needs.events = true,
             Self::InFlightRequests | Self::Latency(_) | Self::RequestAttribute(_) => {}
@@ -62,6 +65,7 @@ impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AnyPrefixMatch | Self::PrefixMatch(_) => "PrefixCacheMatchInfo",
+            Self::Cookies => "Cookies",
             Self::EncoderMatch(_) => "EncoderCacheMatchInfo",
             Self::EndpointAttributes => "EndpointAttributes",
             Self::Events => "KVEvents",

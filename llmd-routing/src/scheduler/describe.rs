@@ -62,9 +62,10 @@ impl fmt::Display for Description {
         for added in &self.added {
             writeln!(f, "added: {added}")?;
         }
-        let Needs { attributes, body, tokens, metrics, events, response, usage } = self.needs;
+        let Needs { attributes, body, cookies, tokens, metrics, events, response, usage } = self.needs;
         let needs = [
             ("bodies", body && !tokens),
+            ("cookies", cookies),
             ("tokens", tokens),
             ("metrics", metrics),
             ("attributes", attributes),

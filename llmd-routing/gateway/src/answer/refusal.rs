@@ -5,9 +5,13 @@ use std::fmt;
 use http::header::{ALLOW, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use llmd_core::{Error, ErrorKind};
+use llmd_routing::plugin;
 use serde_json::json;
 
 use super::{Body, json_response};
+
+/// How llm-d says why a request was sent nowhere.
+const DROPPED_REASON: &str = "x-llm-d-request-dropped-reason";
 
 /// Why a request is not passed on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,11 +23,13 @@ pub(crate) struct Refusal {
     param: Option<&'static str>,
     message: String,
     allow: Option<&'static str>,
+    /// Why a scheduler sent the request nowhere, in llm-d's words.
+    dropped: Option<&'static str>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, param: None, message: message.into(), allow: None }
+        Self { status, kind, param: None, message: message.into(), allow: None, dropped: None }
     }
 
     /// 400: the body is not what it must be.
@@ -92,6 +98,9 @@ impl Refusal {
         if self.status == StatusCode::SERVICE_UNAVAILABLE || self.status == StatusCode::TOO_MANY_REQUESTS {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if let Some(reason) = self.dropped {
+            response.headers_mut().insert(DROPPED_REASON, HeaderValue::from_static(reason));
+        }
         if let Some(allow) = self.allow {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
         }
@@ -106,16 +115,33 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What a decision's error means to a client: a filter that leaves nobody is 429 as in llm-d, nobody at all is 503.
+/// What a decision's error means to a client: a refusal of the scheduler keeps its status and its reason.
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let message = error.to_string();
+        if let Some(refusal) = plugin::Refusal::of(&error)
+            && let Ok(status) = StatusCode::from_u16(refusal.status)
+        {
+            return Self { dropped: refusal.reason, ..Self::new(status, type_of(status), message) };
+        }
         match error.kind() {
             ErrorKind::Exhausted => Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message),
             ErrorKind::Invalid => Self::invalid(None, message),
             ErrorKind::Unavailable => Self::unavailable(message),
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", message),
         }
+    }
+}
+
+/// What clients switch on, as OpenAI and vLLM name it for a status.
+fn type_of(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::PRECONDITION_FAILED => "PreconditionFailedError",
+        StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailableError",
+        StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+        status if status.is_client_error() => "invalid_request_error",
+        _ => "InternalServerError",
     }
 }
 
@@ -150,6 +176,21 @@ mod tests {
     fn what_may_be_tried_again_says_when() {
         let response = Refusal::unavailable("busy").into_response();
         assert_eq!(response.headers()[RETRY_AFTER], "1");
+    }
+
+    #[test]
+    fn a_refusal_of_the_scheduler_keeps_its_status_and_its_reason() {
+        let table = [
+            (plugin::Refusal::saturated("full"), 429, Some("rejected-saturated")),
+            (plugin::Refusal::no_endpoints("nobody"), 503, Some("rejected-no-endpoints")),
+            (plugin::Refusal::new(412, "not cached"), 412, None),
+            (plugin::Refusal::new(500, "as llm-d says it"), 500, None),
+        ];
+        for (refusal, status, reason) in table {
+            let response = Refusal::from(Error::from(refusal)).into_response();
+            let said = response.headers().get(DROPPED_REASON).map(|reason| reason.to_str().unwrap());
+            assert_eq!((response.status().as_u16(), said), (status, reason));
+        }
     }
 
     #[test]

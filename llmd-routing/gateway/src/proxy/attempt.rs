@@ -8,8 +8,9 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri, response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Frame, Incoming};
 use llmd_core::{Error, ErrorKind};
+use llmd_routing::plugin::HeaderChanges;
 
-use super::headers::REQUEST_ID;
+use super::headers::{self, REQUEST_ID};
 use crate::answer::Refusal;
 use crate::clock::Clock;
 use crate::telemetry::RETRY_REASONS;
@@ -87,26 +88,29 @@ impl Outgoing {
         self.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default()
     }
 
-    fn to(&self, authority: &str) -> Result<Request<Full<Bytes>>, http::Error> {
+    fn to(&self, authority: &str, changes: &HeaderChanges) -> Result<Request<Full<Bytes>>, http::Error> {
+        let authority = changes.destination.as_deref().unwrap_or(authority);
         let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(self.path.clone()).build()?;
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         request.headers_mut().clone_from(&self.headers);
+        headers::change(request.headers_mut(), changes);
         Ok(request)
     }
 }
 
-/// Sends the request and waits for the first byte of the answer's body: until then nothing is passed on, so that the
+/// Sends the request, changed as its decision asks, and waits for the first byte of the answer's body: until then nothing is passed on, so that the
 /// request can still move. Engines send the head of a stream before they have computed anything.
 pub(super) async fn attempt(
     upstream: &Upstream,
     authority: &str,
     request: &Outgoing,
+    changes: &HeaderChanges,
     patience: Duration,
     clock: &Clock,
 ) -> Result<Answer, Failure> {
-    let request = request.to(authority).map_err(|error| {
+    let request = request.to(authority, changes).map_err(|error| {
         let message = format!("{authority:?} is no address");
         Failure::Connect(Error::new(ErrorKind::Invalid, message).with_source(error).to_string())
     })?;

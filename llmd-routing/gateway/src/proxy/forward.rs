@@ -18,9 +18,11 @@ use super::body::Pieces;
 use super::fields::{Fields, without_forbidden};
 use super::prompt::Kind;
 use super::relay::{Passage, Relay};
+use super::usage::Tail;
 use super::{Proxy, headers};
 use crate::answer::{Body, Refusal};
 use crate::model::Model;
+use crate::settings::CountTokens;
 
 /// A request for a model that is served.
 struct Wanted {
@@ -71,7 +73,8 @@ impl Proxy {
         }
         let directory = Arc::clone(&self.directory);
         let passage = Passage { decision, account, directory, clock: self.clock.clone(), slot };
-        let relay = Relay::new(answer, passage, settings.timeouts.between_bytes);
+        let counts = settings.requests.count_tokens == CountTokens::Always || self.plan.needs().usage;
+        let relay = Relay::new(answer, passage, settings.timeouts.between_bytes, counts.then(Tail::default));
         Ok(response.map(|()| relay.boxed_unsync()))
     }
 
@@ -84,9 +87,13 @@ impl Proxy {
         let model = self.directory.snapshot().model(name).cloned().ok_or_else(|| self.no_model(name))?;
 
         let mut request = llmd_routing::Request::new(id, name)
-            .with_headers(headers::for_scheduler(&head.headers))
-            .with_namespace(model.namespace(fields.cache_salt.as_deref()));
-        request.max_output_tokens = fields.max_output_tokens();
+            .with_headers(headers::for_scheduler(&head.headers, self.plan.needs().cookies))
+            .with_namespace(model.namespace(fields.cache_salt.as_deref()))
+            .with_priority(headers::priority(&head.headers, &self.settings.requests.objectives));
+        request.tenant = self.tenant(&head.headers);
+        if self.plan.needs().body {
+            request.max_output_tokens = fields.max_output_tokens();
+        }
         if self.plan.needs().tokens {
             match self.prompts.tokens(Kind::of(head.uri.path()), &fields).await {
                 Ok(tokens) => request.tokens = tokens,
@@ -103,6 +110,12 @@ impl Proxy {
         headers.insert(headers::REQUEST_ID, id);
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         Ok(Wanted { model, request, outgoing: Outgoing { method: head.method, path, headers, body: forwarded } })
+    }
+
+    /// Whose a request is, where the gateway is told.
+    fn tenant(&self, headers: &HeaderMap) -> Option<String> {
+        let header = self.settings.requests.tenant_header.as_deref()?;
+        headers.get(header)?.to_str().ok().map(str::to_owned)
     }
 
     fn no_model(&self, name: &str) -> Refusal {
@@ -130,8 +143,8 @@ impl Proxy {
         let mut attempts = 1;
         loop {
             let endpoint = Arc::clone(decision.endpoint());
-            let patience = settings.timeouts.first_byte;
-            let failure = match attempt(upstream, endpoint.address(), outgoing, patience, clock).await {
+            let (patience, changes) = (settings.timeouts.first_byte, decision.request_headers());
+            let failure = match attempt(upstream, endpoint.address(), outgoing, &changes, patience, clock).await {
                 Ok(answer) => {
                     directory.answered(&endpoint);
                     return Ok((answer, attempts));

@@ -1,5 +1,6 @@
 //! Which headers go on to an endpoint, and which come back from it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use http::header::{
@@ -8,6 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 use llmd_routing::Headers;
+use llmd_routing::plugin::HeaderChanges;
 
 /// The name by which a request is known in logs, at endpoints and in `/debug/decisions`.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,6 +37,9 @@ const ROUTING: [HeaderName; 5] = [
     HeaderName::from_static("x-kv-cache-source-host-port"),
     HeaderName::from_static("x-prefiller-host-port"),
 ];
+
+/// The headers by which a request says its objective: llm-d's name, and the one before it.
+const OBJECTIVE: [&str; 2] = ["x-llm-d-inference-objective", "x-gateway-inference-objective"];
 
 /// The longest request id that is taken from a client, in bytes.
 const MAX_REQUEST_ID: usize = 128;
@@ -81,9 +86,28 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
     (!id.is_empty() && id.len() <= MAX_REQUEST_ID && !id.contains(' ')).then_some(id)
 }
 
-/// The headers as a scheduler sees them: those that are text, and none that is a secret.
-pub(crate) fn for_scheduler(headers: &HeaderMap) -> Headers {
-    let secret = |name: &HeaderName| *name == http::header::AUTHORIZATION || *name == http::header::COOKIE;
+/// The priority of a request, by what it says of its objective.
+pub(crate) fn priority(headers: &HeaderMap, objectives: &BTreeMap<String, i32>) -> i32 {
+    let said = OBJECTIVE.iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    said.and_then(|objective| objectives.get(objective)).copied().unwrap_or(0)
+}
+
+/// Makes the changes that a decision asks for. A header that is no header is left out.
+pub(crate) fn change(headers: &mut HeaderMap, changes: &HeaderChanges) {
+    for name in &changes.remove {
+        headers.remove(&**name);
+    }
+    for (name, value) in changes.set.iter() {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// The headers as a scheduler sees them: those that are text, and none that is a secret; cookies only where a plugin reads
+/// them.
+pub(crate) fn for_scheduler(headers: &HeaderMap, cookies: bool) -> Headers {
+    let secret = |name: &HeaderName| *name == http::header::AUTHORIZATION || *name == http::header::COOKIE && !cookies;
     let texts = headers.iter().filter(|(name, _)| !secret(name));
     texts.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?))).collect()
 }
@@ -148,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_scheduler_sees_no_secrets() {
-        let seen = for_scheduler(&headers(&[("authorization", "Bearer k"), ("x-session-id", "7"), ("cookie", "a=b")]));
+        let seen =
+            for_scheduler(&headers(&[("authorization", "Bearer k"), ("x-session-id", "7"), ("cookie", "a=b")]), false);
         assert_eq!(seen.iter().collect::<Vec<_>>(), [("x-session-id", "7")]);
     }
 }

@@ -21,7 +21,8 @@ use crate::model::Directory;
 pub(super) struct Relay {
     first: Option<Frame<Bytes>>,
     rest: Incoming,
-    tail: Tail,
+    /// The end of the answer, where somebody wants to know what it took.
+    tail: Option<Tail>,
     /// `None` when everything is settled.
     passage: Option<Passage>,
     silence: Silence,
@@ -38,18 +39,18 @@ pub(super) struct Passage {
 }
 
 impl Relay {
-    pub(super) fn new(answer: Answer, passage: Passage, between_bytes: Duration) -> Self {
+    /// An answer on its way. Without a `tail` nothing of it is looked at.
+    pub(super) fn new(answer: Answer, passage: Passage, between_bytes: Duration, tail: Option<Tail>) -> Self {
         let silence = Silence::new(passage.clock.clone(), between_bytes);
-        let mut relay =
-            Self { first: answer.first, rest: answer.rest, tail: Tail::default(), passage: Some(passage), silence };
+        let mut relay = Self { first: answer.first, rest: answer.rest, tail, passage: Some(passage), silence };
         relay.complete_if_ended();
         relay
     }
 
     /// A frame goes on.
     fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(piece) = frame.data_ref() {
-            self.tail.push(piece);
+        if let (Some(tail), Some(piece)) = (&mut self.tail, frame.data_ref()) {
+            tail.push(piece);
         }
         self.complete_if_ended();
         Poll::Ready(Some(Ok(frame)))
@@ -64,7 +65,7 @@ impl Relay {
 
     fn complete(&mut self) {
         let Some(mut passage) = self.passage.take() else { return };
-        let found = self.tail.usage();
+        let found = self.tail.as_ref().and_then(Tail::usage);
         passage.decision.end(passage.clock.now(), &found.map_or_else(Usage::default, for_plugins));
         passage.account.complete(found);
         drop(passage.slot);

@@ -2,6 +2,7 @@
 
 mod duration;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub drain: Drain,
     /// How often endpoints are looked at.
     pub polling: Polling,
+    /// What requests are told apart by, besides their model.
+    pub requests: Requests,
     /// The limits of event subscriptions. In code only: YAML does not say them.
     #[serde(skip)]
     pub events: EventSettings,
@@ -44,6 +47,35 @@ impl Settings {
     pub fn from_yaml(text: &str) -> Result<Self> {
         serde_saphyr::from_str(text).map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))
     }
+}
+
+/// What requests are told apart by, besides their model.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Requests {
+    /// Priorities by the name of an objective, which a request says in `x-llm-d-inference-objective`; what is below 0 may be
+    /// refused when there is too much to do. llm-d's `InferenceObjective`. Default: none, and every request has priority 0.
+    pub objectives: BTreeMap<String, i32>,
+    /// The header that says whose a request is. Set it where something in front of the gateway writes it, and not the
+    /// client. Default: none.
+    pub tenant_header: Option<String>,
+    /// Whether answers are read for the tokens that they took, for `/metrics`. Plugins that need them are given them all
+    /// the same. Default: yes.
+    #[serde(rename = "countTokens")]
+    pub count_tokens: CountTokens,
+}
+
+/// Whether answers are read for the tokens that they took.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum CountTokens {
+    /// For every answer.
+    #[default]
+    Always,
+    /// Only where a plugin needs them.
+    Needed,
 }
 
 /// How long things may take. There is no limit on a whole request: a long answer is not a failure.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 mod cache;
+mod cost;
 mod discovery;
 mod drain;
 mod limits;

@@ -84,6 +84,7 @@ struct Shared {
     /// Requests whose answer is under way.
     under_way: AtomicUsize,
     probes: AtomicUsize,
+    scrapes: AtomicUsize,
 }
 
 impl Engine {
@@ -108,6 +109,7 @@ impl Engine {
             seen: Mutex::default(),
             under_way: AtomicUsize::new(0),
             probes: AtomicUsize::new(0),
+            scrapes: AtomicUsize::new(0),
         });
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, Arc::clone(&shared), stop.clone())));
@@ -166,6 +168,11 @@ impl Engine {
     pub(crate) fn probes(&self) -> usize {
         self.shared.probes.load(Ordering::SeqCst)
     }
+
+    /// How often its metrics were read.
+    pub(crate) fn scrapes(&self) -> usize {
+        self.shared.scrapes.load(Ordering::SeqCst)
+    }
 }
 
 /// An entry of a list.
@@ -201,7 +208,10 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
             let healthy = shared.healthy.load(Ordering::SeqCst);
             return about(if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, String::new());
         }
-        "/metrics" => return about(StatusCode::OK, shared.metrics.lock().clone()),
+        "/metrics" => {
+            shared.scrapes.fetch_add(1, Ordering::SeqCst);
+            return about(StatusCode::OK, shared.metrics.lock().clone());
+        }
         "/v1/models" => return about(StatusCode::OK, shared.models.lock().to_string()),
         "/kv_event_sources" => return about(StatusCode::OK, shared.event_sources.lock().to_string()),
         _ => {}
