@@ -106,7 +106,8 @@ struct Plugins {
     instances: Vec<(String, Instance)>,
     deciders: Vec<Named<dyn Decider>>,
     handlers: Vec<Named<dyn ProfileHandler>>,
-    single: Option<String>,
+    /// The type of a handler that runs one profile only.
+    single: Option<&'static str>,
     in_flight: Option<InFlightLoad>,
     made: Vec<Made>,
     /// The names of the profiles.
@@ -136,7 +137,7 @@ impl Plugins {
         self.deciders.extend(instance.decider.clone().map(|decider| (name.clone(), decider)));
         if let Some(handler) = &instance.handler {
             self.handlers.push((name.clone(), Arc::clone(handler)));
-            self.single = self.single.take().or_else(|| (plugin.type_name == SINGLE).then(|| name.clone()));
+            self.single = self.single.or_else(|| SINGLE.contains(&plugin.type_name).then_some(plugin.type_name));
         }
         let parameters = plugin.parameters.clone();
         self.made.push(Made {
@@ -183,11 +184,13 @@ impl Plugins {
     /// The one handler that there must be.
     fn handler(&self, profiles: usize) -> Result<Named<dyn ProfileHandler>> {
         match &self.handlers[..] {
-            [_] if profiles > 1 && self.single.is_some() => {
-                let message = format!("single-profile-handler runs one profile, and there are {profiles}");
-                Err(Error::new(ErrorKind::Invalid, message))
-            }
-            [handler] => Ok(handler.clone()),
+            [handler] => match self.single.filter(|_| profiles > 1) {
+                Some(single) => {
+                    let message = format!("{single} runs one profile, and there are {profiles}");
+                    Err(Error::new(ErrorKind::Invalid, message))
+                }
+                None => Ok(handler.clone()),
+            },
             [] => {
                 let message = format!("there are {profiles} profiles and no profile handler that chooses between them");
                 Err(Error::new(ErrorKind::Invalid, message))
@@ -292,7 +295,8 @@ impl Plugins {
     }
 }
 
-const SINGLE: &str = "single-profile-handler";
+/// The types of handlers that run one profile only.
+const SINGLE: [&str; 2] = ["data-parallel-profile-handler", "single-profile-handler"];
 
 /// Producers that are added when somebody reads what they make: by the name that is read, the type, and what it makes.
 static DEFAULT_PRODUCERS: &[(&str, &str, fn(String) -> Data)] =

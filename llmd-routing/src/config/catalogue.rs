@@ -96,3 +96,18 @@ impl Type {
         self.parameters.schema(generator)
     }
 }
+
+/// A type of plugin that configurations may name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PluginType {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it is taken only when experimental plugins are allowed.
+    pub experimental: bool,
+}
+
+/// Every type of plugin that there is, by name.
+pub fn plugin_types() -> impl Iterator<Item = PluginType> {
+    TYPES.iter().map(|known| PluginType { name: known.name, experimental: known.stability == Stability::Experimental })
+}

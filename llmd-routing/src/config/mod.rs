@@ -23,6 +23,7 @@ mod surroundings;
 mod tokens;
 mod typed;
 
+pub use catalogue::{PluginType, plugin_types};
 pub use kv_events::KvEvents;
 pub use plugin_config::PluginConfig;
 pub use tokens::{TokenBackend, TokenProducer};

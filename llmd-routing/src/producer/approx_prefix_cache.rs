@@ -18,6 +18,9 @@ use crate::{Endpoint, EngineMetrics, Request};
 /// The smallest block that llm-d's producer works with, whatever its parameters say.
 const MIN_BLOCK_SIZE: usize = 64;
 
+/// The most blocks that an endpoint is believed to keep, whatever it says: a terabyte of them.
+const MAX_CAPACITY: usize = 1 << 24;
+
 /// What a rest is filled up with that fills no block: no model has a token of this number.
 const FILLER: TokenId = TokenId::MAX;
 
@@ -167,8 +170,9 @@ impl Memory {
     /// How many of our blocks fit into an engine's cache; `None` when it does not say.
     fn capacity(&self, index: &ApproximateIndex, metrics: Option<&EngineMetrics>) -> Option<usize> {
         let metrics = metrics.filter(|_| self.settings.auto_tune)?;
-        let tokens = metrics.num_blocks? as usize * metrics.block_size? as usize;
-        Some(tokens / index.hasher().block_size()).filter(|&blocks| blocks > 0)
+        let tokens = usize::try_from(metrics.num_blocks?).ok()?.checked_mul(metrics.block_size? as usize)?;
+        let blocks = (tokens / index.hasher().block_size()).min(MAX_CAPACITY);
+        Some(blocks).filter(|&blocks| blocks > 0)
     }
 
     fn remember(&self, index: &ApproximateIndex, chain: &Chain, picked: &Picked<'_>) {
