@@ -1,8 +1,10 @@
 //! What a filter, a scorer and a picker must do. Each suite panics with a sentence that says what does not hold.
 
-use super::{Chance, fleet, kept, metrics, picks, pool, prefix, request, scores};
-use crate::plugin::{Attributes, Data, Filter, Picker, Plugin, Scorer};
-use crate::{Headers, InFlightGuard, Pool, Request};
+use std::sync::Arc;
+
+use super::{Chance, fleet, kept_beside, metrics, picks, pool, prefix, request, scores_beside};
+use crate::plugin::{Attributes, Data, Filter, Latency, Picker, Plugin, Scorer};
+use crate::{Endpoint, Headers, InFlightGuard, Pool, Request};
 
 /// Checks that a filter keeps a part of its candidates, in their order, and the same ones whenever it is asked the same,
 /// whatever is known about them.
@@ -13,8 +15,9 @@ use crate::{Headers, InFlightGuard, Pool, Request};
 pub fn filter<F: Filter>(make: impl Fn() -> F) {
     let (situations, _busy) = situations();
     for (pool, request) in &situations {
-        for attributes in known(&make(), pool) {
-            let (first, again) = (kept(&make(), request, pool, &attributes), kept(&make(), request, pool, &attributes));
+        for (attributes, peer) in known(&make(), pool) {
+            let kept = || kept_beside(&make(), request, pool, &attributes, peer);
+            let (first, again) = (kept(), kept());
             assert_eq!(first, again, "a filter that is asked the same twice answers the same");
             let all = pool.iter().map(|endpoint| endpoint.name());
             let order: Vec<_> = all.filter(|&name| first.iter().any(|kept| kept == name)).collect();
@@ -32,17 +35,16 @@ pub fn filter<F: Filter>(make: impl Fn() -> F) {
 pub fn scorer<S: Scorer>(make: impl Fn() -> S) {
     let (situations, _busy) = situations();
     for (pool, request) in &situations {
-        for attributes in known(&make(), pool) {
-            let said = scores(&make(), request, pool, &attributes);
-            let again = scores(&make(), request, pool, &attributes);
+        let reversed = Pool::new(pool.iter().rev().cloned());
+        for ((attributes, peer), (backward, _)) in known(&make(), pool).iter().zip(&known(&make(), &reversed)) {
+            let scores = |pool, attributes| scores_beside(&make(), request, pool, attributes, *peer);
+            let (said, again) = (scores(pool, attributes), scores(pool, attributes));
             assert!(same(&said, &again), "a scorer that is asked the same twice answers the same: {said:?}, {again:?}");
             assert!(said.iter().all(|score| !score.is_infinite()), "a score is finite: {said:?}");
+            let mut backwards = scores(&reversed, backward);
+            backwards.reverse();
+            assert!(same(&said, &backwards), "a score does not depend on the order: {said:?}, {backwards:?}");
         }
-        let reversed = Pool::new(pool.iter().rev().cloned());
-        let mut backwards = scores(&make(), request, &reversed, &Attributes::default());
-        backwards.reverse();
-        let forwards = scores(&make(), request, pool, &Attributes::default());
-        assert!(same(&forwards, &backwards), "a score does not depend on the order: {forwards:?}, {backwards:?}");
     }
 }
 
@@ -84,22 +86,54 @@ fn situations() -> (Vec<(Pool, Request)>, Vec<InFlightGuard>) {
     for header in ["x-session-id", "x-session-token"] {
         headers.insert(header, "session");
     }
+    headers.insert("test-epp-endpoint-selection", "10.0.0.0, 10.0.0.3:8000");
     let requests = [Request::new("bare", "model-1"), request(0..4096), request([]).with_headers(headers)];
     let pools = [pool(1), pool(5), equal, every_sort];
     let each = |pool: &Pool| requests.clone().map(|request| (pool.clone(), request));
     (pools.iter().flat_map(each).collect(), busy)
 }
 
-/// Nothing known, and everything that the plugin reads.
-fn known(plugin: &dyn Plugin, pool: &Pool) -> [Attributes; 2] {
-    let matches: Vec<_> = (0..pool.len() as u32).map(|place| prefix(place.min(8), 8, 16)).collect();
+/// Nothing known, and everything that the plugin reads, with the endpoint of the lowest number chosen before. What is known
+/// of an endpoint is the same wherever it stands.
+fn known<'a>(plugin: &dyn Plugin, pool: &'a Pool) -> [(Attributes, Option<&'a Arc<Endpoint>>); 2] {
+    let numbers = || pool.iter().map(|endpoint| endpoint.worker().0);
     let mut full = Attributes::new(4096, None);
     for data in plugin.reads() {
-        if let Data::PrefixMatch(producer) = data {
-            full.set_prefix_matches(&producer.into(), matches.clone());
+        match data {
+            Data::EncoderMatch(producer) => {
+                full.set_encoder_matches(
+                    &producer.into(),
+                    numbers().map(|number| f64::from(number % 5) / 4.0).collect(),
+                );
+            }
+            Data::Latency(producer) => full.set_latencies(&producer.into(), numbers().map(latency).collect()),
+            Data::PrefixMatch(producer) => {
+                full.set_prefix_matches(
+                    &producer.into(),
+                    numbers().map(|number| prefix(number.min(8), 8, 16)).collect(),
+                );
+            }
+            Data::RequestAttribute(name) => full.set_text(name, "said"),
+            _ => {}
         }
     }
-    [Attributes::default(), full]
+    let first = pool.iter().min_by_key(|endpoint| endpoint.worker().0);
+    [(Attributes::default(), None), (full, first)]
+}
+
+/// What is predicted of the endpoint of this number: nothing, what is within limits, what is not, and what is no number.
+fn latency(number: u32) -> Option<Latency> {
+    let headroom = |ttft_headroom_ms, tpot_headroom_ms| {
+        Some(Latency { ttft_ms: 100.0, tpot_ms: 10.0, ttft_headroom_ms, tpot_headroom_ms })
+    };
+    match number % 6 {
+        0 => headroom(-20.0, -1.0),
+        1 => headroom(30.0, -2.0),
+        2 => headroom(-10.0, 3.0),
+        3 => None,
+        4 => headroom(50.0, 5.0),
+        _ => headroom(f64::NAN, f64::INFINITY),
+    }
 }
 
 /// Whether two lists of scores are the same, what is not a number being equal to itself.

@@ -7,7 +7,10 @@ use llmd_core::index::WorkerState;
 use llmd_core::protocol::ROLE_LABEL;
 
 use crate::plugin::{Attributes, PrefixMatch};
-use crate::{Endpoint, EngineMetrics, Pool, Request};
+use crate::{Endpoint, EngineMetrics, LoraMetrics, Pool, Request};
+
+/// The attribute that some endpoints of a [`fleet`] have.
+pub const ATTRIBUTE: &str = "GPUUtilization";
 
 /// A pool of `endpoints` called `engine-0`, `engine-1` and so on, whose workers have the same numbers. They have no labels,
 /// and have said nothing about themselves.
@@ -20,8 +23,9 @@ fn endpoint(number: u32) -> Endpoint {
     Endpoint::new(format!("engine-{number}"), format!("10.0.0.{number}:8000"), WorkerId(number))
 }
 
-/// A pool of every sort: each role and none, idle, busy, silent, saying what makes no sense, and with requests in flight,
-/// which last as long as the guards that come with it.
+/// A pool of every sort: each role and none, in several places, idle, busy, silent, with adapters and without, saying what
+/// makes no sense, measured by others and not, and with requests in flight, which last as long as the guards that come
+/// with it.
 pub fn fleet() -> (Pool, Vec<crate::InFlightGuard>) {
     let labels = [Some("decode"), Some("prefill"), Some("encode-prefill-decode"), Some("nonsense"), None, Some("both")];
     let said = [
@@ -33,13 +37,31 @@ pub fn fleet() -> (Pool, Vec<crate::InFlightGuard>) {
         Some(metrics(u64::MAX, u64::MAX, 7.0)),
     ];
     let endpoints = (0..).zip(labels).zip(said).map(|((number, role), said)| {
-        let endpoint = endpoint(number).with_labels(role.map(|role| (ROLE_LABEL, role)));
-        said.into_iter().for_each(|said| endpoint.set_metrics(said));
+        let places = [("kubernetes.io/hostname", number / 2), ("topology.kubernetes.io/zone", number / 4)];
+        let places = places.map(|(label, place)| (label, format!("place-{place}")));
+        let role = role.map(|role| (ROLE_LABEL, role.to_owned()));
+        let lengths =
+            (number % 3 > 0).then(|| ("llm-d.ai/context-length-range", format!("{number}-{}", 4096 / number)));
+        let endpoint = endpoint(number).with_labels(places.into_iter().chain(role).chain(lengths));
+        said.into_iter().for_each(|said| endpoint.set_metrics(EngineMetrics { lora: lora(number), ..said }));
+        let measured = [None, Some(0.25), Some(0.75), Some(-1.0), Some(f64::NAN), Some(f64::INFINITY)];
+        measured[number as usize].into_iter().for_each(|value| endpoint.set_attribute(ATTRIBUTE, value));
         endpoint
     });
     let pool: Pool = endpoints.collect();
     let busy = [0, 3, 3, 5].map(|place: usize| pool[place].in_flight().admit(1000 * place as u64));
     (pool, busy.into())
+}
+
+/// What the engine of this number says about its adapters.
+fn lora(number: u32) -> Option<LoraMetrics> {
+    let adapters = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    match number % 4 {
+        0 => Some(LoraMetrics { running: adapters(&["model-1"]), waiting: adapters(&["model-1"]), max: 1 }),
+        1 => Some(LoraMetrics { running: adapters(&["another"]), waiting: adapters(&["model-1"]), max: 2 }),
+        2 => None,
+        _ => Some(LoraMetrics::default()),
+    }
 }
 
 /// What an engine says that has so many requests waiting and running, and so much of its cache in use.

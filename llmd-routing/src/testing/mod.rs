@@ -8,20 +8,33 @@ mod fleet;
 
 pub use chance::Chance;
 pub use conformance::{filter, picker, scorer};
-pub use fleet::{attributes, fleet, metrics, pool, prefix, request};
+pub use fleet::{ATTRIBUTE, attributes, fleet, metrics, pool, prefix, request};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plugin::{
     Attributes, Candidates, Context, Decider, Filter, Picker, ProfileHandler, Ran, Ranked, Refusal, Scorer, Snapshot,
 };
-use crate::{Pool, Request};
+use crate::{Endpoint, Pool, Request};
 
 /// What `scorer` says about each endpoint of `pool`.
 pub fn scores(scorer: &dyn Scorer, request: &Request, pool: &Pool, attributes: &Attributes) -> Vec<f64> {
+    scores_beside(scorer, request, pool, attributes, None)
+}
+
+/// The same, where the profile before chose `peer`.
+pub fn scores_beside(
+    scorer: &dyn Scorer,
+    request: &Request,
+    pool: &Pool,
+    attributes: &Attributes,
+    peer: Option<&Arc<Endpoint>>,
+) -> Vec<f64> {
     let snapshot = Snapshot::of(pool);
     let mut chance = Chance::new(0);
-    let cx = Context::new(request, attributes, Duration::ZERO, &mut chance);
+    let mut cx = Context::new(request, attributes, Duration::ZERO, &mut chance);
+    peer.into_iter().for_each(|peer| cx.add_peer(peer));
     let mut out = vec![0.0; pool.len()];
     scorer.score(&cx, &Candidates::new(pool, &snapshot), &mut out);
     out
@@ -29,9 +42,21 @@ pub fn scores(scorer: &dyn Scorer, request: &Request, pool: &Pool, attributes: &
 
 /// The names of the endpoints of `pool` that `filter` keeps.
 pub fn kept(filter: &dyn Filter, request: &Request, pool: &Pool, attributes: &Attributes) -> Vec<String> {
+    kept_beside(filter, request, pool, attributes, None)
+}
+
+/// The same, where the profile before chose `peer`.
+pub fn kept_beside(
+    filter: &dyn Filter,
+    request: &Request,
+    pool: &Pool,
+    attributes: &Attributes,
+    peer: Option<&Arc<Endpoint>>,
+) -> Vec<String> {
     let snapshot = Snapshot::of(pool);
     let mut chance = Chance::new(0);
     let mut cx = Context::new(request, attributes, Duration::ZERO, &mut chance);
+    peer.into_iter().for_each(|peer| cx.add_peer(peer));
     let mut candidates = Candidates::new(pool, &snapshot);
     filter.filter(&mut cx, &mut candidates);
     candidates.iter().map(|candidate| candidate.endpoint.name().to_owned()).collect()
