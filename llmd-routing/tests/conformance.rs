@@ -4,7 +4,7 @@ use llmd_routing::filter::{
     LabelSelector, LabelSelectorFilter, PrefixCacheAffinityFilter, Requirement, RoleFilter, SessionAffinityFilter,
     TtftSource,
 };
-use llmd_routing::picker::{MaxScorePicker, RandomPicker, RoundRobinPicker, WeightedRandomPicker};
+use llmd_routing::picker::{MaxScorePicker, PowerOfTwoPicker, RandomPicker, RoundRobinPicker, WeightedRandomPicker};
 use llmd_routing::scorer::{
     ActiveRequestScorer, KvCacheUtilizationScorer, NoHitLruScorer, PrefixCacheScorer, QueueScorer,
     RunningRequestsScorer, SessionAffinityScorer, TokenLoadScorer,
@@ -55,6 +55,7 @@ fn scorers_conform() {
 fn pickers_conform() {
     for picks in [1, 2, 1000] {
         testing::picker(|| MaxScorePicker::new(picks));
+        testing::picker(|| PowerOfTwoPicker::new(picks));
         testing::picker(|| RandomPicker::new(picks));
         testing::picker(|| RoundRobinPicker::new(picks));
         testing::picker(|| WeightedRandomPicker::new(picks));

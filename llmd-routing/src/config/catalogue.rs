@@ -53,6 +53,7 @@ pub(super) static TYPES: &[Type] = &[
     stable("no-hit-lru-scorer", &Reader(scorers::no_hit_lru_scorer)),
     stable("openai-parser", &Reader(shell::nothing)),
     stable("pd-profile-handler", &Reader(handlers::pd_profile_handler)),
+    stable("power-of-two-picker", &Reader(pickers::power_of_two_picker)),
     stable("precise-prefix-cache-producer", &Reader(producers::precise_prefix_cache_producer)),
     stable("prefill-filter", &Reader(filters::prefill_filter)),
     stable("prefill-header-handler", &Reader(handlers::disagg_headers_handler)),

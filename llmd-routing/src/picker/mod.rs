@@ -1,6 +1,7 @@
 //! Pickers: which of the scored candidates it shall be.
 
 mod max_score;
+mod power_of_two;
 mod random;
 mod round_robin;
 mod weighted_random;
@@ -8,6 +9,7 @@ mod weighted_random;
 use serde::Deserialize;
 
 pub use max_score::MaxScorePicker;
+pub use power_of_two::PowerOfTwoPicker;
 pub use random::RandomPicker;
 pub use round_robin::RoundRobinPicker;
 pub use weighted_random::WeightedRandomPicker;

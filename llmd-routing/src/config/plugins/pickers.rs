@@ -1,11 +1,17 @@
 //! Pickers, from their parameters.
 
 use super::{Blueprint, Result};
-use crate::picker::{MaxScorePicker, Parameters, RandomPicker, RoundRobinPicker, WeightedRandomPicker};
+use crate::picker::{
+    MaxScorePicker, Parameters, PowerOfTwoPicker, RandomPicker, RoundRobinPicker, WeightedRandomPicker,
+};
 use crate::plugin::Picker;
 
 pub(in crate::config) fn max_score_picker(parameters: Parameters) -> Result<Blueprint> {
     picker(&parameters, MaxScorePicker::new)
+}
+
+pub(in crate::config) fn power_of_two_picker(parameters: Parameters) -> Result<Blueprint> {
+    picker(&parameters, PowerOfTwoPicker::new)
 }
 
 pub(in crate::config) fn random_picker(parameters: Parameters) -> Result<Blueprint> {
