@@ -73,6 +73,7 @@ pub mod session;
 mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod topology;
 
 pub use config::build::SchedulerBuilder;
 pub use config::document::EndpointPickerConfig;

@@ -35,6 +35,32 @@ fn number_within(within: bool, number: f64, expected: &str, field: &str) -> Resu
     if within { Ok(()) } else { Err(fault()) }
 }
 
+/// Refuses 0.
+fn positive(number: u64, field: &str) -> Result<()> {
+    number_within(number > 0, number as f64, "above 0", field)
+}
+
+/// Refuses an empty text.
+fn not_empty(text: &str, field: &str) -> Result<()> {
+    let fault = || Fault::invalid("nothing where a name was expected").within(field);
+    if text.is_empty() { Err(fault()) } else { Ok(()) }
+}
+
+/// Refuses a name that is an attribute and its producer in one, as llm-d once wrote it.
+fn attribute_name(name: &str, producer: Option<&str>, field: &str) -> Result<()> {
+    not_empty(name, field)?;
+    match name.rsplit_once('/').filter(|_| producer.is_none()) {
+        Some((attribute, producer)) => {
+            let message = format!(
+                "`{name}` where a name without `/` was expected, unless `producer` is given; is it \
+                attribute `{attribute}` of producer `{producer}`?"
+            );
+            Err(Fault::invalid(message).within(field))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The parameters of what has none.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
