@@ -48,7 +48,7 @@ fn a_misspelt_field_is_named_with_its_place_and_what_was_meant() {
         ],
         &expect![[r#"
             line 6, column 5: plugins[0].parameters.matchLengthWieght: unknown field `matchLengthWieght`, did you mean `matchLengthWeight`? expected one of `matchLengthWeight`, `matchLengthScaleTokens`, `prefixMatchInfoProducerName`
-            line 5, column 16: plugins[0].parameters.threshold: unknown field `threshold`: none is taken here
+            line 5, column 16: plugins[0].parameters.threshold: unknown field `threshold`, expected `missingMetrics`
             line 4, column 3: plugins[0].typ: unknown field `typ`, did you mean `type`? expected one of `type`, `name`, `parameters`
             line 3, column 1: plugin: unknown field `plugin`, did you mean `plugins`? expected one of `apiVersion`, `kind`, `featureGates`, `plugins`, `schedulingProfiles`, `dataLayer`, `flowControl`, `requestHandler`, `saturationDetector`, `parser`
             line 5, column 26: plugins[0].parameters.strategy: unknown value `session-id`, did you mean `session_id`? expected one of `encoded_endpoint_header`, `session_hash`, `session_id`
@@ -76,6 +76,26 @@ fn a_value_of_the_wrong_kind_is_named_with_what_was_expected() {
             "plugins:\n- type: prefix-cache-affinity-filter\n  parameters: {peakPrefillThroughput: 0}\n",
             "plugins:\n- type: prefix-cache-affinity-filter\n  parameters: {ttftSource: guess}\n",
             "plugins:\n- type: prefix-cache-affinity-filter\n  parameters: {ttftSource: latencyPredictor}\n",
+            "plugins:\n- type: slo-headroom-tier-filter\n  parameters: {epsilonExploreNeg: 2}\n",
+            "plugins:\n- type: by-label\n  parameters: {validValues: [a]}\n",
+            "plugins:\n- type: by-label\n  parameters: {label: gpu}\n",
+            "plugins:\n- type: endpoint-attribute-filter\n  parameters: {attribute: a}\n",
+            "plugins:\n- type: endpoint-attribute-filter\n  parameters: {attribute: GPU/dcgm, algorithm: {type: threshold, threshold: {operator: LessThan, value: 1}}}\n",
+            "plugins:\n- type: topology-affinity-filter\n  parameters: {minAffinity: room}\n",
+            "plugins:\n- type: utilization-filter\n  parameters: {conditions: []}\n",
+            "plugins:\n- type: utilization-filter\n  parameters: {conditions: [{metric: waiting-queue, maxValue: 1}, {metric: kv-cache-utilization, maxValue: 5}]}\n",
+            "plugins:\n- type: concurrency-detector\n  parameters: {maxConcurrency: 0}\n",
+            "plugins:\n- type: concurrency-detector\n  parameters: {concurrencyMode: bytes}\n",
+            "plugins:\n- type: utilization-detector\n  parameters: {kvCacheUtilThreshold: 0}\n",
+            "plugins:\n- type: utilization-detector\n  parameters: {metricsStalenessThreshold: 0s}\n",
+            "plugins:\n- type: context-length-aware\n  parameters: {label: ''}\n",
+            "plugins:\n- type: latency-scorer\n  parameters: {compositeKVWeight: -1}\n",
+            "plugins:\n- type: latency-scorer\n  parameters: {headroomSelectionStrategy: some}\n",
+            "plugins:\n- type: endpoint-attribute-scorer\n  parameters: {attributeKey: a, algorithm: {type: linear_lower_is_better, normalization: {fixedRange: {min: 1, max: 1}}}}\n",
+            "plugins:\n- type: endpoint-attribute-scorer\n  parameters: {attributeKey: a, algorithm: {type: linear_lower_is_better, normalization: {fixedRange: {min: 0, max: 1}, adaptiveRange: {}}}}\n",
+            "plugins:\n- type: header-label-affinity-scorer\n  parameters: {headerName: x-where}\n",
+            "plugins:\n- type: lora-affinity-scorer\n  parameters: {slots: both}\n",
+            "plugins:\n- type: queue-scorer\n  parameters: {missingMetrics: full}\n",
             "plugins: queue-scorer\n",
             "plugins:\n- queue-scorer\n",
             "plugins:\n- type: 7\n",
@@ -99,6 +119,26 @@ fn a_value_of_the_wrong_kind_is_named_with_what_was_expected() {
             line 5, column 39: plugins[0].parameters.peakPrefillThroughput: number `0` where one above 0 was expected
             line 5, column 28: plugins[0].parameters.ttftSource: unknown value `guess`, expected `latencyPredictor` or `prefillThroughput`
             prefix-cache-affinity-filter reads predicted latencies of producer predicted-latency-producer, which is not there; producers: approx-prefix-cache-producer
+            line 5, column 35: plugins[0].parameters.epsilonExploreNeg: number `2` where one from 0 to 1 was expected
+            line 5, column 15: plugins[0].parameters: field label is missing
+            line 5, column 15: plugins[0].parameters.validValues: no value where at least one was expected, unless `allowsNoLabel` is true
+            line 5, column 15: plugins[0].parameters: field algorithm is missing
+            line 5, column 27: plugins[0].parameters.attribute: `GPU/dcgm` where a name without `/` was expected, unless `producer` is given; is it attribute `GPU` of producer `dcgm`?
+            line 5, column 29: plugins[0].parameters.minAffinity: unknown value `room`, expected one of `host`, `rack`, `zone`, `region`
+            line 5, column 28: plugins[0].parameters.conditions: no condition where at least one was expected
+            line 5, column 108: plugins[0].parameters.conditions[1].maxValue: number `5` where one from 0 to 1 was expected
+            line 5, column 32: plugins[0].parameters.maxConcurrency: number `0` where one above 0 was expected
+            line 5, column 33: plugins[0].parameters.concurrencyMode: unknown value `bytes`, expected one of `hybrid`, `requests`, `tokens`
+            line 5, column 38: plugins[0].parameters.kvCacheUtilThreshold: number `0` where one above 0 and of at most 1 was expected
+            line 5, column 43: plugins[0].parameters.metricsStalenessThreshold: no time where some was expected
+            line 5, column 23: plugins[0].parameters.label: nothing where a name was expected
+            line 5, column 35: plugins[0].parameters.compositeKVWeight: number `-1` where one that is not negative was expected
+            line 5, column 43: plugins[0].parameters.headroomSelectionStrategy: unknown value `some`, expected `least` or `most`
+            line 5, column 103: plugins[0].parameters.algorithm.normalization.fixedRange: a range from 1 to 1 where an end above its beginning was expected
+            line 5, column 90: plugins[0].parameters.algorithm.normalization: both of `fixedRange` and `adaptiveRange` are given
+            line 5, column 15: plugins[0].parameters: field labelKey is missing
+            line 5, column 23: plugins[0].parameters.slots: unknown value `both`, expected `sum` or `union`
+            line 5, column 32: plugins[0].parameters.missingMetrics: unknown value `full`, expected `unknown` or `zero`
             line 3, column 10: plugins: string "queue-scorer" where a list was expected
             line 4, column 3: plugins[0]: string "queue-scorer" where a map was expected
             line 4, column 9: plugins[0].type: number `7` where a string was expected
@@ -167,8 +207,8 @@ fn what_llm_d_has_and_llmd_has_not_is_refused_by_name() {
     said(
         &[
             "plugins:\n- type: burst-prefix-cache-producer\n",
-            "plugins:\n- type: precise-prefix-cache-scorer\n",
-            "plugins:\n- type: utilization-detector\n",
+            "plugins:\n- type: precise-prefix-cache-scorer\n  parameters: {indexerConfig: {tokenizersPoolConfig: {}}}\n",
+            "plugins:\n- type: edf-ordering-policy\n",
             "plugins:\n- type: static-usage-limit-policy\n  parameters: {threshold: 0.9}\n",
             "plugins:\n- type: token-producer\n  parameters: {uds: {}}\n",
             "plugins:\n- type: precise-prefix-cache-producer\n  parameters: {indexerConfig: {kvBlockIndexConfig: {redisConfig: {}}}}\n",
@@ -186,8 +226,8 @@ fn what_llm_d_has_and_llmd_has_not_is_refused_by_name() {
         ErrorKind::Unsupported,
         &expect![[r#"
             line 4, column 9: plugins[0].type: plugin type `burst-prefix-cache-producer` is not supported: use approx-prefix-cache-producer; bursts spread by the reservation at pick
-            line 4, column 9: plugins[0].type: plugin type `precise-prefix-cache-scorer` is not supported: it is deprecated; use precise-prefix-cache-producer with prefix-cache-scorer
-            line 4, column 9: plugins[0].type: plugin type `utilization-detector` is not supported: flow control is not there yet; leave it out, and bound requests at the gateway
+            line 5, column 54: plugins[0].parameters.indexerConfig.tokenizersPoolConfig: not supported: tokens come from a producer of their own; use token-producer
+            line 4, column 9: plugins[0].type: plugin type `edf-ordering-policy` is not supported: flow control is not there yet; leave it out, and bound requests at the gateway
             line 5, column 27: plugins[0].parameters.threshold: flow control is not there yet; leave it out, and bound requests at the gateway
             line 5, column 21: plugins[0].parameters.uds: not supported: a tokenizer behind a socket is deprecated in llm-d; use `local` or `vllm`
             line 5, column 66: plugins[0].parameters.indexerConfig.kvBlockIndexConfig.redisConfig: not supported: the index is in memory; use `inMemoryConfig`
@@ -322,4 +362,46 @@ fn every_default_is_llm_ds() {
         needs: metrics
     "#]]
     .assert_eq(&scheduler.describe().to_string());
+}
+
+#[test]
+fn a_precise_scorer_brings_its_producer_unless_there_is_one() {
+    let built = |plugins: &str| {
+        let config = EndpointPickerConfig::from_yaml(&format!("{HEAD}plugins:\n{plugins}")).unwrap();
+        let port = config.kv_events().unwrap().socket_port;
+        let (_, reader) = ExactIndex::new(IndexSettings::default());
+        (port, Scheduler::builder(config).with_index(reader).build().unwrap().describe().to_string())
+    };
+    let scorer =
+        "- type: precise-prefix-cache-scorer\n  parameters: {kvEventsConfig: {podDiscoveryConfig: {socketPort: 1}}}\n";
+    let (port, alone) = built(scorer);
+    assert_eq!(port, 1);
+    expect![[r#"
+        handler: single-profile-handler
+        profile default: precise-prefix-cache-scorer × 1 → max-score-picker
+        producer: precise-prefix-cache-scorer
+        precise-prefix-cache-scorer: blocks of 16 tokens, not speculative
+        precise-prefix-cache-scorer: reads precise-prefix-cache-scorer
+        added: profile default, of every filter, scorer and picker, since there is no profile
+        added: single-profile-handler, since there is one profile and no handler
+        added: max-score-picker to profile default, which has no picker
+        added: token-producer, which estimates, since precise-prefix-cache-scorer reads what it makes
+        needs: tokens, KV events
+    "#]]
+    .assert_eq(&alone);
+    let (port, beside) = built(&format!("{scorer}- {{type: precise-prefix-cache-producer, name: precise}}\n"));
+    assert_eq!(port, 5557);
+    expect![[r#"
+        handler: single-profile-handler
+        profile default: precise-prefix-cache-scorer × 1 → max-score-picker
+        producer: precise
+        precise: blocks of 16 tokens, not speculative
+        precise-prefix-cache-scorer: reads precise
+        added: profile default, of every filter, scorer and picker, since there is no profile
+        added: single-profile-handler, since there is one profile and no handler
+        added: max-score-picker to profile default, which has no picker
+        added: token-producer, which estimates, since precise-prefix-cache-scorer reads what it makes
+        needs: tokens, KV events
+    "#]]
+    .assert_eq(&beside);
 }

@@ -1,16 +1,20 @@
 //! Every plugin does what its trait's suite says.
 
 use llmd_routing::filter::{
-    LabelSelector, LabelSelectorFilter, PrefixCacheAffinityFilter, Requirement, RoleFilter, SessionAffinityFilter,
-    TtftSource,
+    ByLabelFilter, ConcurrencyDetector, Condition, EndpointAttributeFilter, HeaderBasedTestingFilter, LabelSelector,
+    LabelSelectorFilter, Metric, Operator, PrefixCacheAffinityFilter, Requirement, RoleFilter, SessionAffinityFilter,
+    SloHeadroomTierFilter, TopologyAffinityFilter, TtftSource, UtilizationDetector, UtilizationFilter,
 };
 use llmd_routing::picker::{MaxScorePicker, PowerOfTwoPicker, RandomPicker, RoundRobinPicker, WeightedRandomPicker};
 use llmd_routing::scorer::{
-    ActiveRequestScorer, KvCacheUtilizationScorer, NoHitLruScorer, PrefixCacheScorer, QueueScorer,
-    RunningRequestsScorer, SessionAffinityScorer, TokenLoadScorer,
+    ActiveRequestScorer, Better, ContextLengthAware, EndpointAttributeScorer, HeaderLabelAffinityScorer, Headroom,
+    KvCacheUtilizationScorer, LatencyScorer, LoadAwareScorer, LoraAffinityScorer, MissingMetrics,
+    MmEmbeddingsCacheScorer, NoHitLruScorer, PrefixCacheScorer, QueueScorer, RunningRequestsScorer,
+    SessionAffinityScorer, Slots, TokenLoadScorer, TopologyAffinityScorer,
 };
 use llmd_routing::session::Affinity;
 use llmd_routing::testing;
+use llmd_routing::topology::{Level, TopologyLabels};
 
 #[test]
 fn filters_conform() {
@@ -30,6 +34,18 @@ fn filters_conform() {
         let source = TtftSource::LatencyPredictor("predicted-latency-producer".to_owned());
         PrefixCacheAffinityFilter::new("p", 0.5).with_max_ttft_penalty(500.0, source)
     });
+    testing::filter(|| ByLabelFilter::new("llm-d.ai/role", ["decode", "both"]));
+    testing::filter(ConcurrencyDetector::default);
+    testing::filter(|| ContextLengthAware::new("llm-d.ai/context-length-range", true));
+    testing::filter(|| EndpointAttributeFilter::new(testing::ATTRIBUTE, Operator::LessThan, 0.5));
+    testing::filter(HeaderBasedTestingFilter::default);
+    testing::filter(|| SloHeadroomTierFilter::new("predicted-latency-producer", 0.5));
+    testing::filter(|| TopologyAffinityFilter::new(Level::Zone, TopologyLabels::default()));
+    testing::filter(|| {
+        let metrics = [Metric::ActiveRequests, Metric::KvCacheUtilization, Metric::WaitingQueue];
+        UtilizationFilter::new(metrics.map(|metric| Condition { metric, max_value: 0.5 }))
+    });
+    testing::filter(UtilizationDetector::default);
     testing::filter(|| SessionAffinityFilter::new(Affinity::encoded_endpoint("x-session-token")));
     testing::filter(|| SessionAffinityFilter::new(Affinity::remembered("x-session-id")));
     testing::filter(|| SessionAffinityFilter::new(Affinity::hash("x-session-id")));
@@ -39,16 +55,30 @@ fn filters_conform() {
 fn scorers_conform() {
     testing::scorer(ActiveRequestScorer::default);
     testing::scorer(|| ActiveRequestScorer::new(2, 0.5));
+    testing::scorer(ContextLengthAware::default);
+    testing::scorer(|| EndpointAttributeScorer::new(testing::ATTRIBUTE, Better::Lower));
+    testing::scorer(|| EndpointAttributeScorer::new(testing::ATTRIBUTE, Better::Higher).within(0.0, 0.5));
+    testing::scorer(|| HeaderLabelAffinityScorer::new("x-session-id", "llm-d.ai/role"));
     testing::scorer(KvCacheUtilizationScorer::default);
+    testing::scorer(|| KvCacheUtilizationScorer::new(MissingMetrics::Zero));
+    testing::scorer(|| LatencyScorer::new("predicted-latency-producer", "approx-prefix-cache-producer"));
+    testing::scorer(|| LatencyScorer::new("l", "p").with_headroom(Headroom::Most));
+    testing::scorer(LoadAwareScorer::default);
+    testing::scorer(LoraAffinityScorer::default);
+    testing::scorer(|| LoraAffinityScorer::new(Slots::Sum));
+    testing::scorer(|| MmEmbeddingsCacheScorer::new("mm-embeddings-cache-producer"));
     testing::scorer(|| NoHitLruScorer::new("approx-prefix-cache-producer"));
     testing::scorer(|| PrefixCacheScorer::new("approx-prefix-cache-producer"));
     testing::scorer(|| PrefixCacheScorer::new("approx-prefix-cache-producer").with_length(0.3, 256));
     testing::scorer(QueueScorer::default);
+    testing::scorer(|| QueueScorer::new(MissingMetrics::Zero));
     testing::scorer(RunningRequestsScorer::default);
+    testing::scorer(|| RunningRequestsScorer::new(MissingMetrics::Zero));
     testing::scorer(|| SessionAffinityScorer::new(Affinity::encoded_endpoint("x-session-token")));
     testing::scorer(|| SessionAffinityScorer::new(Affinity::remembered("x-session-id")));
     testing::scorer(|| SessionAffinityScorer::new(Affinity::hash("x-session-id")));
     testing::scorer(|| TokenLoadScorer::new(10_000));
+    testing::scorer(TopologyAffinityScorer::default);
 }
 
 #[test]

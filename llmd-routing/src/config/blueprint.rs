@@ -22,6 +22,8 @@ pub(super) enum Blueprint {
     Nothing,
     Plugin(&'static [Part], Make),
     Precise(Box<Precise>),
+    /// A scorer that brings a producer of its own: what llm-d had before it told the two apart.
+    PreciseScorer(Box<Precise>),
     Tokens(TokenProducer),
 }
 
@@ -70,6 +72,7 @@ impl Blueprint {
             Self::InFlight(_) | Self::Nothing | Self::Tokens(_) => false,
             Self::Plugin(parts, _) => parts.contains(&part),
             Self::Precise(_) => part == Part::PrefixProducer,
+            Self::PreciseScorer(_) => matches!(part, Part::PrefixProducer | Part::Scorer),
         }
     }
 
@@ -164,6 +167,7 @@ impl fmt::Debug for Blueprint {
             Self::Nothing => f.write_str("Nothing"),
             Self::Plugin(parts, _) => f.debug_tuple("Plugin").field(parts).finish_non_exhaustive(),
             Self::Precise(precise) => f.debug_tuple("Precise").field(precise).finish(),
+            Self::PreciseScorer(precise) => f.debug_tuple("PreciseScorer").field(precise).finish(),
             Self::Tokens(tokens) => f.debug_tuple("Tokens").field(tokens).finish(),
         }
     }

@@ -11,9 +11,10 @@ use super::document::{EndpointPickerConfig, PluginRef, ProfileConfig};
 use super::kv_events::Precise;
 use super::plugin_config::PluginConfig;
 use super::plugins::DEFAULT_PREFIX_PRODUCER;
-use crate::plugin::{Data, Decider, Plugin, Producer, ProfileHandler};
+use crate::plugin::{Data, Decider, Plugin, Producer, ProfileHandler, Scorer};
 use crate::producer::{InFlightLoad, PrecisePrefixCache};
 use crate::scheduler::{Components, Instance, Made, Origin};
+use crate::scorer::PrefixCacheScorer;
 use crate::{Profile, Scheduler};
 
 /// A scheduler to be: a configuration, and the components that it needs.
@@ -310,6 +311,11 @@ fn instance(plugin: &PluginConfig, around: &Around<'_>) -> Result<Option<Instanc
         Blueprint::Precise(precise) => {
             let producer = Some(precise_producer(around, precise)?);
             Ok(Some(Instance { producer, ..Instance::default() }))
+        }
+        Blueprint::PreciseScorer(precise) => {
+            let producer = Some(precise_producer(around, precise)?);
+            let scorer: Arc<dyn Scorer> = Arc::new(PrefixCacheScorer::new(around.name));
+            Ok(Some(Instance { producer, scorer: Some(scorer), ..Instance::default() }))
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What a configuration means that leaves something out.
 
-use super::blueprint::Part;
+use super::blueprint::{Blueprint, Part};
 use super::catalogue;
 use super::document::{EndpointPickerConfig, PluginRef, ProfileConfig};
 use super::fault::Mark;
 use super::node::Node;
 use super::plugin_config::PluginConfig;
+use crate::scorer::PrefixCacheScorer;
 
 /// llm-d's own default: short queues and empty caches count twice, cached prefixes three times.
 const DEFAULT: [(&str, f64); 3] =
@@ -45,6 +46,7 @@ impl EndpointPickerConfig {
     /// `max-score-picker`.
     pub(super) fn complete(mut self) -> (Self, Vec<String>) {
         let mut added = Vec::new();
+        self.share_precise_producer();
         if self.profiles.is_empty() {
             let refs = self.plugins.iter().filter(|plugin| plugin.blueprint.stands_in_profiles());
             let plugins = refs.map(|plugin| PluginRef { name: plugin.name.clone(), weight: 1.0 }).collect();
@@ -73,5 +75,19 @@ impl EndpointPickerConfig {
             profile.plugins.push(PluginRef { name: picker, weight: 1.0 });
         }
         (self, added)
+    }
+
+    /// Lets scorers that would bring a precise producer of their own read the one that there is, as in llm-d.
+    fn share_precise_producer(&mut self) {
+        let precise = self.plugins.iter().find(|plugin| matches!(plugin.blueprint, Blueprint::Precise(_)));
+        let Some(producer) = precise.map(|plugin| plugin.name.clone()) else { return };
+        for plugin in &mut self.plugins {
+            if let Blueprint::PreciseScorer(_) = plugin.blueprint {
+                let producer = producer.clone();
+                // One that reads another producer is another plugin.
+                plugin.parameters += &format!(" reads {producer}");
+                plugin.blueprint = Blueprint::scorer(move || PrefixCacheScorer::new(producer.clone()));
+            }
+        }
     }
 }

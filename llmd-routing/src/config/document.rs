@@ -65,12 +65,20 @@ impl EndpointPickerConfig {
         found.unwrap_or_default()
     }
 
-    /// Where KV events come from: what its `precise-prefix-cache-producer` says; `None` when it names none.
+    /// Where KV events come from: what its `precise-prefix-cache-producer` says, or else its `precise-prefix-cache-scorer`;
+    /// `None` when it names neither.
     pub fn kv_events(&self) -> Option<&KvEvents> {
-        self.plugins.iter().find_map(|plugin| match &plugin.blueprint {
+        let producer = self.plugins.iter().find_map(|plugin| match &plugin.blueprint {
             Blueprint::Precise(precise) => Some(&precise.events),
             _ => None,
-        })
+        });
+        let scorer = || {
+            self.plugins.iter().find_map(|plugin| match &plugin.blueprint {
+                Blueprint::PreciseScorer(precise) => Some(&precise.events),
+                _ => None,
+            })
+        };
+        producer.or_else(scorer)
     }
 
     fn read(root: &Node) -> Result<Self> {

@@ -91,6 +91,8 @@ enum HashAlgorithm {
 struct Indexer {
     kv_block_index_config: BlockIndex,
     kv_cache_backend_configs: Option<Vec<Backend>>,
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    tokenizers_pool_config: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -205,6 +207,10 @@ impl Precise {
         if let Some((field, _)) = elsewhere.iter().find(|(_, given)| given.is_some()) {
             let fault = Fault::not_supported("the index is in memory; use `inMemoryConfig`");
             return Err(fault.along(&["indexerConfig", "kvBlockIndexConfig", field]));
+        }
+        if parameters.indexer_config.tokenizers_pool_config.is_some() {
+            let fault = Fault::not_supported("tokens come from a producer of their own; use token-producer");
+            return Err(fault.along(&["indexerConfig", "tokenizersPoolConfig"]));
         }
         let events = parameters.kv_events_config;
         if events.zmq_endpoint.is_some() {

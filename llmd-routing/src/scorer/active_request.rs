@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::plugin::{Candidates, Context, Data, Plugin, Scorer};
+use crate::plugin::{Attributes, Candidate, Candidates, Context, Data, Plugin, Scorer};
 
 /// 1 when `n ≤ idle_threshold`, else `(max − n) / max · max_busy_score`, where `n` is the number of requests in flight and
 /// `max` the largest over the candidates.
@@ -63,12 +63,15 @@ impl Scorer for ActiveRequestScorer {
             *score = if idle { 1.0 } else { (max - requests) / max * self.max_busy_score };
         }
     }
+
+    fn input(&self, _: &Attributes, candidate: &Candidate<'_>) -> Option<String> {
+        Some(format!("{} in flight", candidate.load.requests))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::Attributes;
     use crate::testing::{pool, request, scores};
 
     fn said(scorer: &ActiveRequestScorer, in_flight: &[usize]) -> Vec<f64> {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::plugin::{Candidates, Context, Data, Plugin, PrefixMatch, Scorer};
+use crate::plugin::{Attributes, Candidate, Candidates, Context, Data, Plugin, PrefixMatch, Scorer};
 
 /// `w · L² + (1 − w) · m / t`, where `m` of the prompt's `t` full blocks are cached, `L = min(1, m · block / scale)` and `w`
 /// weighs the length of the match against its share of the prompt. An endpoint of which nothing is known scores 0.
@@ -70,12 +70,16 @@ impl Scorer for PrefixCacheScorer {
             *score = matches.get(candidate.place).map_or(0.0, |found| self.of(found));
         }
     }
+
+    fn input(&self, attributes: &Attributes, candidate: &Candidate<'_>) -> Option<String> {
+        let found = attributes.prefix_matches(&self.producer)?.get(candidate.place)?;
+        Some(format!("{} of {} blocks", found.blocks, found.total))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::Attributes;
     use crate::testing::{attributes, pool, prefix, request, scores};
 
     #[test]

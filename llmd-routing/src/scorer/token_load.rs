@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::plugin::{Candidates, Context, Data, Plugin, Scorer};
+use crate::plugin::{Attributes, Candidate, Candidates, Context, Data, Plugin, Scorer};
 
 /// `1 − min(n, threshold) / threshold`, where `n` counts the uncached tokens of prompts in flight there and of this one.
 ///
@@ -46,12 +46,16 @@ impl Scorer for TokenLoadScorer {
             *score = 1.0 - tokens.min(self.threshold) as f64 / self.threshold as f64;
         }
     }
+
+    fn input(&self, attributes: &Attributes, candidate: &Candidate<'_>) -> Option<String> {
+        let uncached = attributes.uncached_tokens(candidate.place);
+        Some(format!("{} + {uncached} tokens", candidate.load.tokens))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::Attributes;
     use crate::testing::{attributes, pool, prefix, request, scores};
 
     #[test]

@@ -20,6 +20,9 @@ pub(super) const DEFAULT_PREFIX_PRODUCER: &str = "approx-prefix-cache-producer";
 /// The producer that a plugin reads predicted latencies from when it does not say.
 pub(super) const DEFAULT_LATENCY_PRODUCER: &str = "predicted-latency-producer";
 
+/// The producer that a plugin reads encoder matches from when it does not say.
+pub(super) const DEFAULT_ENCODER_PRODUCER: &str = "mm-embeddings-cache-producer";
+
 /// Refuses what is not from 0 to 1.
 fn from_0_to_1(number: f64, field: &str) -> Result<()> {
     number_within((0.0..=1.0).contains(&number), number, "from 0 to 1", field)
