@@ -55,14 +55,17 @@ impl Default for InFlightLoad {
 }
 
 /// How many tokens a request is expected to make: `round(prompt · ratio)`, at most `max` and at most what the client asks
-/// for.
+/// for; and what they count.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "the formula has these two parameters")]
+#[expect(clippy::exhaustive_structs, reason = "the formula has these three parameters")]
 pub struct OutputEstimate {
     /// Tokens made per token of the prompt.
     pub ratio: f64,
     /// At most this many.
     pub max: Option<u64>,
+    /// For how many tokens of a prompt each of them counts. llm-d's is 1; an engine takes several times as long for a token
+    /// that it makes as for one that it reads.
+    pub cost: f64,
 }
 
 /// The parameters of `inflight-load-producer`.
@@ -73,6 +76,8 @@ pub(crate) struct Parameters {
     add_estimated_output_tokens: bool,
     output_ratio: f64,
     max_estimated_output_tokens: Option<u64>,
+    /// llmd's own.
+    output_token_cost: f64,
     prefix_match_info_producer_name: Option<String>,
     /// llmd's own.
     reserve: Reserve,
@@ -90,6 +95,7 @@ impl Default for Parameters {
             add_estimated_output_tokens: false,
             output_ratio: 1.5,
             max_estimated_output_tokens: None,
+            output_token_cost: 1.0,
             prefix_match_info_producer_name: None,
             reserve: Reserve::default(),
             reservation_ttl: GoDuration(TTL),
@@ -100,7 +106,11 @@ impl Default for Parameters {
 
 impl From<Parameters> for InFlightLoad {
     fn from(parameters: Parameters) -> Self {
-        let estimate = OutputEstimate { ratio: parameters.output_ratio, max: parameters.max_estimated_output_tokens };
+        let estimate = OutputEstimate {
+            ratio: parameters.output_ratio,
+            max: parameters.max_estimated_output_tokens,
+            cost: parameters.output_token_cost,
+        };
         Self {
             prefix_producer: parameters.prefix_match_info_producer_name,
             output: parameters.add_estimated_output_tokens.then_some(estimate),
@@ -126,7 +136,7 @@ impl InFlightLoad {
     ) -> Reservation {
         let output =
             self.output.zip(decodes).map_or(0, |(estimate, prompt)| estimate.tokens(prompt, max_output_tokens));
-        let guard = endpoint.in_flight().admit(uncached + output);
+        let guard = endpoint.in_flight().admit(uncached.saturating_add(output));
         Reservation { guard, until_end: self.output.is_some() }
     }
 }
@@ -134,7 +144,8 @@ impl InFlightLoad {
 impl OutputEstimate {
     fn tokens(self, prompt: u64, asked: Option<u32>) -> u64 {
         let expected = (prompt as f64 * self.ratio).round() as u64;
-        expected.min(self.max.unwrap_or(u64::MAX)).min(asked.map_or(u64::MAX, u64::from))
+        let tokens = expected.min(self.max.unwrap_or(u64::MAX)).min(asked.map_or(u64::MAX, u64::from));
+        (tokens as f64 * self.cost).round() as u64
     }
 }
 
