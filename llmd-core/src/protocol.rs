@@ -6,6 +6,27 @@ use std::fmt;
 /// that could set it could name another tenant's blocks.
 pub const KV_TRANSFER_PARAMS: &str = "kv_transfer_params";
 
+/// As [`KV_TRANSFER_PARAMS`], for what encoders hand over.
+pub const EC_TRANSFER_PARAMS: &str = "ec_transfer_params";
+
+/// In [`KV_TRANSFER_PARAMS`], to a prefiller: keep what you compute, another will fetch it.
+pub const DO_REMOTE_DECODE: &str = "do_remote_decode";
+
+/// In [`KV_TRANSFER_PARAMS`], to a decoder: fetch what another has computed.
+pub const DO_REMOTE_PREFILL: &str = "do_remote_prefill";
+
+/// In [`KV_TRANSFER_PARAMS`]: which connector the others are of.
+pub const CONNECTOR: &str = "connector";
+
+/// What stands in [`CONNECTOR`] when KV is handed over by llmd.
+pub const LLMD: &str = "llmd";
+
+/// In [`KV_TRANSFER_PARAMS`] of llmd: what lets the decoder read the prefiller's blocks. Only they can read it.
+pub const GRANT: &str = "grant";
+
+/// In [`KV_TRANSFER_PARAMS`]: how many tokens of the prompt the prefiller holds.
+pub const REMOTE_NUM_TOKENS: &str = "remote_num_tokens";
+
 /// The label that says what an endpoint does, as llm-d spells it.
 pub const ROLE_LABEL: &str = "llm-d.ai/role";
 
