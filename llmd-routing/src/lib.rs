@@ -51,10 +51,12 @@
 //! - [`plugin`]: the traits. Plugins of your own stand in a [`Profile`] beside llm-d's: see [`Scheduler::new`].
 //! - [`filter`], [`scorer`], [`picker`], [`producer`]: llm-d's plugins, one file each, with their formulas.
 //! - [`config`]: the YAML; every field is in `docs/configuration.md`.
+//! - [`connector`]: the two bodies of a request that one engine prefills and another decodes.
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 pub mod config;
+pub mod connector;
 pub mod decider;
 mod duration;
 mod endpoint;

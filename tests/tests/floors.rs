@@ -34,7 +34,7 @@ const PLANS: [Plan; 14] = [
             &["duration", "needs", "sync"],
             &["in_flight"],
             &["endpoint", "request"],
-            &["plugin"],
+            &["connector", "plugin"],
             &["session"],
             &["admitter", "decider", "filter", "handler", "observer", "picker", "producer", "scorer", "screener"],
             &["profile"],
