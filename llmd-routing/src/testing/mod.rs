@@ -1,13 +1,15 @@
 //! What others need to test plugins of their own: pools, requests, chance that can be repeated, and the suites that say
-//! what a [`Filter`], a [`Scorer`] and a [`Picker`]
+//! what a [`Filter`], a [`Scorer`], a [`Picker`] and a [`Connector`](crate::connector::Connector)
 //! must do.
 
 mod chance;
 mod conformance;
+mod connector;
 mod fleet;
 
 pub use chance::Chance;
 pub use conformance::{filter, picker, scorer};
+pub use connector::connector;
 pub use fleet::{ATTRIBUTE, attributes, fleet, metrics, pool, prefix, request};
 
 use std::sync::Arc;
