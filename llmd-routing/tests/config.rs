@@ -190,11 +190,11 @@ fn what_does_not_fit_together_is_refused() {
         &expect![[r#"
             line 5, column 3: plugins[1]: two plugins are called `queue-scorer`; give each a `name`
             profile `default` has two pickers, `max-score-picker` and `random-picker`
-            schedulingProfiles[1]: two profiles are called `a`
+            line 5, column 3: schedulingProfiles[1]: two profiles are called `a`
             there are 2 profiles and no profile handler that chooses between them
             single-profile-handler runs one profile, and there are 2
             there are two profile handlers, `single-profile-handler` and `second`
-            line 8, column 5: schedulingProfiles[0].plugins[0].pluginRef: `openai-parser` where a filter, a scorer or a picker was expected
+            line 8, column 16: schedulingProfiles[0].plugins[0].pluginRef: `openai-parser` where a filter, a scorer or a picker was expected
             plugin `session-affinity-scorer` is experimental; allow experimental plugins to use it
             `second` is a second inflight-load-producer, and requests are counted once
             line 5, column 35: dataLayer.sources[0].pluginRef: `queue-scorer` where a data source was expected

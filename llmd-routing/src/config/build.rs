@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use llmd_core::index::PrefixIndex;
-use llmd_core::{Error, ErrorKind, Result};
+use llmd_core::{Error, Result};
 
 use super::blueprint::{Around, Blueprint, Part};
-use super::catalogue::Stability;
 use super::document::{EndpointPickerConfig, PluginRef, ProfileConfig};
+use super::fit::Given;
 use super::kv_events::Precise;
 use super::plugin_config::PluginConfig;
 use super::plugins::DEFAULT_PREFIX_PRODUCER;
@@ -69,7 +69,7 @@ impl SchedulerBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] when plugins do not fit together, an experimental one is not allowed, or an index is missing.
+    /// [`Invalid`](llmd_core::ErrorKind::Invalid) when plugins do not fit together, an experimental one is not allowed, or an index is missing.
     pub fn build(self) -> Result<Scheduler> {
         let Self { config, index, experimental, producers } = self;
         assemble(config, &Origin { index, experimental, producers, ..Origin::default() })
@@ -79,10 +79,9 @@ impl SchedulerBuilder {
 /// A scheduler of this configuration, in the place of one that was made with `before`.
 pub(super) fn assemble(config: EndpointPickerConfig, before: &Origin) -> Result<Scheduler> {
     let (config, mut added) = config.complete();
-    let experimental = config.plugins.iter().find(|plugin| plugin.stability == Stability::Experimental);
-    if let Some(plugin) = experimental.filter(|_| !before.experimental) {
-        let message = format!("plugin `{}` is experimental; allow experimental plugins to use it", plugin.name);
-        return Err(Error::new(ErrorKind::Invalid, message));
+    let given = Given { index: before.index.is_some(), experimental: before.experimental };
+    if let Some(misfit) = config.misfits(given).into_iter().next() {
+        return Err(Error::new(misfit.kind, misfit.message));
     }
     let profiles = config.profiles.iter().map(|profile| profile.name.clone()).collect();
     let mut plugins = Plugins { profiles, ..Plugins::default() };
@@ -91,8 +90,8 @@ pub(super) fn assemble(config: EndpointPickerConfig, before: &Origin) -> Result<
         config.plugins.iter().partition(|plugin| plugin.blueprint.is(Part::Handler));
     others.into_iter().chain(handlers).try_for_each(|plugin| plugins.make(plugin, before))?;
     before.producers.iter().for_each(|producer| plugins.add_given(producer));
-    let profiles = config.profiles.iter().map(|profile| plugins.profile(profile)).collect::<Result<Vec<_>>>()?;
-    let handler = plugins.handler(profiles.len())?;
+    let profiles = config.profiles.iter().map(|profile| plugins.profile(profile)).collect::<Vec<_>>();
+    let handler = plugins.handlers.pop().expect("there is one handler");
     plugins.add_missing(&profiles, &handler, &config, before, &mut added)?;
     let Origin { index, experimental, producers, .. } = before.clone();
     let origin = Origin { index, experimental, producers, made: std::mem::take(&mut plugins.made) };
@@ -107,8 +106,6 @@ struct Plugins {
     instances: Vec<(String, Instance)>,
     deciders: Vec<Named<dyn Decider>>,
     handlers: Vec<Named<dyn ProfileHandler>>,
-    /// The type of a handler that runs one profile only.
-    single: Option<&'static str>,
     in_flight: Option<InFlightLoad>,
     made: Vec<Made>,
     /// The names of the profiles.
@@ -119,11 +116,6 @@ impl Plugins {
     /// Makes a plugin, or takes the one that was made from just this before.
     fn make(&mut self, plugin: &PluginConfig, before: &Origin) -> Result<()> {
         if let Blueprint::InFlight(load) = &plugin.blueprint {
-            if self.in_flight.is_some() {
-                let message =
-                    format!("`{}` is a second inflight-load-producer, and requests are counted once", plugin.name);
-                return Err(Error::new(ErrorKind::Invalid, message));
-            }
             self.in_flight = Some(load.clone());
         }
         // A handler is made anew, since the deciders that it asks may be others.
@@ -138,7 +130,6 @@ impl Plugins {
         self.deciders.extend(instance.decider.clone().map(|decider| (name.clone(), decider)));
         if let Some(handler) = &instance.handler {
             self.handlers.push((name.clone(), Arc::clone(handler)));
-            self.single = self.single.or_else(|| SINGLE.contains(&plugin.type_name).then_some(plugin.type_name));
         }
         let parameters = plugin.parameters.clone();
         self.made.push(Made {
@@ -161,16 +152,12 @@ impl Plugins {
         self.instances.iter().find(|(known, _)| known == name).map(|(_, instance)| instance)
     }
 
-    fn profile(&self, config: &ProfileConfig) -> Result<Profile> {
+    fn profile(&self, config: &ProfileConfig) -> Profile {
         let picker = |plugin: &PluginRef| Some((plugin.name.clone(), self.find(&plugin.name)?.picker.clone()?));
         let mut pickers = config.plugins.iter().filter_map(picker);
         let (name, picker) = pickers.next().expect("every profile has been given a picker");
-        if let Some((second, _)) = pickers.next() {
-            let message = format!("profile `{}` has two pickers, `{name}` and `{second}`", config.name);
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
         let profile = Profile::new(config.name.clone(), name, picker);
-        Ok(config.plugins.iter().fold(profile, |mut profile, plugin| {
+        config.plugins.iter().fold(profile, |mut profile, plugin| {
             let Some(instance) = self.find(&plugin.name) else { return profile };
             if let Some(filter) = &instance.filter {
                 profile = profile.filter(plugin.name.clone(), Arc::clone(filter));
@@ -179,27 +166,7 @@ impl Plugins {
                 Some(scorer) => profile.scorer(plugin.name.clone(), plugin.weight, Arc::clone(scorer)),
                 None => profile,
             }
-        }))
-    }
-
-    /// The one handler that there must be.
-    fn handler(&self, profiles: usize) -> Result<Named<dyn ProfileHandler>> {
-        match &self.handlers[..] {
-            [handler] => match self.single.filter(|_| profiles > 1) {
-                Some(single) => {
-                    let message = format!("{single} runs one profile, and there are {profiles}");
-                    Err(Error::new(ErrorKind::Invalid, message))
-                }
-                None => Ok(handler.clone()),
-            },
-            [] => {
-                let message = format!("there are {profiles} profiles and no profile handler that chooses between them");
-                Err(Error::new(ErrorKind::Invalid, message))
-            }
-            [(first, _), (second, _), ..] => {
-                Err(Error::new(ErrorKind::Invalid, format!("there are two profile handlers, `{first}` and `{second}`")))
-            }
-        }
+        })
     }
 
     /// Adds the default producers of what is read and not made.
@@ -296,9 +263,6 @@ impl Plugins {
     }
 }
 
-/// The types of handlers that run one profile only.
-const SINGLE: [&str; 2] = ["data-parallel-profile-handler", "single-profile-handler"];
-
 /// Producers that are added when somebody reads what they make: by the name that is read, the type, and what it makes.
 static DEFAULT_PRODUCERS: &[(&str, &str, fn(String) -> Data)] =
     &[(DEFAULT_PREFIX_PRODUCER, DEFAULT_PREFIX_PRODUCER, Data::PrefixMatch)];
@@ -309,7 +273,7 @@ fn instance(plugin: &PluginConfig, around: &Around<'_>) -> Result<Option<Instanc
         Blueprint::InFlight(_) | Blueprint::Nothing | Blueprint::Tokens(_) => Ok(None),
         Blueprint::Plugin(_, make) => make(around).map(Some),
         Blueprint::Precise(precise) => {
-            let producer = Some(precise_producer(around, precise)?);
+            let producer = Some(precise_producer(around, precise));
             Ok(Some(Instance { producer, ..Instance::default() }))
         }
         Blueprint::PreciseScorer(precise) => {
@@ -320,15 +284,11 @@ fn instance(plugin: &PluginConfig, around: &Around<'_>) -> Result<Option<Instanc
     }
 }
 
-fn precise_producer(around: &Around<'_>, precise: &Precise) -> Result<Arc<dyn Producer>> {
-    let name = around.name;
-    let Some(index) = around.index else {
-        let message = format!("`{name}` asks an index of KV events, and the scheduler was built without one");
-        return Err(Error::new(ErrorKind::Invalid, message));
-    };
-    let producer = PrecisePrefixCache::new(name, Arc::clone(index)).with_weights(precise.weights);
-    Ok(Arc::new(match precise.speculative_ttl {
+fn precise_producer(around: &Around<'_>, precise: &Precise) -> Arc<dyn Producer> {
+    let index = around.index.expect("who asks an index has one");
+    let producer = PrecisePrefixCache::new(around.name, Arc::clone(index)).with_weights(precise.weights);
+    Arc::new(match precise.speculative_ttl {
         Some(ttl) => producer.with_speculation(ttl),
         None => producer,
-    }))
+    })
 }

@@ -103,6 +103,12 @@ pub(super) fn find(name: &str) -> Result<&'static Type> {
     Err(Fault::invalid(nearest::unknown("plugin type", name, &known)))
 }
 
+/// The type that was probably meant by this name.
+pub(super) fn meant(name: &str) -> Option<&'static str> {
+    let known: Vec<_> = TYPES.iter().map(|known| known.name).collect();
+    nearest::nearest(name, &known)
+}
+
 impl Type {
     /// Reads a plugin's parameters.
     pub(super) fn read(&self, parameters: &Node) -> Result<Blueprint> {

@@ -18,7 +18,7 @@ impl Default for EndpointPickerConfig {
     fn default() -> Self {
         let plugins = DEFAULT.iter().map(|&(name, _)| PluginConfig::default_of(name)).collect();
         let refs = DEFAULT.iter().map(|&(name, weight)| PluginRef { name: name.to_owned(), weight }).collect();
-        Self { plugins, profiles: vec![ProfileConfig { name: "default".to_owned(), plugins: refs }] }
+        Self { plugins, profiles: vec![ProfileConfig::added(refs)] }
     }
 }
 
@@ -34,6 +34,7 @@ impl PluginConfig {
             blueprint,
             parameters: Node::default().plain(),
             mark: Mark::default(),
+            place: None,
         }
     }
 }
@@ -50,7 +51,7 @@ impl EndpointPickerConfig {
         if self.profiles.is_empty() {
             let refs = self.plugins.iter().filter(|plugin| plugin.blueprint.stands_in_profiles());
             let plugins = refs.map(|plugin| PluginRef { name: plugin.name.clone(), weight: 1.0 }).collect();
-            self.profiles.push(ProfileConfig { name: "default".to_owned(), plugins });
+            self.profiles.push(ProfileConfig::added(plugins));
             added.push("profile default, of every filter, scorer and picker, since there is no profile".to_owned());
         }
         if self.profiles.len() == 1 && !self.plugins.iter().any(|plugin| plugin.blueprint.is(Part::Handler)) {

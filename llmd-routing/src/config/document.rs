@@ -1,14 +1,13 @@
 //! The document: plugins, the profiles that they stand in, and what surrounds them.
 
-use llmd_core::{Error, ErrorKind};
-
 use super::absent::FLOW;
 use super::blueprint::{Blueprint, Part};
-use super::fault::{Fault, Result};
+use super::fault::{Fault, Mark, Result};
+use super::known::Known;
 use super::kv_events::KvEvents;
 use super::nearest;
-use super::node::{Node, Value};
-use super::plugin_config::{PluginConfig, reference};
+use super::node::Node;
+use super::plugin_config::PluginConfig;
 use super::plugins::DEFAULT_PREFIX_PRODUCER;
 use super::surroundings;
 use super::tokens::TokenProducer;
@@ -25,6 +24,9 @@ pub struct EndpointPickerConfig {
 pub(super) struct ProfileConfig {
     pub(super) name: String,
     pub(super) plugins: Vec<PluginRef>,
+    pub(super) mark: Mark,
+    /// Which of the list it is; `None` for what was added.
+    pub(super) place: Option<usize>,
 }
 
 /// A plugin that stands in a profile.
@@ -41,14 +43,10 @@ impl EndpointPickerConfig {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] for what is written wrong, with line, column, path and what was expected, and
-    /// [`ErrorKind::Unsupported`] for what llm-d has and llmd has not, with what to use meanwhile.
+    /// [`Invalid`](llmd_core::ErrorKind::Invalid) for what is written wrong, with line, column, path and what was expected, and
+    /// [`Unsupported`](llmd_core::ErrorKind::Unsupported) for what llm-d has and llmd has not, with what to use meanwhile.
     pub fn from_yaml(text: &str) -> llmd_core::Result<Self> {
-        let root = Node::parse(text)?;
-        if matches!(root.value, Value::Null) {
-            return Err(Error::new(ErrorKind::Invalid, "an empty document where an EndpointPickerConfig was expected"));
-        }
-        Ok(Self::read(&root)?)
+        Ok(Self::read(&Self::tree(text)?)?.0)
     }
 
     /// Every plugin that it names, in order.
@@ -81,7 +79,15 @@ impl EndpointPickerConfig {
         producer.or_else(scorer)
     }
 
-    fn read(root: &Node) -> Result<Self> {
+    /// The tree of a text that says something.
+    pub(super) fn tree(text: &str) -> Result<Node> {
+        let root = Node::parse(text)?;
+        let empty = || Fault::invalid("an empty document where an EndpointPickerConfig was expected");
+        if root.is_nothing() { Err(empty()) } else { Ok(root) }
+    }
+
+    /// What a tree says, and whether a plugin was pruned from it.
+    pub(super) fn read(root: &Node) -> Result<(Self, bool)> {
         let root = root.section(&[
             "apiVersion",
             "kind",
@@ -94,71 +100,78 @@ impl EndpointPickerConfig {
             "saturationDetector",
             "parser",
         ])?;
-        root.require("apiVersion", |node| one_of("version", node, &API_VERSIONS))?;
-        root.require("kind", |node| one_of("kind", node, &["EndpointPickerConfig"]))?;
+        for (field, what, known) in
+            [("apiVersion", "version", &API_VERSIONS[..]), ("kind", "kind", &["EndpointPickerConfig"])]
+        {
+            if !root.field(field).is_some_and(Node::is_pruned) {
+                root.require(field, |node| one_of(what, node, known))?;
+            }
+        }
         root.read("featureGates", |node| node.each(surroundings::feature_gate))?;
         root.refuse("flowControl", FLOW)?;
         root.refuse("saturationDetector", FLOW)?;
-        let plugins = root.read("plugins", |node| node.each(PluginConfig::read))?.unwrap_or_default();
-        let names: Vec<_> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
-        if let Some(place) = (0..names.len()).find(|&place| names[..place].contains(&names[place])) {
-            let fault = Fault::invalid(format!("two plugins are called `{}`; give each a `name`", names[place]));
-            return Err(fault.at(plugins[place].mark).within_item(place).within("plugins"));
-        }
-        root.read("plugins", |node| known_producers(node, &plugins))?;
-        let profiles = root.read("schedulingProfiles", |node| node.each(|node| ProfileConfig::read(node, &plugins)))?;
-        let profiles = profiles.unwrap_or_default();
-        if let Some(place) = (0..profiles.len())
-            .find(|&place| profiles[..place].iter().any(|before| before.name == profiles[place].name))
-        {
-            let fault = Fault::invalid(format!("two profiles are called `{}`", profiles[place].name));
-            return Err(fault.within_item(place).within("schedulingProfiles"));
-        }
-        root.read("dataLayer", |node| surroundings::data_layer(node, &plugins))?;
-        root.read("requestHandler", |node| surroundings::request_handler(node, &plugins))?;
-        root.read("parser", |node| surroundings::parser(node, &plugins))?;
-        Ok(Self { plugins, profiles })
+        let known = Known::read(root)?;
+        root.read("plugins", |node| known_producers(node, &known))?;
+        let mut profiles = Vec::new();
+        root.read("schedulingProfiles", |node| {
+            node.each_at(|place, node| {
+                ProfileConfig::read(place, node, &known, &profiles).map(|read| profiles.push(read))
+            })
+        })?;
+        root.read("dataLayer", |node| surroundings::data_layer(node, &known))?;
+        root.read("requestHandler", |node| surroundings::request_handler(node, &known))?;
+        root.read("parser", |node| surroundings::parser(node, &known))?;
+        let lacks = known.lacks();
+        Ok((Self { plugins: known.plugins, profiles }, lacks))
     }
 }
 
 impl ProfileConfig {
-    fn read(node: &Node, plugins: &[PluginConfig]) -> Result<Self> {
+    /// The profile that is added when there is none.
+    pub(super) fn added(plugins: Vec<PluginRef>) -> Self {
+        Self { name: "default".to_owned(), plugins, mark: Mark::default(), place: None }
+    }
+
+    fn read(place: usize, node: &Node, known: &Known, before: &[Self]) -> Result<Self> {
         let fields = node.section(&["name", "plugins"])?;
+        let refs = fields.read("plugins", |node| node.each(|node| PluginRef::read(node, known)))?;
         let name = fields.require("name", |node| node.text().map(str::to_owned))?;
-        let refs = fields.read("plugins", |node| node.each(|node| PluginRef::read(node, plugins)))?;
-        Ok(Self { name, plugins: refs.unwrap_or_default() })
+        if before.iter().any(|before| before.name == name) {
+            return Err(Fault::invalid(format!("two profiles are called `{name}`")));
+        }
+        Ok(Self { name, plugins: refs.unwrap_or_default(), mark: node.mark, place: Some(place) })
     }
 }
 
 impl PluginRef {
-    fn read(node: &Node, plugins: &[PluginConfig]) -> Result<Self> {
+    fn read(node: &Node, known: &Known) -> Result<Self> {
         let fields = node.section(&["pluginRef", "weight"])?;
-        let plugin = fields.require("pluginRef", |node| reference(node, plugins))?;
-        if !plugin.blueprint.stands_in_profiles() {
-            let message = format!("`{}` where a filter, a scorer or a picker was expected", plugin.name);
-            return Err(Fault::invalid(message).within("pluginRef"));
-        }
         let weight = fields.read("weight", |node| {
             let weight: f64 = node.typed()?;
             let message = || Fault::invalid(format!("number `{weight}` where a finite one was expected"));
             weight.is_finite().then_some(weight).ok_or_else(message)
         })?;
-        Ok(Self { name: plugin.name.clone(), weight: weight.unwrap_or(1.0) })
+        let name = fields.require("pluginRef", |node| {
+            let plugin = known.reference(node)?;
+            let message = || format!("`{}` where a filter, a scorer or a picker was expected", plugin.name);
+            if plugin.blueprint.stands_in_profiles() { Ok(plugin.name.clone()) } else { Err(Fault::invalid(message())) }
+        })?;
+        Ok(Self { name, weight: weight.unwrap_or(1.0) })
     }
 }
 
 /// Checks that every producer that a plugin reads from by name is there, or is the one that is added by default.
-fn known_producers(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
-    let made = plugins.iter().filter(|plugin| plugin.blueprint.is(Part::PrefixProducer));
-    let mut known: Vec<_> = made.map(|plugin| plugin.name.as_str()).collect();
-    if !known.contains(&DEFAULT_PREFIX_PRODUCER) {
-        known.push(DEFAULT_PREFIX_PRODUCER);
+fn known_producers(node: &Node, known: &Known) -> Result<()> {
+    let made = known.plugins.iter().filter(|plugin| plugin.blueprint.is(Part::PrefixProducer));
+    let mut names: Vec<_> = made.map(|plugin| plugin.name.as_str()).collect();
+    if !names.contains(&DEFAULT_PREFIX_PRODUCER) {
+        names.push(DEFAULT_PREFIX_PRODUCER);
     }
     node.each(|node| {
         let Some(parameters) = node.field("parameters") else { return Ok(()) };
-        let read = parameters.read("prefixMatchInfoProducerName", |node| match &node.value {
-            Value::Null => Ok(()),
-            _ => one_of("producer of prefix matches", node, &known),
+        let read = parameters.read("prefixMatchInfoProducerName", |node| match node.text() {
+            Ok(name) if known.may_be_pruned(name) => Ok(()),
+            _ => one_of("producer of prefix matches", node, &names),
         });
         read.map(drop).map_err(|fault| fault.within("parameters"))
     })?;

@@ -6,17 +6,31 @@ use llmd_core::{Error, ErrorKind};
 use serde::de::{self, Expected, Unexpected};
 
 use super::nearest;
+use super::problem::Problem;
 
 pub(super) type Result<T, E = Fault> = std::result::Result<T, E>;
 
 /// What is wrong, and where. It gathers its place on the way up: each level adds the step that led down.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
-    kind: ErrorKind,
-    message: String,
-    at: Option<Mark>,
+    pub(super) kind: ErrorKind,
+    pub(super) message: String,
+    pub(super) at: Option<Mark>,
+    pub(super) about: About,
     /// The innermost step first.
     path: Vec<Step>,
+}
+
+/// What a fault is about, for those who read on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum About {
+    /// Something is not there: a field of the map at the fault's place, or what others need.
+    Missing(String),
+    /// Nothing is wrong that was not said before: it needs what was pruned.
+    Pruned,
+    /// A field that nobody knows, and the one that was probably meant.
+    Unknown(Option<String>),
+    Value,
 }
 
 /// One step down in a document.
@@ -35,7 +49,7 @@ pub(super) struct Mark {
 
 impl Fault {
     pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Invalid, message: message.into(), at: None, path: Vec::new() }
+        Self { kind: ErrorKind::Invalid, message: message.into(), at: None, about: About::Value, path: Vec::new() }
     }
 
     /// llm-d has it and llmd has not.
@@ -46,6 +60,27 @@ impl Fault {
     /// A field that llm-d takes and llmd does not.
     pub(super) fn not_supported(instead: &str) -> Self {
         Self::unsupported(format!("not supported: {instead}"))
+    }
+
+    /// A field that is not known.
+    pub(super) fn unknown_field(name: &str, known: &[&str]) -> Self {
+        let meant = nearest::nearest(name, known).map(str::to_owned);
+        Self { about: About::Unknown(meant), ..Self::invalid(nearest::unknown("field", name, known)) }
+    }
+
+    /// A field that is not there.
+    pub(super) fn missing(name: &str) -> Self {
+        Self::invalid(format!("field {name} is missing")).lacking(name)
+    }
+
+    /// What was pruned is needed.
+    pub(super) fn pruned() -> Self {
+        Self { about: About::Pruned, ..Self::invalid("what was wrong above is needed") }
+    }
+
+    /// The same, since something of this name is not there.
+    pub(super) fn lacking(self, name: &str) -> Self {
+        Self { about: About::Missing(name.to_owned()), ..self }
     }
 
     /// The same, at this place, unless the place is known more exactly.
@@ -76,7 +111,7 @@ impl Fault {
     }
 
     /// `plugins[0].parameters.threshold`.
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         let mut path = String::new();
         for step in self.steps() {
             match step {
@@ -89,20 +124,20 @@ impl Fault {
     }
 }
 
-/// `line 3, column 5: plugins[0].parameters.thresold: unknown field …`
 impl Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Mark { line, column }) = self.at {
-            write!(f, "line {line}, column {column}: ")?;
-        }
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path())?;
-        }
-        f.write_str(&self.message)
+        Problem::from(self.clone()).fmt(f)
     }
 }
 
 impl std::error::Error for Fault {}
+
+/// What has no place.
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self { kind: error.kind(), ..Self::invalid(error.to_string()) }
+    }
+}
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
@@ -124,7 +159,7 @@ impl de::Error for Fault {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::invalid(nearest::unknown("field", field, expected))
+        Self::unknown_field(field, expected)
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -132,7 +167,7 @@ impl de::Error for Fault {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::invalid(format!("field {field} is missing"))
+        Self::missing(field)
     }
 
     fn duplicate_field(field: &'static str) -> Self {

@@ -7,15 +7,19 @@ mod absent;
 mod blueprint;
 pub(crate) mod build;
 mod catalogue;
+mod check;
 mod defaults;
 pub(crate) mod document;
 mod fault;
+mod fit;
+mod known;
 mod kv_events;
 mod nearest;
 mod node;
 mod parameters;
 mod plugin_config;
 mod plugins;
+mod problem;
 mod reload;
 #[cfg(feature = "schema")]
 mod schema;
@@ -24,6 +28,8 @@ mod tokens;
 mod typed;
 
 pub use catalogue::{PluginType, plugin_types};
+pub use check::Check;
 pub use kv_events::KvEvents;
 pub use plugin_config::PluginConfig;
+pub use problem::Problem;
 pub use tokens::{TokenBackend, TokenProducer};

@@ -22,7 +22,7 @@ fn list(names: &[&str]) -> String {
 }
 
 /// The known name with the fewest edits, when a third of its letters or fewer are wrong.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let near = known.iter().map(|&known| (distance(name, known), known)).min()?;
     (near.0 * 3 <= near.1.chars().count().max(3)).then_some(near.1)
 }

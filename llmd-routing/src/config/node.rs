@@ -7,7 +7,6 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 
 use super::fault::{Fault, Mark, Result, Step};
-use super::nearest;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +26,8 @@ pub(super) enum Value {
     Text(String),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
+    /// What is wrong here was said; it is passed over from then on.
+    Pruned(Box<Node>),
 }
 
 /// A key and where it stands.
@@ -52,7 +53,7 @@ impl Node {
     /// What kind of value it is, for messages.
     pub(super) fn kind(&self) -> String {
         match &self.value {
-            Value::Null => "nothing".to_owned(),
+            Value::Null | Value::Pruned(_) => "nothing".to_owned(),
             Value::Bool(value) => format!("`{value}`"),
             Value::Signed(value) => format!("number `{value}`"),
             Value::Unsigned(value) => format!("number `{value}`"),
@@ -67,7 +68,7 @@ impl Node {
     /// that say nothing are left out.
     pub(super) fn plain(&self) -> String {
         match &self.value {
-            Value::Null => String::new(),
+            Value::Null | Value::Pruned(_) => String::new(),
             Value::Bool(value) => value.to_string(),
             Value::Signed(value) => value.to_string(),
             Value::Unsigned(value) => value.to_string(),
@@ -82,6 +83,16 @@ impl Node {
                 if fields.is_empty() { String::new() } else { format!("{{{}}}", fields.join(",")) }
             }
         }
+    }
+
+    /// Whether it was found wrong, and taken out.
+    pub(super) fn is_pruned(&self) -> bool {
+        matches!(self.value, Value::Pruned(_))
+    }
+
+    /// Whether it says nothing.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self.value, Value::Null | Value::Pruned(_))
     }
 
     /// The value of a field, when this is a map that has it.
@@ -99,37 +110,41 @@ impl Node {
             return Err(Fault::invalid(format!("{} where a map was expected", self.kind())).at(self.mark));
         };
         match fields.iter().find(|(key, _)| !known.contains(&key.name.as_str())) {
-            Some((key, _)) => {
-                Err(Fault::invalid(nearest::unknown("field", &key.name, known)).within(&key.name).at(key.mark))
-            }
+            Some((key, _)) => Err(Fault::unknown_field(&key.name, known).within(&key.name).at(key.mark)),
             None => Ok(self),
         }
     }
 
     /// What `read` makes of a field, when it is there and says something.
     pub(super) fn read<'a, T>(&'a self, name: &str, read: impl FnOnce(&'a Self) -> Result<T>) -> Result<Option<T>> {
-        let said = self.field(name).filter(|node| !matches!(node.value, Value::Null));
-        let Some(node) = said else { return Ok(None) };
+        let Some(node) = self.field(name).filter(|node| !node.is_nothing()) else { return Ok(None) };
         read(node).map(Some).map_err(|fault| fault.at(node.mark).within(name))
     }
 
     /// What `read` makes of a field that must be there.
     pub(super) fn require<'a, T>(&'a self, name: &str, read: impl FnOnce(&'a Self) -> Result<T>) -> Result<T> {
-        let missing = || Fault::invalid(format!("field {name} is missing")).at(self.mark);
-        self.read(name, read)?.ok_or_else(missing)
+        self.read(name, read)?.ok_or_else(|| match self.field(name) {
+            Some(node) if node.is_pruned() => Fault::pruned(),
+            _ => Fault::missing(name).at(self.mark),
+        })
     }
 
     /// What `read` makes of each item of a list; nothing at all is an empty one.
     pub(super) fn each<'a, T>(&'a self, mut read: impl FnMut(&'a Self) -> Result<T>) -> Result<Vec<T>> {
-        let items = self.items()?.iter().enumerate();
-        items.map(|(place, item)| read(item).map_err(|fault| fault.at(item.mark).within_item(place))).collect()
+        self.each_at(|_, item| read(item))
+    }
+
+    /// The same, with the place of each.
+    pub(super) fn each_at<'a, T>(&'a self, mut read: impl FnMut(usize, &'a Self) -> Result<T>) -> Result<Vec<T>> {
+        let items = self.items()?.iter().enumerate().filter(|(_, item)| !item.is_pruned());
+        items.map(|(place, item)| read(place, item).map_err(|fault| fault.at(item.mark).within_item(place))).collect()
     }
 
     /// The items of a list; nothing at all is an empty one.
     pub(super) fn items(&self) -> Result<&[Self]> {
         match &self.value {
             Value::List(items) => Ok(items),
-            Value::Null => Ok(&[]),
+            Value::Null | Value::Pruned(_) => Ok(&[]),
             _ => Err(Fault::invalid(format!("{} where a list was expected", self.kind())).at(self.mark)),
         }
     }
@@ -142,9 +157,17 @@ impl Node {
         }
     }
 
+    /// The text that this is, or was before it was pruned.
+    pub(super) fn original_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Pruned(original) => original.original_text(),
+            _ => self.text().ok(),
+        }
+    }
+
     /// Refuses a field, if it is there: llm-d takes it, and llmd does not yet.
     pub(super) fn refuse(&self, field: &str, instead: &str) -> Result<()> {
-        match self.field(field) {
+        match self.field(field).filter(|node| !node.is_pruned()) {
             Some(node) => Err(Fault::not_supported(instead).at(node.mark).within(field)),
             None => Ok(()),
         }
@@ -152,8 +175,14 @@ impl Node {
 
     /// A fault of what is inside this node, with its place: where its path leads, or would.
     pub(super) fn locate(&self, fault: Fault) -> Fault {
+        let mark = self.nearest(fault.steps()).mark;
+        fault.at(mark)
+    }
+
+    /// The node that a path leads to, or the last one on the way.
+    pub(super) fn nearest<'a>(&self, path: impl Iterator<Item = &'a Step>) -> &Self {
         let mut node = self;
-        for step in fault.steps() {
+        for step in path {
             let next = match step {
                 Step::Field(name) => node.field(name),
                 Step::Item(place) => node.items().ok().and_then(|items| items.get(*place)),
@@ -161,8 +190,7 @@ impl Node {
             let Some(next) = next else { break };
             node = next;
         }
-        let mark = node.mark;
-        fault.at(mark)
+        node
     }
 }
 

@@ -1,9 +1,8 @@
-//! One entry of `plugins`, and how the rest of the document refers to it.
+//! One entry of `plugins`.
 
 use super::blueprint::Blueprint;
 use super::catalogue::{self, Stability};
-use super::fault::{Fault, Mark, Result};
-use super::nearest;
+use super::fault::{Mark, Result};
 use super::node::Node;
 
 /// One plugin, as it was configured.
@@ -16,6 +15,8 @@ pub struct PluginConfig {
     /// Its parameters, written in one way: whoever has the same is the same.
     pub(super) parameters: String,
     pub(super) mark: Mark,
+    /// Which of the list it is; `None` for what was added.
+    pub(super) place: Option<usize>,
 }
 
 impl PluginConfig {
@@ -43,15 +44,7 @@ impl PluginConfig {
             blueprint,
             parameters: parameters.plain(),
             mark: node.mark,
+            place: None,
         })
     }
-}
-
-/// The plugin that a reference names.
-pub(super) fn reference<'a>(node: &Node, plugins: &'a [PluginConfig]) -> Result<&'a PluginConfig> {
-    let name = node.text()?;
-    plugins.iter().find(|plugin| plugin.name == name).ok_or_else(|| {
-        let known: Vec<_> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
-        Fault::invalid(nearest::unknown("plugin", name, &known))
-    })
 }

@@ -2,9 +2,9 @@
 
 use super::absent::FLOW;
 use super::fault::{Fault, Result};
+use super::known::Known;
 use super::nearest;
 use super::node::Node;
-use super::plugin_config::{PluginConfig, reference};
 
 /// `name`, `name=true` or `name=false`.
 pub(super) fn feature_gate(node: &Node) -> Result<()> {
@@ -27,7 +27,7 @@ pub(super) fn feature_gate(node: &Node) -> Result<()> {
 }
 
 /// Where data comes from follows from what the plugins read; what says the same is taken, and nothing else.
-pub(super) fn data_layer(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
+pub(super) fn data_layer(node: &Node, known: &Known) -> Result<()> {
     let fields = node.section(&[
         "injectDefaults",
         "sources",
@@ -41,7 +41,7 @@ pub(super) fn data_layer(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
     for field in ["peerDiscovery", "crossReplicaSyncerPluginRef", "crossReplicaSyncInterval"] {
         fields.refuse(field, replicas)?;
     }
-    let sources = fields.read("sources", |node| node.each(|node| source(node, plugins)))?.unwrap_or_default();
+    let sources = fields.read("sources", |node| node.each(|node| source(node, known)))?.unwrap_or_default();
     let inject = fields.read("injectDefaults", |node| node.typed::<bool>())?.unwrap_or(true);
     if !inject && !sources.contains(&"metrics-data-source") {
         let message = "metrics are read whenever a plugin reads them; leave it out";
@@ -51,42 +51,41 @@ pub(super) fn data_layer(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
 }
 
 /// The type of a data source.
-fn source(node: &Node, plugins: &[PluginConfig]) -> Result<&'static str> {
+fn source(node: &Node, known: &Known) -> Result<&'static str> {
     const SOURCES: [&str; 2] = ["endpoint-notification-source", "metrics-data-source"];
     const EXTRACTORS: [&str; 2] = ["core-metrics-extractor", "precise-prefix-cache-producer"];
     let fields = node.section(&["pluginRef", "extractors"])?;
-    let typed = |node: &Node, known: &[&str], what: &str| {
+    let typed = |node: &Node, types: &[&str], what: &str| {
         let plugin = match node.text()? {
             // These two exist without being configured.
             "metrics-data-source" => return Ok("metrics-data-source"),
             "core-metrics-extractor" => return Ok("core-metrics-extractor"),
-            _ => reference(node, plugins)?,
+            _ => known.reference(node)?,
         };
-        if known.contains(&plugin.type_name) {
+        if types.contains(&plugin.type_name) {
             return Ok(plugin.type_name);
         }
         Err(Fault::invalid(format!("`{}` where a {what} was expected", plugin.name)))
     };
-    let source = fields.require("pluginRef", |node| typed(node, &SOURCES, "data source"))?;
     fields.read("extractors", |node| {
         node.each(|node| {
             let fields = node.section(&["pluginRef"])?;
             fields.require("pluginRef", |node| typed(node, &EXTRACTORS, "extractor"))
         })
     })?;
-    Ok(source)
+    fields.require("pluginRef", |node| typed(node, &SOURCES, "data source"))
 }
 
-pub(super) fn request_handler(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
+pub(super) fn request_handler(node: &Node, known: &Known) -> Result<()> {
     let parsers = node.section(&["parsers"])?;
-    parsers.read("parsers", |node| node.each(|node| parser(node, plugins))).map(drop)
+    parsers.read("parsers", |node| node.each(|node| parser(node, known))).map(drop)
 }
 
-pub(super) fn parser(node: &Node, plugins: &[PluginConfig]) -> Result<()> {
+pub(super) fn parser(node: &Node, known: &Known) -> Result<()> {
     node.section(&["pluginRef"])?.require("pluginRef", |node| {
         let plugin = match node.text()? {
             "openai-parser" => return Ok(()),
-            _ => reference(node, plugins)?,
+            _ => known.reference(node)?,
         };
         let fault = || Fault::invalid(format!("`{}` where a parser was expected", plugin.name));
         if plugin.type_name == "openai-parser" { Ok(()) } else { Err(fault()) }

@@ -5,7 +5,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::fault::{Fault, Result};
+use super::fault::{About, Fault, Result};
 use super::node::{Key, Node, Value};
 
 impl Node {
@@ -18,7 +18,19 @@ impl Node {
     pub(super) fn parameters<'de, T: Deserialize<'de>>(&'de self) -> Result<T> {
         static NO_FIELDS: Node =
             Node { mark: super::fault::Mark { line: 0, column: 0 }, value: Value::Map(Vec::new()) };
-        if matches!(self.value, Value::Null) { NO_FIELDS.typed() } else { self.typed() }
+        if self.is_nothing() { NO_FIELDS.typed() } else { self.typed() }
+    }
+}
+
+impl Node {
+    /// A fault of this map: a field that was pruned is not missed.
+    fn known(&self, fault: Fault) -> Fault {
+        match &fault.about {
+            About::Missing(name) if fault.steps().next().is_none() && self.field(name).is_some_and(Self::is_pruned) => {
+                Fault::pruned()
+            }
+            _ => fault,
+        }
     }
 }
 
@@ -34,7 +46,10 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Float(value) => visitor.visit_f64(*value),
             Value::Text(value) => visitor.visit_borrowed_str(value),
             Value::List(items) => visitor.visit_seq(Items(items.iter().enumerate())),
-            Value::Map(fields) => visitor.visit_map(Fields { fields: fields.iter(), entered: None }),
+            Value::Map(fields) => {
+                visitor.visit_map(Fields { fields: fields.iter(), entered: None }).map_err(|fault| self.known(fault))
+            }
+            Value::Pruned(_) => Err(Fault::pruned()),
         }
         .map_err(|fault| fault.at(self.mark))
     }
@@ -84,7 +99,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     type Error = Fault;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
-        let Some((place, item)) = self.0.next() else { return Ok(None) };
+        let Some((place, item)) = self.0.find(|(_, item)| !item.is_pruned()) else { return Ok(None) };
         seed.deserialize(item).map(Some).map_err(|fault| fault.at(item.mark).within_item(place))
     }
 }
@@ -98,7 +113,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     type Error = Fault;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
-        self.entered = self.fields.next();
+        self.entered = self.fields.find(|(_, node)| !node.is_pruned());
         let Some((key, _)) = self.entered else { return Ok(None) };
         let name = StrDeserializer::new(&key.name);
         seed.deserialize(name).map(Some).map_err(|fault: Fault| fault.at(key.mark).within(&key.name))
