@@ -142,7 +142,7 @@ fn a_value_of_the_wrong_kind_is_named_with_what_was_expected() {
             line 3, column 10: plugins: string "queue-scorer" where a list was expected
             line 4, column 3: plugins[0]: string "queue-scorer" where a map was expected
             line 4, column 9: plugins[0].type: number `7` where a string was expected
-            line 5, column 15: plugins[0].parameters: more than one of `estimate`, `local` and `vllm` is given
+            line 5, column 15: plugins[0].parameters: more than one of `estimate`, `local`, `udsTokenizerConfig` and `vllm` is given
             line 5, column 23: plugins[0].parameters.local: field path is missing
             line 8, column 39: not YAML: non-finite float `.nan` rejected by the configured policy
             line 3, column 16: featureGates[0]: `maybe` where `true` or `false` was expected, in `flowControl=maybe`
@@ -209,38 +209,32 @@ fn what_llm_d_has_and_llmd_has_not_is_refused_by_name() {
             "plugins:\n- type: burst-prefix-cache-producer\n",
             "plugins:\n- type: precise-prefix-cache-scorer\n  parameters: {indexerConfig: {tokenizersPoolConfig: {}}}\n",
             "plugins:\n- type: edf-ordering-policy\n",
-            "plugins:\n- type: static-usage-limit-policy\n  parameters: {threshold: 0.9}\n",
-            "plugins:\n- type: token-producer\n  parameters: {uds: {}}\n",
             "plugins:\n- type: precise-prefix-cache-producer\n  parameters: {indexerConfig: {kvBlockIndexConfig: {redisConfig: {}}}}\n",
             "plugins:\n- type: precise-prefix-cache-producer\n  parameters: {kvEventsConfig: {zmqEndpoint: 'tcp://*:5557'}}\n",
             "plugins:\n- type: precise-prefix-cache-producer\n  parameters: {kvEventsConfig: {discoverPods: false}}\n",
             "plugins:\n- type: session-affinity-filter\n  parameters: {strategy: session_id, sessionIdConfig: {sources: [{attribute: agent-identity}]}}\n",
-            "plugins:\n- type: metrics-data-source\n  parameters: {interval: 1s}\n",
-            "plugins:\n- type: metrics-data-source\n  parameters: {path: /other}\n",
+            "plugins:\n- type: k8s-notification-source\n",
+            "plugins:\n- type: predicted-latency-producer\n",
+            "plugins:\n- type: multicluster-queue-scorer\n",
             "featureGates: [flowControl]\n",
-            "flowControl: {maxRequests: 20k}\n",
-            "saturationDetector: {pluginRef: utilization-detector}\n",
-            "dataLayer: {discovery: {pluginRef: file-discovery}}\n",
-            "dataLayer: {injectDefaults: false}\n",
+            "dataLayer: {peerDiscovery: {pluginRef: peers}}\n",
+            "dataLayer: {crossReplicaSyncerPluginRef: local-syncer}\n",
         ],
         ErrorKind::Unsupported,
         &expect![[r#"
             line 4, column 9: plugins[0].type: plugin type `burst-prefix-cache-producer` is not supported: use approx-prefix-cache-producer; bursts spread by the reservation at pick
             line 5, column 54: plugins[0].parameters.indexerConfig.tokenizersPoolConfig: not supported: tokens come from a producer of their own; use token-producer
             line 4, column 9: plugins[0].type: plugin type `edf-ordering-policy` is not supported: flow control is not there yet; leave it out, and bound requests at the gateway
-            line 5, column 27: plugins[0].parameters.threshold: flow control is not there yet; leave it out, and bound requests at the gateway
-            line 5, column 21: plugins[0].parameters.uds: not supported: a tokenizer behind a socket is deprecated in llm-d; use `local` or `vllm`
             line 5, column 66: plugins[0].parameters.indexerConfig.kvBlockIndexConfig.redisConfig: not supported: the index is in memory; use `inMemoryConfig`
             line 5, column 46: plugins[0].parameters.kvEventsConfig.zmqEndpoint: not supported: engines that connect to the router are not there yet; let it connect to them, by `podDiscoveryConfig`
             line 5, column 47: plugins[0].parameters.kvEventsConfig.discoverPods: events need endpoints that are discovered; leave it out
             line 5, column 78: plugins[0].parameters.sessionIdConfig.sources[0].attribute: not supported: sessions are known by a header; use `header`
-            line 5, column 26: plugins[0].parameters.interval: not supported: the gateway has settings for how it reads metrics; leave it out
-            line 5, column 22: plugins[0].parameters.path: metrics are read from /metrics, not from /other
+            line 4, column 9: plugins[0].type: plugin type `k8s-notification-source` is not supported: give the gateway an endpoints file
+            line 4, column 9: plugins[0].type: plugin type `predicted-latency-producer` is not supported: use queue-scorer and token-load-scorer
+            line 4, column 9: plugins[0].type: plugin type `multicluster-queue-scorer` is not supported: run one scheduler per cluster
             line 3, column 16: featureGates[0]: feature gate flowControl: flow control is not there yet; leave it out, and bound requests at the gateway
-            line 3, column 14: flowControl: not supported: flow control is not there yet; leave it out, and bound requests at the gateway
-            line 3, column 21: saturationDetector: not supported: flow control is not there yet; leave it out, and bound requests at the gateway
-            line 3, column 24: dataLayer.discovery: not supported: give the gateway an endpoints file
-            line 3, column 12: dataLayer.injectDefaults: metrics are read whenever a plugin reads them; leave it out
+            line 3, column 28: dataLayer.peerDiscovery: not supported: replicas do not share state yet; leave it out
+            line 3, column 42: dataLayer.crossReplicaSyncerPluginRef: not supported: replicas do not share state yet; leave it out
         "#]],
     );
 }

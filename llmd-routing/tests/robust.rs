@@ -73,6 +73,7 @@ const PARAMETERS: &[(&str, &[&str])] = &[
             "{attributeKey: GPUUtilization, algorithm: {type: linear_higher_is_better, normalization: {fixedRange: {min: 0, max: 1}}}}",
         ],
     ),
+    ("file-discovery", &["{path: endpoints.yaml, watchFile: true}"]),
     ("header-label-affinity-scorer", &["{headerName: x-zone, labelKey: topology.kubernetes.io/zone}"]),
     ("inflight-load-producer", &["{}", "{addEstimatedOutputTokens: true, reservationTTL: 1s}", "{reserve: when-sent}"]),
     ("max-score-picker", &["{}", "{maxNumOfEndpoints: 3}"]),

@@ -1,5 +1,7 @@
 //! What the configuration asks of the shell: which tokens, which events, which blocks.
 
+mod refused;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -40,6 +42,8 @@ impl Plan {
     /// for what is not there yet.
     pub(crate) fn new(config: Option<EndpointPickerConfig>, experimental: bool) -> Result<Self> {
         let config = config.map_or_else(|| EndpointPickerConfig::from_yaml(DEFAULT_CONFIG), Ok)?;
+        config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+        refused::refuse(&config)?;
         let mut plan = Self { config, experimental, needs: Needs::default(), tokens: TokenSource::Estimate };
         let (_, index) = ExactIndex::new(plan.index_settings(None));
         plan.needs = plan.scheduler(index)?.needs();

@@ -7,20 +7,14 @@ pub(super) fn instead_of(name: &str) -> Option<&'static str> {
 
 static ABSENT: &[(&str, &str)] = &[
     ("agent-identity", "send the session in x-session-id"),
-    ("anthropic-parser", "use the OpenAI API with openai-parser"),
     ("burst-prefix-cache-producer", "use approx-prefix-cache-producer; bursts spread by the reservation at pick"),
-    ("dcgm-data-source", METRICS),
-    ("dcgm-extractor", METRICS),
     ("destination-endpoint-served-verifier", "it is for conformance tests only; leave it out"),
     ("disaggregatedset-rollout-screener", "use label-selector-filter on the revision label"),
     ("edf-ordering-policy", FLOW),
-    ("file-discovery", "give the gateway an endpoints file"),
     ("header-label-affinity-scorer", "use label-selector-filter"),
     ("k8s-notification-source", "give the gateway an endpoints file"),
     ("latency-slo-admitter", FLOW),
     ("mm-embeddings-cache-producer", "leave it out; prefixes with images are matched by prefix-cache-scorer"),
-    ("models-data-extractor", "leave it out; the gateway asks each endpoint for its models"),
-    ("models-data-source", "leave it out; the gateway asks each endpoint for its models"),
     ("multicluster-approx-prefix-cache-producer", CLUSTER),
     ("multicluster-file-discovery", CLUSTER),
     ("multicluster-kv-cache-utilization-scorer", CLUSTER),
@@ -30,7 +24,6 @@ static ABSENT: &[(&str, &str)] = &[
     ("multicluster-queue-scorer", CLUSTER),
     ("multicluster-session-affinity-filter", CLUSTER),
     ("p2p-source-producer", AGGREGATED),
-    ("passthrough-parser", "use openai-parser"),
     ("predicted-latency-producer", "use queue-scorer and token-load-scorer"),
     ("priority-holdback-policy", FLOW),
     ("priority-then-time-eviction-order-policy", FLOW),
@@ -39,18 +32,11 @@ static ABSENT: &[(&str, &str)] = &[
     ("request-attribute-reporter", "leave it out"),
     ("round-robin-fairness-policy", FLOW),
     ("session-id-producer", "use session-affinity-scorer with strategy session_id"),
-    ("sglanghttp-parser", "use the OpenAI API with openai-parser"),
     ("sheddable-eviction-filter", FLOW),
     ("slo-deadline-ordering-policy", FLOW),
     ("soft-reflective-ceiling-policy", FLOW),
-    ("tokenizer", "it is deprecated; use token-producer"),
-    ("topology-extractor", "use label-selector-filter"),
-    ("vertexai-parser", "use the OpenAI API with openai-parser"),
-    ("vllmgrpc-parser", "use the OpenAI API with openai-parser"),
-    ("vllmhttp-parser", "use the OpenAI API with openai-parser"),
 ];
 
 const AGGREGATED: &str = "endpoints prefill and decode themselves for now; use single-profile-handler";
 const CLUSTER: &str = "run one scheduler per cluster";
 pub(super) const FLOW: &str = "flow control is not there yet; leave it out, and bound requests at the gateway";
-const METRICS: &str = "metrics are read from the engines' own page; leave it out";

@@ -7,6 +7,7 @@ use llmd_core::Result;
 use llmd_core::index::PrefixIndex;
 
 use super::kv_events::Precise;
+use super::shell::Shell;
 use super::tokens::TokenProducer;
 use crate::plugin::{
     Admitter, Decider, Filter, HeaderProcessor, Picker, Plugin, Producer, ProfileHandler, Scorer, Screener,
@@ -24,6 +25,8 @@ pub(super) enum Blueprint {
     Precise(Box<Precise>),
     /// A scorer that brings a producer of its own: what llm-d had before it told the two apart.
     PreciseScorer(Box<Precise>),
+    /// It is for the shell to do.
+    Shell(Shell),
     Tokens(TokenProducer),
 }
 
@@ -69,7 +72,7 @@ impl Blueprint {
     /// Whether the plugin is asked this.
     pub(super) fn is(&self, part: Part) -> bool {
         match self {
-            Self::InFlight(_) | Self::Nothing | Self::Tokens(_) => false,
+            Self::InFlight(_) | Self::Nothing | Self::Shell(_) | Self::Tokens(_) => false,
             Self::Plugin(parts, _) => parts.contains(&part),
             Self::Precise(_) => part == Part::PrefixProducer,
             Self::PreciseScorer(_) => matches!(part, Part::PrefixProducer | Part::Scorer),
@@ -165,6 +168,7 @@ impl fmt::Debug for Blueprint {
         match self {
             Self::InFlight(load) => f.debug_tuple("InFlight").field(load).finish(),
             Self::Nothing => f.write_str("Nothing"),
+            Self::Shell(shell) => write!(f, "{shell:?}"),
             Self::Plugin(parts, _) => f.debug_tuple("Plugin").field(parts).finish_non_exhaustive(),
             Self::Precise(precise) => f.debug_tuple("Precise").field(precise).finish(),
             Self::PreciseScorer(precise) => f.debug_tuple("PreciseScorer").field(precise).finish(),

@@ -270,14 +270,14 @@ static DEFAULT_PRODUCERS: &[(&str, &str, fn(String) -> Data)] =
 /// A new plugin; none of what says nothing that is not so anyway.
 fn instance(plugin: &PluginConfig, around: &Around<'_>) -> Result<Option<Instance>> {
     match &plugin.blueprint {
-        Blueprint::InFlight(_) | Blueprint::Nothing | Blueprint::Tokens(_) => Ok(None),
+        Blueprint::InFlight(_) | Blueprint::Nothing | Blueprint::Shell(_) | Blueprint::Tokens(_) => Ok(None),
         Blueprint::Plugin(_, make) => make(around).map(Some),
         Blueprint::Precise(precise) => {
             let producer = Some(precise_producer(around, precise));
             Ok(Some(Instance { producer, ..Instance::default() }))
         }
         Blueprint::PreciseScorer(precise) => {
-            let producer = Some(precise_producer(around, precise)?);
+            let producer = Some(precise_producer(around, precise));
             let scorer: Arc<dyn Scorer> = Arc::new(PrefixCacheScorer::new(around.name));
             Ok(Some(Instance { producer, scorer: Some(scorer), ..Instance::default() }))
         }

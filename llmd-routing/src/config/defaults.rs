@@ -18,7 +18,10 @@ impl Default for EndpointPickerConfig {
     fn default() -> Self {
         let plugins = DEFAULT.iter().map(|&(name, _)| PluginConfig::default_of(name)).collect();
         let refs = DEFAULT.iter().map(|&(name, weight)| PluginRef { name: name.to_owned(), weight }).collect();
-        Self { plugins, profiles: vec![ProfileConfig::added(refs)] }
+        let mut config = Self::empty();
+        config.plugins = plugins;
+        config.profiles = vec![ProfileConfig::added(refs)];
+        config
     }
 }
 

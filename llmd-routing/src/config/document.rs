@@ -1,22 +1,32 @@
 //! The document: plugins, the profiles that they stand in, and what surrounds them.
 
-use super::absent::FLOW;
 use super::blueprint::{Blueprint, Part};
 use super::fault::{Fault, Mark, Result};
+use super::flow_control::{self, FlowControl};
+use super::gates::feature_gate;
 use super::known::Known;
 use super::kv_events::KvEvents;
 use super::nearest;
 use super::node::Node;
+use super::parsers::{self, Parser};
 use super::plugin_config::PluginConfig;
 use super::plugins::DEFAULT_PREFIX_PRODUCER;
-use super::surroundings;
+use super::shell::Shell;
+use super::sources::HttpSource;
+use super::surroundings::DataLayer;
 use super::tokens::TokenProducer;
+use super::warnings;
 
 /// A configuration that was read: which plugins there are, and the profiles that they stand in.
 #[derive(Clone, Debug)]
 pub struct EndpointPickerConfig {
     pub(super) plugins: Vec<PluginConfig>,
     pub(super) profiles: Vec<ProfileConfig>,
+    parsers: Vec<Parser>,
+    data_layer: DataLayer,
+    flow_control: Option<FlowControl>,
+    saturation_detector: Option<String>,
+    warnings: Vec<String>,
 }
 
 /// One profile, as it was configured.
@@ -79,6 +89,52 @@ impl EndpointPickerConfig {
         producer.or_else(scorer)
     }
 
+    /// The parsers, in order; llm-d's default ones where it names none. [`Parser::of_path`] says which of them parses what.
+    pub fn parsers(&self) -> &[Parser] {
+        &self.parsers
+    }
+
+    /// Where data about endpoints comes from.
+    pub fn data_layer(&self) -> &DataLayer {
+        &self.data_layer
+    }
+
+    /// The pages that data about endpoints is read from, and how, in the order of the plugins.
+    pub fn http_sources(&self) -> impl Iterator<Item = &HttpSource> {
+        self.plugins.iter().filter_map(|plugin| match &plugin.blueprint {
+            Blueprint::Shell(Shell::Source(source)) => Some(source),
+            _ => None,
+        })
+    }
+
+    /// What its section `flowControl` says; `None` when it has none.
+    pub fn flow_control(&self) -> Option<&FlowControl> {
+        self.flow_control.as_ref()
+    }
+
+    /// The name of the plugin that says how full the pool is; `None` when it names none.
+    pub fn saturation_detector(&self) -> Option<&str> {
+        self.saturation_detector.as_deref()
+    }
+
+    /// What is deprecated, or has no effect, with line, column and path, in the order of the text.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// One that names nothing.
+    pub(super) fn empty() -> Self {
+        Self {
+            plugins: Vec::new(),
+            profiles: Vec::new(),
+            parsers: Parser::DEFAULT.to_vec(),
+            data_layer: DataLayer::default(),
+            flow_control: None,
+            saturation_detector: None,
+            warnings: Vec::new(),
+        }
+    }
+
     /// The tree of a text that says something.
     pub(super) fn tree(text: &str) -> Result<Node> {
         let root = Node::parse(text)?;
@@ -107,9 +163,7 @@ impl EndpointPickerConfig {
                 root.require(field, |node| one_of(what, node, known))?;
             }
         }
-        root.read("featureGates", |node| node.each(surroundings::feature_gate))?;
-        root.refuse("flowControl", FLOW)?;
-        root.refuse("saturationDetector", FLOW)?;
+        root.read("featureGates", |node| node.each(feature_gate))?;
         let known = Known::read(root)?;
         root.read("plugins", |node| known_producers(node, &known))?;
         let mut profiles = Vec::new();
@@ -118,11 +172,34 @@ impl EndpointPickerConfig {
                 ProfileConfig::read(place, node, &known, &profiles).map(|read| profiles.push(read))
             })
         })?;
-        root.read("dataLayer", |node| surroundings::data_layer(node, &known))?;
-        root.read("requestHandler", |node| surroundings::request_handler(node, &known))?;
-        root.read("parser", |node| surroundings::parser(node, &known))?;
+        let data_layer = root.read("dataLayer", |node| DataLayer::read(node, &known))?.unwrap_or_default();
+        let flow_control = root.read("flowControl", |node| FlowControl::read(node, &known))?;
+        let old_detector = root.read("saturationDetector", |node| flow_control::read_detector(node, &known))?.flatten();
+        let listed = root.read("requestHandler", |node| {
+            let parsers = node.section(&["parsers"])?;
+            parsers.read("parsers", |node| node.each(|node| parsers::parser(node, &known)))
+        })?;
+        let old_parser = root.read("parser", |node| parsers::parser(node, &known))?;
+        let listed = listed.flatten().filter(|listed| !listed.is_empty()).or_else(|| Some(vec![old_parser?]));
+        let (parsers, skipped) = parsers::in_order(listed.unwrap_or_default());
+        let mut warnings = warnings::of_document(root, flow_control.as_ref());
+        warnings.extend(skipped);
+        warnings.extend(known.plugins.iter().flat_map(warnings::of_plugin));
+        warnings.sort_by_key(|warning| warning.at);
         let lacks = known.lacks();
-        Ok((Self { plugins: known.plugins, profiles }, lacks))
+        let config = Self {
+            plugins: known.plugins,
+            profiles,
+            parsers: if parsers.is_empty() { Parser::DEFAULT.to_vec() } else { parsers },
+            data_layer,
+            saturation_detector: flow_control
+                .as_ref()
+                .and_then(|flow| flow.saturation_detector.clone())
+                .or(old_detector),
+            flow_control,
+            warnings: warnings.iter().map(Fault::to_string).collect(),
+        };
+        Ok((config, lacks))
     }
 }
 

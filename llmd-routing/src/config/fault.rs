@@ -41,7 +41,7 @@ pub(super) enum Step {
 }
 
 /// A place in the text, counted from 1.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Mark {
     pub(super) line: u64,
     pub(super) column: u64,
@@ -76,6 +76,11 @@ impl Fault {
     /// What was pruned is needed.
     pub(super) fn pruned() -> Self {
         Self { about: About::Pruned, ..Self::invalid("what was wrong above is needed") }
+    }
+
+    /// What is not wrong, but better said otherwise.
+    pub(super) fn warning(message: impl Into<String>) -> Self {
+        Self::invalid(message)
     }
 
     /// The same, since something of this name is not there.

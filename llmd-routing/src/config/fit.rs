@@ -69,13 +69,17 @@ impl PluginConfig {
         let experimental = (self.stability == Stability::Experimental && !given.experimental).then(|| {
             self.fault(format!("plugin `{}` is experimental; allow experimental plugins to use it", self.name))
         });
-        let index = (matches!(self.blueprint, Blueprint::Precise(_)) && !given.index).then(|| {
-            self.fault(format!("`{}` asks an index of KV events, and the scheduler was built without one", self.name))
-        });
+        let index = (matches!(self.blueprint, Blueprint::Precise(_) | Blueprint::PreciseScorer(_)) && !given.index)
+            .then(|| {
+                self.fault(format!(
+                    "`{}` asks an index of KV events, and the scheduler was built without one",
+                    self.name
+                ))
+            });
         experimental.into_iter().chain(index)
     }
 
-    fn fault(&self, message: String) -> Fault {
+    pub(super) fn fault(&self, message: String) -> Fault {
         match self.place {
             Some(place) => Fault::invalid(message).at(self.mark).within_item(place).within("plugins"),
             None => Fault::invalid(message),

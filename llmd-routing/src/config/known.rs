@@ -66,7 +66,11 @@ impl Known {
 
     /// The plugin that a reference names.
     pub(super) fn reference(&self, node: &Node) -> Result<&PluginConfig> {
-        let name = node.text()?;
+        self.find(node.text()?)
+    }
+
+    /// The plugin of this name.
+    pub(super) fn find(&self, name: &str) -> Result<&PluginConfig> {
         if let Some(plugin) = self.plugins.iter().find(|plugin| plugin.name == name) {
             return Ok(plugin);
         }

@@ -1,11 +1,13 @@
 //! The JSON Schema of a configuration, for editors and for checks outside.
 
 use schemars::generate::SchemaSettings;
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::catalogue::{TYPES, Type};
 use super::document::{API_VERSIONS, EndpointPickerConfig};
+use super::flow_control;
+use crate::duration::GoDuration;
 
 impl EndpointPickerConfig {
     /// The JSON Schema (draft 2020-12) of what [`from_yaml`](Self::from_yaml) reads: every plugin type, every field.
@@ -16,7 +18,10 @@ impl EndpointPickerConfig {
             SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
         let parameters: Vec<_> = TYPES.iter().map(|known| (known.name, parameters(known, &mut generator))).collect();
         let branches = parameters.iter().map(|(name, schema)| branch(name, schema)).collect();
-        document(branches).to_value()
+        let flow_control = flow_control::Section::json_schema(&mut generator);
+        let interval = GoDuration::json_schema(&mut generator);
+        let detector = flow_control::Detector::json_schema(&mut generator);
+        document(branches, flow_control, detector, interval).to_value()
     }
 }
 
@@ -37,7 +42,7 @@ fn branch(name: &str, parameters: &Schema) -> Value {
     })
 }
 
-fn document(branches: Vec<Value>) -> Schema {
+fn document(branches: Vec<Value>, flow_control: Schema, detector: Schema, interval: Schema) -> Schema {
     let types: Vec<_> = TYPES.iter().map(|known| known.name).collect();
     let reference = json!({
         "type": "object",
@@ -56,7 +61,7 @@ fn document(branches: Vec<Value>) -> Schema {
             "featureGates": list(&json!({
                 "description": "`name`, `name=true` or `name=false`.",
                 "type": "string",
-                "pattern": "^(flowControl|haPopulateNonLeaderDatastore)(=true|=false)?$",
+                "pattern": "^(flowControl=[ ]*(0|[fF]|[fF][aA][lL][sS][eE])[ ]*|haPopulateNonLeaderDatastore(=.*)?)$",
             })),
             "plugins": list(&json!({
                 "type": "object",
@@ -93,14 +98,18 @@ fn document(branches: Vec<Value>) -> Schema {
                         "required": ["pluginRef"],
                         "additionalProperties": false,
                     })),
+                    "discovery": reference,
+                    "crossReplicaSyncInterval": interval,
                 },
                 "additionalProperties": false,
             },
+            "flowControl": flow_control,
             "requestHandler": {
                 "type": "object",
                 "properties": {"parsers": list(&reference)},
                 "additionalProperties": false,
             },
+            "saturationDetector": detector,
             "parser": reference,
         },
         "required": ["apiVersion", "kind"],

@@ -1,93 +1,99 @@
-//! What surrounds plugins and profiles: what says no more than what is so anyway is taken, and nothing else.
+//! What surrounds plugins and profiles.
 
-use super::absent::FLOW;
+use super::blueprint::Blueprint;
 use super::fault::{Fault, Result};
 use super::known::Known;
-use super::nearest;
 use super::node::Node;
+use super::shell::{FileDiscovery, Shell};
+use crate::duration::GoDuration;
 
-/// `name`, `name=true` or `name=false`.
-pub(super) fn feature_gate(node: &Node) -> Result<()> {
-    let text = node.text()?;
-    let (name, value) = text.split_once('=').unwrap_or((text, "true"));
-    let on = match value {
-        "true" => true,
-        "false" => false,
-        _ => return Err(Fault::invalid(format!("`{value}` where `true` or `false` was expected, in `{text}`"))),
-    };
-    match name {
-        "flowControl" if on => Err(Fault::unsupported(format!("feature gate flowControl: {FLOW}"))),
-        // Standbys are not there, so there is nothing that they could be kept ready with.
-        "flowControl" | "haPopulateNonLeaderDatastore" => Ok(()),
-        _ => {
-            let known = ["flowControl", "haPopulateNonLeaderDatastore"];
-            Err(Fault::invalid(nearest::unknown("feature gate", name, &known)))
+/// Where data about endpoints comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct DataLayer {
+    /// Whether engines' metrics are read although no source of them is listed; default yes.
+    pub inject_defaults: bool,
+    /// The names of the sources that are listed.
+    pub sources: Vec<String>,
+    /// The file that lists the endpoints, when one is named.
+    pub discovery: Option<FileDiscovery>,
+}
+
+impl Default for DataLayer {
+    fn default() -> Self {
+        Self { inject_defaults: true, sources: Vec::new(), discovery: None }
+    }
+}
+
+impl DataLayer {
+    pub(super) fn read(node: &Node, known: &Known) -> Result<Self> {
+        let fields = node.section(&[
+            "injectDefaults",
+            "sources",
+            "discovery",
+            "peerDiscovery",
+            "crossReplicaSyncerPluginRef",
+            "crossReplicaSyncInterval",
+        ])?;
+        for field in ["peerDiscovery", "crossReplicaSyncerPluginRef"] {
+            fields.refuse(field, "replicas do not share state yet; leave it out")?;
         }
+        // Nobody is there to exchange with, neither here nor in llm-d's own tree.
+        fields.read("crossReplicaSyncInterval", |node| node.typed::<GoDuration>())?;
+        let sources = fields.read("sources", |node| node.each(|node| source(node, known)))?;
+        let inject = fields.read("injectDefaults", |node| node.typed::<bool>())?;
+        let discovery = fields.read("discovery", |node| discovery(node, known))?;
+        Ok(Self { inject_defaults: inject.unwrap_or(true), sources: sources.unwrap_or_default(), discovery })
     }
 }
 
-/// Where data comes from follows from what the plugins read; what says the same is taken, and nothing else.
-pub(super) fn data_layer(node: &Node, known: &Known) -> Result<()> {
-    let fields = node.section(&[
-        "injectDefaults",
-        "sources",
-        "discovery",
-        "peerDiscovery",
-        "crossReplicaSyncerPluginRef",
-        "crossReplicaSyncInterval",
-    ])?;
-    fields.refuse("discovery", "give the gateway an endpoints file")?;
-    let replicas = "replicas do not share state yet; leave it out";
-    for field in ["peerDiscovery", "crossReplicaSyncerPluginRef", "crossReplicaSyncInterval"] {
-        fields.refuse(field, replicas)?;
-    }
-    let sources = fields.read("sources", |node| node.each(|node| source(node, known)))?.unwrap_or_default();
-    let inject = fields.read("injectDefaults", |node| node.typed::<bool>())?.unwrap_or(true);
-    if !inject && !sources.contains(&"metrics-data-source") {
-        let message = "metrics are read whenever a plugin reads them; leave it out";
-        return Err(Fault::unsupported(message).within("injectDefaults"));
-    }
-    Ok(())
-}
+const METRICS_SOURCE: &str = "metrics-data-source";
+const SOURCES: [&str; 4] = ["dcgm-data-source", "endpoint-notification-source", METRICS_SOURCE, "models-data-source"];
+const METRICS_EXTRACTOR: &str = "core-metrics-extractor";
+const EXTRACTORS: [&str; 7] = [
+    METRICS_EXTRACTOR,
+    "dcgm-extractor",
+    "mm-embeddings-cache-producer",
+    "models-data-extractor",
+    "precise-prefix-cache-producer",
+    "precise-prefix-cache-scorer",
+    "topology-extractor",
+];
 
-/// The type of a data source.
-fn source(node: &Node, known: &Known) -> Result<&'static str> {
-    const SOURCES: [&str; 2] = ["endpoint-notification-source", "metrics-data-source"];
-    const EXTRACTORS: [&str; 2] = ["core-metrics-extractor", "precise-prefix-cache-producer"];
+/// The name of a source.
+fn source(node: &Node, known: &Known) -> Result<String> {
     let fields = node.section(&["pluginRef", "extractors"])?;
-    let typed = |node: &Node, types: &[&str], what: &str| {
-        let plugin = match node.text()? {
-            // These two exist without being configured.
-            "metrics-data-source" => return Ok("metrics-data-source"),
-            "core-metrics-extractor" => return Ok("core-metrics-extractor"),
-            _ => known.reference(node)?,
-        };
-        if types.contains(&plugin.type_name) {
-            return Ok(plugin.type_name);
-        }
-        Err(Fault::invalid(format!("`{}` where a {what} was expected", plugin.name)))
-    };
     fields.read("extractors", |node| {
         node.each(|node| {
             let fields = node.section(&["pluginRef"])?;
-            fields.require("pluginRef", |node| typed(node, &EXTRACTORS, "extractor"))
+            fields.require("pluginRef", |node| typed(node, known, METRICS_EXTRACTOR, &EXTRACTORS, "extractor"))
         })
     })?;
-    fields.require("pluginRef", |node| typed(node, &SOURCES, "data source"))
+    fields.require("pluginRef", |node| typed(node, known, METRICS_SOURCE, &SOURCES, "data source"))
 }
 
-pub(super) fn request_handler(node: &Node, known: &Known) -> Result<()> {
-    let parsers = node.section(&["parsers"])?;
-    parsers.read("parsers", |node| node.each(|node| parser(node, known))).map(drop)
+/// The name of a plugin of one of these types; one exists without being configured.
+fn typed(node: &Node, known: &Known, default: &str, types: &[&str], what: &str) -> Result<String> {
+    let name = node.text()?;
+    let plugin = match known.find(name) {
+        Ok(plugin) => plugin,
+        Err(_) if name == default => return Ok(name.to_owned()),
+        Err(fault) => return Err(fault),
+    };
+    let fault = || Fault::invalid(format!("`{name}` where {what} was expected", what = article(what)));
+    if types.contains(&plugin.type_name) { Ok(name.to_owned()) } else { Err(fault()) }
 }
 
-pub(super) fn parser(node: &Node, known: &Known) -> Result<()> {
+fn article(what: &str) -> String {
+    format!("{} {what}", if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" })
+}
+
+fn discovery(node: &Node, known: &Known) -> Result<FileDiscovery> {
     node.section(&["pluginRef"])?.require("pluginRef", |node| {
-        let plugin = match node.text()? {
-            "openai-parser" => return Ok(()),
-            _ => known.reference(node)?,
-        };
-        let fault = || Fault::invalid(format!("`{}` where a parser was expected", plugin.name));
-        if plugin.type_name == "openai-parser" { Ok(()) } else { Err(fault()) }
+        let plugin = known.reference(node)?;
+        match &plugin.blueprint {
+            Blueprint::Shell(Shell::Discovery(discovery)) => Ok(discovery.clone()),
+            _ => Err(Fault::invalid(format!("`{}` where a discovery of endpoints was expected", plugin.name))),
+        }
     })
 }

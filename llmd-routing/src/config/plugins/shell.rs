@@ -1,10 +1,12 @@
 //! What is for the shell to do, or is so anyway, from its parameters.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::{Blueprint, Fault, NoParameters, Result};
-use crate::config::absent::FLOW;
+use crate::config::parsers::Parser;
+use crate::config::shell::{FileDiscovery, FileDiscoveryParameters, Shell};
+use crate::config::sources::{DcgmSourceParameters, HttpSource, MetricsSourceParameters, ModelsSourceParameters};
+use crate::topology::TopologyLabels;
 
 pub(in crate::config) fn nothing(_: NoParameters) -> Result<Blueprint> {
     Ok(Blueprint::Nothing)
@@ -13,67 +15,81 @@ pub(in crate::config) fn nothing(_: NoParameters) -> Result<Blueprint> {
 /// The parameters of `static-usage-limit-policy`.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub(in crate::config) struct UsageLimitParameters {
-    threshold: Option<f64>,
+    #[serde(rename = "threshold")]
+    _threshold: f64,
 }
 
-/// A ceiling of 1, the default, limits nothing.
-pub(in crate::config) fn static_usage_limit_policy(parameters: UsageLimitParameters) -> Result<Blueprint> {
-    match parameters.threshold {
-        Some(threshold) if threshold < 1.0 => Err(Fault::unsupported(FLOW).within("threshold")),
-        _ => Ok(Blueprint::Nothing),
+impl Default for UsageLimitParameters {
+    fn default() -> Self {
+        Self { _threshold: 1.0 }
     }
 }
 
-/// The parameters of `metrics-data-source`.
-#[derive(Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(in crate::config) struct MetricsSourceParameters {
-    #[serde(rename = "scheme")]
-    _scheme: Option<Scheme>,
-    path: Option<String>,
-    #[cfg_attr(feature = "schema", schemars(skip))]
-    port: Option<IgnoredAny>,
-    #[cfg_attr(feature = "schema", schemars(skip))]
-    interval: Option<IgnoredAny>,
-    #[cfg_attr(feature = "schema", schemars(skip))]
-    insecure_skip_verify: Option<IgnoredAny>,
-    #[cfg_attr(feature = "schema", schemars(skip))]
-    ca_cert_path: Option<IgnoredAny>,
-    #[cfg_attr(feature = "schema", schemars(skip))]
-    client_cert_path: Option<IgnoredAny>,
-    #[cfg_attr(feature = "schema", schemars(skip))]
-    client_key_path: Option<IgnoredAny>,
+/// It limits what flow control lets through, which is off.
+pub(in crate::config) fn static_usage_limit_policy(_: UsageLimitParameters) -> Result<Blueprint> {
+    Ok(Blueprint::Nothing)
 }
 
-#[derive(Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-enum Scheme {
-    Http,
+pub(in crate::config) fn file_discovery(parameters: FileDiscoveryParameters) -> Result<Blueprint> {
+    FileDiscovery::new(parameters).map(Shell::Discovery).map(Blueprint::Shell)
 }
 
-/// Where metrics come from is the shell's to say; what llm-d has by default is so here too.
 pub(in crate::config) fn metrics_data_source(parameters: MetricsSourceParameters) -> Result<Blueprint> {
-    let settings = [
-        ("port", parameters.port),
-        ("interval", parameters.interval),
-        ("insecureSkipVerify", parameters.insecure_skip_verify),
-        ("caCertPath", parameters.ca_cert_path),
-        ("clientCertPath", parameters.client_cert_path),
-        ("clientKeyPath", parameters.client_key_path),
+    HttpSource::metrics(parameters).map(Shell::Source).map(Blueprint::Shell)
+}
+
+pub(in crate::config) fn models_data_source(parameters: ModelsSourceParameters) -> Result<Blueprint> {
+    HttpSource::models(parameters).map(Shell::Source).map(Blueprint::Shell)
+}
+
+pub(in crate::config) fn dcgm_data_source(parameters: DcgmSourceParameters) -> Result<Blueprint> {
+    HttpSource::dcgm(parameters).map(Shell::Source).map(Blueprint::Shell)
+}
+
+/// Whoever asks how close endpoints are reads their labels itself.
+pub(in crate::config) fn topology_extractor(labels: TopologyLabels) -> Result<Blueprint> {
+    let usual = TopologyLabels::default();
+    let levels = [
+        ("hostname", labels.hostname, usual.hostname),
+        ("rack", labels.rack, usual.rack),
+        ("zone", labels.zone, usual.zone),
+        ("region", labels.region, usual.region),
     ];
-    if let Some((field, _)) = settings.iter().find(|(_, given)| given.is_some()) {
-        let instead = "the gateway has settings for how it reads metrics; leave it out";
-        return Err(Fault::not_supported(instead).within(field));
-    }
-    match parameters.path.as_deref() {
-        None | Some("/metrics") => Ok(Blueprint::Nothing),
-        Some(other) => {
-            let message = format!("metrics are read from /metrics, not from {other}");
-            Err(Fault::unsupported(message).within("path"))
+    match levels.iter().find(|(_, label, usual)| !label.is_empty() && label != usual) {
+        Some((level, ..)) => {
+            let instead = "the plugins that read labels are told theirs; give them `labels`";
+            Err(Fault::not_supported(instead).within(level))
         }
+        None => Ok(Blueprint::Nothing),
     }
+}
+
+pub(in crate::config) fn anthropic_parser(_: NoParameters) -> Result<Blueprint> {
+    Ok(Blueprint::Shell(Shell::Parser(Parser::Anthropic)))
+}
+
+pub(in crate::config) fn openai_parser(_: NoParameters) -> Result<Blueprint> {
+    Ok(Blueprint::Shell(Shell::Parser(Parser::OpenAi)))
+}
+
+pub(in crate::config) fn passthrough_parser(_: NoParameters) -> Result<Blueprint> {
+    Ok(Blueprint::Shell(Shell::Parser(Parser::Passthrough)))
+}
+
+pub(in crate::config) fn sglanghttp_parser(_: NoParameters) -> Result<Blueprint> {
+    Ok(Blueprint::Shell(Shell::Parser(Parser::SglangHttp)))
+}
+
+pub(in crate::config) fn vertexai_parser(_: NoParameters) -> Result<Blueprint> {
+    Ok(Blueprint::Shell(Shell::Parser(Parser::VertexAi)))
+}
+
+pub(in crate::config) fn vllmgrpc_parser(_: NoParameters) -> Result<Blueprint> {
+    Ok(Blueprint::Shell(Shell::Parser(Parser::VllmGrpc)))
+}
+
+pub(in crate::config) fn vllmhttp_parser(_: NoParameters) -> Result<Blueprint> {
+    Ok(Blueprint::Shell(Shell::Parser(Parser::VllmHttp)))
 }
