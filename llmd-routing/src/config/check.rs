@@ -123,7 +123,7 @@ fn within_parameters(fault: &Fault) -> bool {
 /// Takes out what a fault is about; `false` when nothing is left to be taken out.
 fn prune(root: &mut Node, fault: &Fault) -> bool {
     let steps: Vec<_> = fault.steps().cloned().collect();
-    match (&fault.about, steps.split_last()) {
+    let repaired = match (&fault.about, steps.split_last()) {
         (About::Missing(name), _) => root.descend(&steps).is_some_and(|map| map.say_pruned(name)),
         (About::Unknown(meant), Some((Step::Field(name), above))) => root.descend(above).is_some_and(|map| {
             map.forget(name);
@@ -132,8 +132,10 @@ fn prune(root: &mut Node, fault: &Fault) -> bool {
             }
             true
         }),
-        _ => (1..=steps.len()).rev().any(|depth| root.descend(&steps[..depth]).is_some_and(Node::prune)),
-    }
+        _ => false,
+    };
+    // What is not there cannot be taken out, but what it would be in.
+    repaired || (1..=steps.len()).rev().any(|depth| root.descend(&steps[..depth]).is_some_and(Node::prune))
 }
 
 impl Node {

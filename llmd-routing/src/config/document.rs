@@ -212,7 +212,10 @@ impl ProfileConfig {
     fn read(place: usize, node: &Node, known: &Known, before: &[Self]) -> Result<Self> {
         let fields = node.section(&["name", "plugins"])?;
         let refs = fields.read("plugins", |node| node.each(|node| PluginRef::read(node, known)))?;
-        let name = fields.require("name", |node| node.text().map(str::to_owned))?;
+        let name = fields.require("name", |node| match node.text()? {
+            "" => Err(Fault::invalid("an empty string where a name was expected")),
+            name => Ok(name.to_owned()),
+        })?;
         if before.iter().any(|before| before.name == name) {
             return Err(Fault::invalid(format!("two profiles are called `{name}`")));
         }

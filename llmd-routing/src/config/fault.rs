@@ -83,6 +83,11 @@ impl Fault {
         Self::invalid(message)
     }
 
+    /// The same, as what is there only since something was pruned.
+    pub(super) fn following(self) -> Self {
+        Self { about: About::Pruned, ..self }
+    }
+
     /// The same, since something of this name is not there.
     pub(super) fn lacking(self, name: &str) -> Self {
         Self { about: About::Missing(name.to_owned()), ..self }
@@ -90,7 +95,9 @@ impl Fault {
 
     /// The same, at this place, unless the place is known more exactly.
     pub(super) fn at(self, mark: Mark) -> Self {
-        Self { at: self.at.or(Some(mark)), ..self }
+        // What was not written is nowhere.
+        let written = Some(mark).filter(|mark| *mark != Mark::default());
+        Self { at: self.at.or(written), ..self }
     }
 
     /// The same, inside the field of this name.

@@ -6,7 +6,7 @@ use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{Location, Spanned};
 
-use super::fault::{Fault, Mark, Result, Step};
+use super::fault::{About, Fault, Mark, Result, Step};
 
 /// A value and where it stands.
 #[derive(Clone, Debug, Default)]
@@ -173,10 +173,15 @@ impl Node {
         }
     }
 
-    /// A fault of what is inside this node, with its place: where its path leads, or would.
+    /// A fault of what is inside this node, with its place: where its path leads, or would. What was pruned is not missed.
     pub(super) fn locate(&self, fault: Fault) -> Fault {
-        let mark = self.nearest(fault.steps()).mark;
-        fault.at(mark)
+        let node = self.nearest(fault.steps());
+        let mark = node.mark;
+        match &fault.about {
+            About::Missing(name) if node.field(name).is_some_and(Self::is_pruned) => fault.following(),
+            _ => fault,
+        }
+        .at(mark)
     }
 
     /// The node that a path leads to, or the last one on the way.

@@ -34,7 +34,7 @@ impl PluginConfig {
         let fields = node.section(&["type", "name", "parameters"])?;
         let found = fields.require("type", |node| catalogue::find(node.text()?))?;
         let name = fields.read("name", |node| node.text().map(str::to_owned))?;
-        let nothing = Node::default();
+        let nothing = Node { mark: node.mark, ..Node::default() };
         let parameters = fields.field("parameters").unwrap_or(&nothing);
         let blueprint = found.read(parameters).map_err(|fault| fault.at(parameters.mark).within("parameters"))?;
         Ok(Self {

@@ -21,8 +21,37 @@ impl EndpointPickerConfig {
         let flow_control = flow_control::Section::json_schema(&mut generator);
         let interval = GoDuration::json_schema(&mut generator);
         let detector = flow_control::Detector::json_schema(&mut generator);
-        document(branches, flow_control, detector, interval).to_value()
+        let mut schema = document(branches, flow_control, detector, interval).to_value();
+        plain(&mut schema);
+        schema
     }
+}
+
+/// Makes plain text of the descriptions, which are Rust's documentation.
+fn plain(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(plain),
+        Value::Object(fields) => {
+            if let Some(Value::String(text)) = fields.get_mut("description") {
+                *text = without_links(&text.replace('\n', " "));
+            }
+            fields.iter_mut().for_each(|(_, field)| plain(field));
+        }
+        _ => {}
+    }
+}
+
+/// `[text](target)` and `[text]` become `text`.
+fn without_links(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('[') {
+        plain += before;
+        let Some((link, after)) = after.split_once(']') else { break };
+        plain += link;
+        rest = after.strip_prefix('(').and_then(|target| target.split_once(')')).map_or(after, |(_, after)| after);
+    }
+    plain + rest
 }
 
 /// The parameters of one type; nothing at all is every default.
