@@ -33,7 +33,8 @@ fn plain(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(plain),
         Value::Object(fields) => {
             if let Some(Value::String(text)) = fields.get_mut("description") {
-                *text = without_links(&text.replace('\n', " "));
+                let paragraphs = text.split("\n\n").map(|lines| without_links(&lines.replace('\n', " ")));
+                *text = paragraphs.collect::<Vec<_>>().join("\n\n");
             }
             fields.iter_mut().for_each(|(_, field)| plain(field));
         }
