@@ -232,7 +232,7 @@ prop_compose! {
 
 /// Moves a decision on as some caller might, and says everything about it.
 fn live(mut decision: Decision, step: usize, now: Duration) -> Option<Decision> {
-    if step % 4 == 0 {
+    if step.is_multiple_of(4) {
         _ = (decision.explain().to_string(), decision.explain().to_json());
     }
     _ = (decision.request_headers(), decision.headers(), decision.ranked().len(), decision.stages().len());
@@ -249,7 +249,7 @@ fn live(mut decision: Decision, step: usize, now: Duration) -> Option<Decision> 
         }
         _ = (decision.request_headers(), decision.report(&Usage::default()));
     }
-    (step % 3 > 0).then_some(decision)
+    (!step.is_multiple_of(3)).then_some(decision)
 }
 
 proptest! {

@@ -181,16 +181,16 @@ impl Plugins {
         let reads = self.reads(profiles, handler);
         let reader =
             |wanted: &dyn Fn(&Data) -> bool| reads.iter().find(|(_, data)| wanted(data)).map(|(name, _)| name.clone());
-        for (name, default, wanted) in DEFAULT_PRODUCERS {
+        for DefaultProducer { name, makes } in DEFAULT_PRODUCERS {
             if self.find(name).is_some() {
                 continue;
             }
             let any = |data: &Data| {
                 *data == Data::AnyPrefixMatch && *name == DEFAULT_PREFIX_PRODUCER && !self.makes_prefix_matches()
             };
-            if let Some(reader) = reader(&|data| any(data) || *data == wanted((*name).to_owned())) {
-                self.make(&PluginConfig::default_of(default), before)?;
-                added.push(format!("{default}, since {reader} reads what it makes"));
+            if let Some(reader) = reader(&|data| any(data) || *data == makes((*name).to_owned())) {
+                self.make(&PluginConfig::default_of(name), before)?;
+                added.push(format!("{name}, since {reader} reads what it makes"));
             }
         }
         let load = reader(&|data| matches!(data, Data::InFlightRequests | Data::InFlightTokens));
@@ -263,9 +263,14 @@ impl Plugins {
     }
 }
 
-/// Producers that are added when somebody reads what they make: by the name that is read, the type, and what it makes.
-static DEFAULT_PRODUCERS: &[(&str, &str, fn(String) -> Data)] =
-    &[(DEFAULT_PREFIX_PRODUCER, DEFAULT_PREFIX_PRODUCER, Data::PrefixMatch)];
+/// A producer that is added when somebody reads what it makes, under the name of its type.
+struct DefaultProducer {
+    name: &'static str,
+    makes: fn(String) -> Data,
+}
+
+static DEFAULT_PRODUCERS: &[DefaultProducer] =
+    &[DefaultProducer { name: DEFAULT_PREFIX_PRODUCER, makes: Data::PrefixMatch }];
 
 /// A new plugin; none of what says nothing that is not so anyway.
 fn instance(plugin: &PluginConfig, around: &Around<'_>) -> Result<Option<Instance>> {
