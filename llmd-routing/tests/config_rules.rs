@@ -1,6 +1,5 @@
 //! llm-d's rules for a configuration, one test each: what breaks them is said in these words, with kind and place.
 
-#![expect(clippy::unwrap_used, reason = "what fails in a test says where")]
 
 use llmd_core::ErrorKind::{self, Invalid, Unsupported};
 use llmd_routing::EndpointPickerConfig;
