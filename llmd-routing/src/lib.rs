@@ -62,6 +62,7 @@ mod duration;
 mod endpoint;
 pub mod filter;
 pub mod handler;
+pub mod header_processor;
 mod in_flight;
 mod needs;
 pub mod picker;
@@ -73,6 +74,7 @@ mod scheduler;
 pub mod scorer;
 pub mod session;
 mod sync;
+mod tenancy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod topology;

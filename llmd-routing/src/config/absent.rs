@@ -6,12 +6,10 @@ pub(super) fn instead_of(name: &str) -> Option<&'static str> {
 }
 
 static ABSENT: &[(&str, &str)] = &[
-    ("agent-identity", "send the session in x-session-id"),
     ("burst-prefix-cache-producer", "use approx-prefix-cache-producer; bursts spread by the reservation at pick"),
     ("destination-endpoint-served-verifier", "it is for conformance tests only; leave it out"),
     ("disaggregatedset-rollout-screener", "use label-selector-filter on the revision label"),
     ("edf-ordering-policy", FLOW),
-    ("header-label-affinity-scorer", "use label-selector-filter"),
     ("k8s-notification-source", "give the gateway an endpoints file"),
     ("latency-slo-admitter", FLOW),
     ("mm-embeddings-cache-producer", "leave it out; prefixes with images are matched by prefix-cache-scorer"),
@@ -31,7 +29,6 @@ static ABSENT: &[(&str, &str)] = &[
     ("program-aware-fairness", FLOW),
     ("request-attribute-reporter", "leave it out"),
     ("round-robin-fairness-policy", FLOW),
-    ("session-id-producer", "use session-affinity-scorer with strategy session_id"),
     ("sheddable-eviction-filter", FLOW),
     ("slo-deadline-ordering-policy", FLOW),
     ("soft-reflective-ceiling-policy", FLOW),

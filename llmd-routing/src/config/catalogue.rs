@@ -6,7 +6,7 @@ use super::fault::{Fault, Result};
 use super::nearest;
 use super::node::Node;
 use super::parameters::{Read, Reader};
-use super::plugins::{filters, handlers, pickers, producers, scorers, shell};
+use super::plugins::{filters, handlers, header_processors, pickers, producers, scorers, shell};
 
 /// Whether llm-d, and llmd with it, takes a plugin without being told to allow experiments.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,6 +32,7 @@ const fn experimental(name: &'static str, parameters: &'static dyn Read) -> Type
 
 pub(super) static TYPES: &[Type] = &[
     stable("active-request-scorer", &Reader(scorers::active_request_scorer)),
+    experimental("agent-identity", &Reader(header_processors::agent_identity)),
     stable("always-disagg-multimodal-decider", &Reader(handlers::always_disagg_multimodal_decider)),
     stable("always-disagg-pd-decider", &Reader(handlers::always_disagg_pd_decider)),
     stable("anthropic-parser", &Reader(shell::anthropic_parser)),
@@ -86,6 +87,7 @@ pub(super) static TYPES: &[Type] = &[
     stable("running-requests-size-scorer", &Reader(scorers::running_requests_size_scorer)),
     experimental("session-affinity-filter", &Reader(filters::session_affinity_filter)),
     experimental("session-affinity-scorer", &Reader(scorers::session_affinity_scorer)),
+    stable("session-id-producer", &Reader(producers::session_id_producer)),
     stable("sglanghttp-parser", &Reader(shell::sglanghttp_parser)),
     stable("single-profile-handler", &Reader(handlers::single_profile_handler)),
     stable("slo-headroom-tier-filter", &Reader(filters::slo_headroom_tier_filter)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Request;
-use crate::plugin::{Attributes, Candidates, Context, Filter, Hooks, Plugin};
+use crate::plugin::{Attributes, Candidates, Context, Data, Filter, Hooks, Plugin};
 use crate::session::Affinity;
 
 /// Keeps only the endpoint that the request's session belongs to; everybody when it belongs to none of them.
@@ -20,8 +20,12 @@ impl SessionAffinityFilter {
 }
 
 impl Plugin for SessionAffinityFilter {
-    fn follow(&self, request: &Request, _: &Attributes) -> Option<Box<dyn Hooks>> {
-        Affinity::follow(&self.0, request)
+    fn reads(&self) -> Vec<Data> {
+        self.0.reads()
+    }
+
+    fn follow(&self, request: &Request, attributes: &Attributes) -> Option<Box<dyn Hooks>> {
+        Affinity::follow(&self.0, request, attributes)
     }
 
     fn dropped(&self) -> u64 {
@@ -35,7 +39,7 @@ impl Plugin for SessionAffinityFilter {
 
 impl Filter for SessionAffinityFilter {
     fn filter(&self, cx: &mut Context<'_>, candidates: &mut Candidates<'_>) {
-        if let Some(home) = self.0.home(cx.request, cx.now, candidates) {
+        if let Some(home) = self.0.home(cx, candidates) {
             candidates.retain(|candidate| candidate.place == home);
         }
     }

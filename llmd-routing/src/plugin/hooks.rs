@@ -56,8 +56,10 @@ pub struct Picked<'a> {
     pub endpoint: &'a Arc<Endpoint>,
     /// All endpoints that were there to choose from.
     pub pool: &'a [Arc<Endpoint>],
-    /// The stage that it does.
+    /// The stage that it does. Who decodes is whoever the profile that decides chose.
     pub stage: Stage,
+    /// The profile that chose; empty where nobody said.
+    pub profile: &'a str,
     /// When.
     pub now: Duration,
 }
@@ -65,13 +67,19 @@ pub struct Picked<'a> {
 impl<'a> Picked<'a> {
     /// `endpoint`, out of `pool`, at `now`, decodes.
     pub const fn new(endpoint: &'a Arc<Endpoint>, pool: &'a [Arc<Endpoint>], now: Duration) -> Self {
-        Self { endpoint, pool, stage: Stage::Decode, now }
+        Self { endpoint, pool, stage: Stage::Decode, profile: "", now }
     }
 
     /// The same, for this stage.
     #[must_use]
     pub const fn of(self, stage: Stage) -> Self {
         Self { stage, ..self }
+    }
+
+    /// The same, chosen by the profile of this name.
+    #[must_use]
+    pub const fn by(self, profile: &'a str) -> Self {
+        Self { profile, ..self }
     }
 }
 

@@ -3,6 +3,7 @@
 mod approx_prefix_cache;
 mod inflight_load;
 mod precise_prefix_cache;
+mod session_id;
 mod speculative;
 mod tier_weights;
 
@@ -14,6 +15,8 @@ use llmd_core::Medium;
 use llmd_core::hash::Chain;
 use llmd_core::index::WorkerState;
 pub use precise_prefix_cache::PrecisePrefixCache;
+pub(crate) use session_id::{Parameters as SessionIdParameters, attribute as session_attribute};
+pub use session_id::{SessionIdProducer, SessionIdSource};
 pub use tier_weights::TierWeights;
 
 use crate::plugin::PrefixMatch;

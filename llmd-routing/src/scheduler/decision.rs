@@ -175,7 +175,8 @@ impl Decision {
     pub(super) fn tell_picked(&mut self, place: usize, now: Duration) {
         let run = &self.runs[place];
         let Some(chosen) = run.current() else { return };
-        let picked = Picked::new(&self.pool[chosen], &self.pool, now).of(run.stage);
+        let profile = &self.parts.names[run.profile];
+        let picked = Picked::new(&self.pool[chosen], &self.pool, now).of(run.stage).by(profile);
         self.hooks.iter_mut().for_each(|hooks| hooks.picked(&picked));
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Request;
-use crate::plugin::{Attributes, Candidates, Context, Hooks, Plugin, Scorer};
+use crate::plugin::{Attributes, Candidates, Context, Data, Hooks, Plugin, Scorer};
 use crate::session::Affinity;
 
 /// 1 for the endpoint that the request's session belongs to, 0 for the others; 0 for all when it belongs to none of them.
@@ -20,8 +20,12 @@ impl SessionAffinityScorer {
 }
 
 impl Plugin for SessionAffinityScorer {
-    fn follow(&self, request: &Request, _: &Attributes) -> Option<Box<dyn Hooks>> {
-        Affinity::follow(&self.0, request)
+    fn reads(&self) -> Vec<Data> {
+        self.0.reads()
+    }
+
+    fn follow(&self, request: &Request, attributes: &Attributes) -> Option<Box<dyn Hooks>> {
+        Affinity::follow(&self.0, request, attributes)
     }
 
     fn dropped(&self) -> u64 {
@@ -35,7 +39,7 @@ impl Plugin for SessionAffinityScorer {
 
 impl Scorer for SessionAffinityScorer {
     fn score(&self, cx: &Context<'_>, candidates: &Candidates<'_>, out: &mut [f64]) {
-        let Some(home) = self.0.home(cx.request, cx.now, candidates) else { return };
+        let Some(home) = self.0.home(cx, candidates) else { return };
         for (score, candidate) in out.iter_mut().zip(candidates.iter()) {
             *score = if candidate.place == home { 1.0 } else { 0.0 };
         }

@@ -1,33 +1,36 @@
 //! Where a session belongs: three ways to know.
 
 mod bindings;
+mod parameters;
+mod source;
 mod token;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::plugin::{Candidates, Hooks, Picked};
-use crate::{Endpoint, Headers, Request};
+use crate::plugin::{Attributes, Candidates, Context, Data, Hooks, Picked, Stage};
+use crate::{Endpoint, Headers, Request, tenancy};
 use bindings::Bindings;
+pub(crate) use parameters::{Parameters, SourceConfig};
+pub use source::Source;
 
-const TOKEN_HEADER: &str = "x-session-token";
-const SESSION_HEADER: &str = "x-session-id";
-
-/// How it is known where a session belongs.
+/// How it is known where a session belongs. Sessions of different tenants are different, whatever they are called.
 #[derive(Debug)]
 pub struct Affinity {
     strategy: Strategy,
-    header: String,
+    /// Where the session, or the token, stands: the first that says something counts.
+    sources: Vec<Source>,
+    /// The profile whose endpoint a session belongs to; the one that decides, when `None`.
+    profile: Option<String>,
 }
 
 #[derive(Debug)]
 enum Strategy {
-    /// The client says it, in a header that it was given: the endpoint's name in base64. llm-d's.
-    EncodedEndpoint,
+    /// The client says it, in this header, that it was given: the endpoint's name in base64. llm-d's.
+    EncodedEndpoint(String),
     /// We remember it, by the session's id. llm-d's.
     Remembered(Bindings),
     /// It follows from the session's id and the names of the endpoints. llmd's own.
@@ -38,80 +41,123 @@ impl Affinity {
     /// The endpoint's name travels in `header`, in base64: every response carries it, and a request that brings it back
     /// goes there. llm-d's `encoded_endpoint_header`.
     pub fn encoded_endpoint(header: impl Into<String>) -> Self {
-        Self { strategy: Strategy::EncodedEndpoint, header: lower(header) }
+        let header = header.into().to_ascii_lowercase();
+        let sources = vec![Source::Header(header.clone())];
+        Self { strategy: Strategy::EncodedEndpoint(header), sources, profile: None }
     }
 
     /// The id in `header` is bound to the endpoint that its first request went to, until five minutes pass without one. It
     /// is bound anew when that endpoint is gone. llm-d's `session_id`.
     pub fn remembered(header: impl Into<String>) -> Self {
-        Self { strategy: Strategy::Remembered(Bindings::default()), header: lower(header) }
+        Self {
+            strategy: Strategy::Remembered(Bindings::default()),
+            sources: vec![Source::header(header)],
+            profile: None,
+        }
     }
 
     /// The id in `header` belongs to the endpoint whose name gives the highest hash with it (rendezvous hashing): nothing is
     /// remembered, every replica agrees, and an endpoint that goes moves only its own sessions. llmd's own `session_hash`.
     pub fn hash(header: impl Into<String>) -> Self {
-        Self { strategy: Strategy::Hash, header: lower(header) }
+        Self { strategy: Strategy::Hash, sources: vec![Source::header(header)], profile: None }
+    }
+
+    /// The same, where the id is what the first of these says that says something; none of them changes nothing.
+    #[must_use]
+    pub fn with_sources(self, sources: Vec<Source>) -> Self {
+        if sources.is_empty() { self } else { Self { sources, ..self } }
+    }
+
+    /// The same, where a session is remembered for so long after its last request.
+    #[must_use]
+    pub fn with_ttl(self, ttl: Duration) -> Self {
+        match self.strategy {
+            Strategy::Remembered(_) => Self { strategy: Strategy::Remembered(Bindings::new(ttl)), ..self },
+            _ => self,
+        }
+    }
+
+    /// The same, where a session belongs to the endpoint that the profile of this name chooses.
+    #[must_use]
+    pub fn of_profile(self, name: impl Into<String>) -> Self {
+        Self { profile: Some(name.into()), ..self }
     }
 
     /// The place in the pool of the candidate that the request's session belongs to.
-    pub(crate) fn home(&self, request: &Request, now: Duration, candidates: &Candidates<'_>) -> Option<usize> {
-        let session = request.headers.get(&self.header)?;
+    pub(crate) fn home(&self, cx: &Context<'_>, candidates: &Candidates<'_>) -> Option<usize> {
+        let session = Source::first(&self.sources, cx.request, cx.attributes)?;
         let found = match &self.strategy {
-            Strategy::EncodedEndpoint => {
+            Strategy::EncodedEndpoint(_) => {
                 candidates.iter().find(|candidate| token::names(session, candidate.endpoint.name()))
             }
             Strategy::Remembered(bindings) => {
-                let bound = bindings.get(session, now)?;
+                let bound = bindings.get(tenancy::digest(cx.request, session), cx.now)?;
                 candidates.iter().find(|candidate| *candidate.endpoint.name() == *bound)
             }
-            Strategy::Hash => candidates.iter().max_by_key(|candidate| rendezvous(session, candidate.endpoint)),
+            Strategy::Hash => {
+                let session = tenancy::digest(cx.request, session);
+                candidates.iter().max_by_key(|candidate| rendezvous(session, candidate.endpoint))
+            }
         };
         found.map(|candidate| candidate.place)
     }
 
     /// What must be told later for a request of a session.
-    pub(crate) fn follow(this: &Arc<Self>, request: &Request) -> Option<Box<dyn Hooks>> {
-        let session = request.headers.get(&this.header);
+    pub(crate) fn follow(this: &Arc<Self>, request: &Request, attributes: &Attributes) -> Option<Box<dyn Hooks>> {
         match this.strategy {
-            Strategy::EncodedEndpoint => Some(Box::new(Token { affinity: Arc::clone(this) })),
+            Strategy::EncodedEndpoint(_) => Some(Box::new(Token { affinity: Arc::clone(this), picked: None })),
             Strategy::Remembered(_) => {
-                Some(Box::new(Remember { affinity: Arc::clone(this), session: session?.to_owned() }))
+                let session = tenancy::digest(request, Source::first(&this.sources, request, attributes)?);
+                Some(Box::new(Remember { affinity: Arc::clone(this), session }))
             }
             Strategy::Hash => None,
         }
     }
 
+    /// What it reads to know the session.
+    pub(crate) fn reads(&self) -> Vec<Data> {
+        self.sources.iter().filter_map(Source::reads).collect()
+    }
+
     /// How many sessions were forgotten because too many were remembered.
     pub(crate) fn dropped(&self) -> u64 {
         match &self.strategy {
-            Strategy::EncodedEndpoint | Strategy::Hash => 0,
+            Strategy::EncodedEndpoint(_) | Strategy::Hash => 0,
             Strategy::Remembered(bindings) => bindings.dropped(),
+        }
+    }
+
+    /// Whether a session belongs to where this goes.
+    fn concerns(&self, picked: &Picked<'_>) -> bool {
+        match &self.profile {
+            Some(profile) => picked.profile == profile,
+            None => picked.stage == Stage::Decode,
         }
     }
 }
 
-/// The strategy and the header.
+/// The strategy and the sources.
 impl fmt::Display for Affinity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let strategy = match self.strategy {
-            Strategy::EncodedEndpoint => "encoded_endpoint_header",
+            Strategy::EncodedEndpoint(_) => "encoded_endpoint_header",
             Strategy::Remembered(_) => "session_id",
             Strategy::Hash => "session_hash",
         };
-        write!(f, "{strategy} by header {}", self.header)
+        let sources: Vec<_> = self.sources.iter().map(Source::to_string).collect();
+        write!(f, "{strategy} by {}", sources.join(", else "))?;
+        match &self.profile {
+            Some(profile) => write!(f, ", of profile {profile}"),
+            None => Ok(()),
+        }
     }
 }
 
-fn lower(header: impl Into<String>) -> String {
-    header.into().to_ascii_lowercase()
-}
-
 /// The higher, the more the session belongs there.
-fn rendezvous(session: &str, endpoint: &Endpoint) -> u64 {
-    let halves = [xxh3_64(session.as_bytes()), xxh3_64(endpoint.name().as_bytes())];
-    let mut both = [0; 16];
-    both[..8].copy_from_slice(&halves[0].to_le_bytes());
-    both[8..].copy_from_slice(&halves[1].to_le_bytes());
+fn rendezvous(session: u128, endpoint: &Endpoint) -> u64 {
+    let mut both = [0; 24];
+    both[..16].copy_from_slice(&session.to_le_bytes());
+    both[16..].copy_from_slice(&xxh3_64(endpoint.name().as_bytes()).to_le_bytes());
     xxh3_64(&both)
 }
 
@@ -119,11 +165,24 @@ fn rendezvous(session: &str, endpoint: &Endpoint) -> u64 {
 #[derive(Debug)]
 struct Token {
     affinity: Arc<Affinity>,
+    /// The token of what the profile chose, where it is not the endpoint that answers.
+    picked: Option<String>,
 }
 
 impl Hooks for Token {
+    fn picked(&mut self, picked: &Picked<'_>) {
+        if self.affinity.profile.is_some() && self.affinity.concerns(picked) {
+            self.picked = Some(token::encode(picked.endpoint.name()));
+        }
+    }
+
     fn response_headers(&self, endpoint: &Endpoint, headers: &mut Headers) {
-        headers.insert(self.affinity.header.clone(), token::encode(endpoint.name()));
+        let Strategy::EncodedEndpoint(header) = &self.affinity.strategy else { return };
+        let token = match &self.affinity.profile {
+            Some(_) => self.picked.clone(),
+            None => Some(token::encode(endpoint.name())),
+        };
+        token.into_iter().for_each(|token| headers.insert(header.clone(), token));
     }
 }
 
@@ -131,79 +190,102 @@ impl Hooks for Token {
 #[derive(Debug)]
 struct Remember {
     affinity: Arc<Affinity>,
-    session: String,
+    session: u128,
 }
 
 impl Hooks for Remember {
     fn picked(&mut self, picked: &Picked<'_>) {
         let Strategy::Remembered(bindings) = &self.affinity.strategy else { return };
-        let there = |name: &str| picked.pool.iter().any(|endpoint| endpoint.name() == name);
-        bindings.bind(&self.session, picked.endpoint.name(), picked.now, there);
+        if self.affinity.concerns(picked) {
+            let there = |name: &str| picked.pool.iter().any(|endpoint| endpoint.name() == name);
+            bindings.bind(self.session, picked.endpoint.name(), picked.now, there);
+        }
     }
 }
 
-/// The parameters of the session plugins.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct Parameters {
-    strategy: StrategyName,
-    encoded_endpoint_header_config: HeaderConfig,
-    pub(crate) session_id_config: SessionIdConfig,
-    session_hash_config: HeaderConfig,
-    #[cfg_attr(feature = "schema", schemars(skip))]
-    pub(crate) profile_name: Option<String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Snapshot;
+    use crate::testing::{Chance, pool, request};
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-enum StrategyName {
-    #[default]
-    EncodedEndpointHeader,
-    SessionHash,
-    SessionId,
-}
+    const NOW: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-struct HeaderConfig {
-    header: Option<String>,
-}
+    fn with(headers: &[(&'static str, &str)]) -> Request {
+        request([]).with_headers(headers.iter().copied().collect())
+    }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct SessionIdConfig {
-    pub(crate) sources: Vec<Source>,
-}
+    fn home(affinity: &Affinity, request: &Request, attributes: &Attributes, now: Duration) -> Option<usize> {
+        let (pool, mut chance) = (pool(4), Chance::new(1));
+        let snapshot = Snapshot::of(&pool);
+        affinity.home(&Context::new(request, attributes, now, &mut chance), &Candidates::new(&pool, &snapshot))
+    }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Source {
-    header: Option<String>,
-    #[cfg_attr(feature = "schema", schemars(skip))]
-    pub(crate) attribute: Option<String>,
-    #[cfg_attr(feature = "schema", schemars(skip))]
-    #[serde(rename = "producer")]
-    _producer: Option<String>,
-}
+    fn goes_to(affinity: &Arc<Affinity>, request: &Request, attributes: &Attributes, place: usize) {
+        let pool = pool(4);
+        let mut hooks = Affinity::follow(affinity, request, attributes).expect("the request has a session");
+        hooks.picked(&Picked::new(&pool[place], &pool, NOW).by("decode"));
+    }
 
-impl Parameters {
-    /// What they say.
-    pub(crate) fn affinity(&self) -> Affinity {
-        let or = |header: &Option<String>, default: &str| header.as_deref().unwrap_or(default).to_owned();
-        match self.strategy {
-            StrategyName::EncodedEndpointHeader => {
-                Affinity::encoded_endpoint(or(&self.encoded_endpoint_header_config.header, TOKEN_HEADER))
-            }
-            StrategyName::SessionHash => Affinity::hash(or(&self.session_hash_config.header, SESSION_HEADER)),
-            StrategyName::SessionId => {
-                let source = self.session_id_config.sources.first().and_then(|source| source.header.clone());
-                Affinity::remembered(or(&source, SESSION_HEADER))
-            }
-        }
+    #[test]
+    fn the_first_source_that_says_something_names_the_session() {
+        let sources = vec![Source::header("X-First"), Source::Attribute("agent".to_owned()), Source::header("x-last")];
+        let affinity = Arc::new(Affinity::remembered("x-session-id").with_sources(sources));
+        let mut said = Attributes::default();
+        said.set_text("agent", "s");
+        goes_to(&affinity, &with(&[("x-first", " ")]), &said, 2);
+
+        let nothing = Attributes::default();
+        assert_eq!(home(&affinity, &with(&[("x-last", "s")]), &nothing, NOW), Some(2));
+        assert_eq!(home(&affinity, &with(&[("x-first", "s"), ("x-last", "t")]), &nothing, NOW), Some(2));
+        assert_eq!(home(&affinity, &with(&[("x-first", "t")]), &said, NOW), None);
+        assert_eq!(home(&affinity, &with(&[("x-session-id", "s")]), &nothing, NOW), None);
+        assert_eq!(affinity.reads(), [Data::RequestAttribute("agent".to_owned())]);
+    }
+
+    #[test]
+    fn sessions_of_two_tenants_are_two_whatever_they_are_called() {
+        let affinity = Arc::new(Affinity::remembered("x-session-id"));
+        let nothing = Attributes::default();
+        let of = |tenant: &str| with(&[("x-session-id", "s")]).of_tenant(tenant);
+        goes_to(&affinity, &of("a"), &nothing, 1);
+        goes_to(&affinity, &of("b"), &nothing, 3);
+
+        assert_eq!(home(&affinity, &of("a"), &nothing, NOW), Some(1));
+        assert_eq!(home(&affinity, &of("b"), &nothing, NOW), Some(3));
+        assert_eq!(home(&affinity, &with(&[("x-session-id", "s")]), &nothing, NOW), None);
+    }
+
+    #[test]
+    fn a_session_is_forgotten_when_its_time_is_over() {
+        let affinity = Arc::new(Affinity::remembered("x-session-id").with_ttl(Duration::from_secs(10)));
+        let (nothing, request) = (Attributes::default(), with(&[("x-session-id", "s")]));
+        goes_to(&affinity, &request, &nothing, 1);
+        let after = |seconds| home(&affinity, &request, &nothing, NOW + Duration::from_secs(seconds));
+        assert_eq!((after(9), after(10)), (Some(1), None));
+    }
+
+    #[test]
+    fn a_session_of_a_profile_belongs_to_what_that_profile_chose() {
+        let (pool, nothing, request) = (pool(4), Attributes::default(), with(&[("x-session-id", "s")]));
+        let told = |affinity: Affinity| {
+            let affinity = Arc::new(affinity);
+            let mut hooks = Affinity::follow(&affinity, &request, &nothing).expect("the request has a session");
+            hooks.picked(&Picked::new(&pool[0], &pool, NOW).by("decode"));
+            hooks.picked(&Picked::new(&pool[3], &pool, NOW).of(Stage::Prefill).by("prefill"));
+            let mut headers = Headers::default();
+            hooks.response_headers(&pool[0], &mut headers);
+            (home(&affinity, &request, &nothing, NOW), headers.get("x-session-token").map(str::to_owned))
+        };
+        let (bound, token) =
+            (|| Affinity::remembered("x-session-id"), || Affinity::encoded_endpoint("x-session-token"));
+
+        assert_eq!(told(bound()).0, Some(0));
+        assert_eq!(told(bound().of_profile("prefill")).0, Some(3));
+        assert_eq!(told(bound().of_profile("encode")).0, None);
+        // "engine-0" and "engine-3"; a profile that did not run gives no token.
+        assert_eq!(told(token()).1.as_deref(), Some("ZW5naW5lLTA="));
+        assert_eq!(told(token().of_profile("prefill")).1.as_deref(), Some("ZW5naW5lLTM="));
+        assert_eq!(told(token().of_profile("encode")).1, None);
     }
 }

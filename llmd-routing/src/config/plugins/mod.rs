@@ -3,6 +3,7 @@
 
 pub(super) mod filters;
 pub(super) mod handlers;
+pub(super) mod header_processors;
 pub(super) mod pickers;
 pub(super) mod producers;
 pub(super) mod scorers;

@@ -1,23 +1,31 @@
 //! What the session plugins have in common.
 
 use super::{Fault, Result};
-use crate::session;
+use crate::session::{self, SourceConfig};
 
-/// Refuses what llm-d knows sessions by and llmd does not.
+/// Refuses what cannot be meant.
 pub(super) fn known_session(parameters: &session::Parameters) -> Result<()> {
-    if parameters.profile_name.is_some() {
-        let instead = "sessions of one profile are not there yet; leave it out";
-        return Err(Fault::not_supported(instead).within("profileName"));
+    let config = &parameters.session_id_config;
+    known_sources(&config.sources).map_err(|fault| fault.within("sessionIdConfig"))?;
+    let times =
+        [("evictionTtlSeconds", config.eviction_ttl_seconds), ("evictionSweepSeconds", config.eviction_sweep_seconds)];
+    for (field, seconds) in times {
+        super::not_negative(seconds, field).map_err(|fault| fault.within("sessionIdConfig"))?;
     }
-    for (place, source) in parameters.session_id_config.sources.iter().enumerate() {
-        let fault = if source.attribute.is_some() {
-            Fault::not_supported("sessions are known by a header; use `header`").within("attribute")
-        } else if place > 0 {
-            Fault::unsupported("one source is taken")
-        } else {
-            continue;
-        };
-        return Err(fault.within_item(place).along(&["sessionIdConfig", "sources"]));
+    let config = &parameters.session_hash_config;
+    if config.header.is_some() && !config.sources.is_empty() {
+        let fault = Fault::invalid("`header` and `sources` are given where one of them was expected");
+        return Err(fault.within("sessionHashConfig"));
     }
-    Ok(())
+    known_sources(&config.sources).map_err(|fault| fault.within("sessionHashConfig"))
+}
+
+fn known_sources(sources: &[SourceConfig]) -> Result<()> {
+    match sources.iter().position(|source| !source.is_one()) {
+        Some(place) => {
+            let fault = Fault::invalid("exactly one of `header` and `attribute` was expected");
+            Err(fault.within_item(place).within("sources"))
+        }
+        None => Ok(()),
+    }
 }
