@@ -129,6 +129,43 @@ fn a_rest_that_fills_no_block_is_a_block_of_its_own_as_in_llmd() {
 }
 
 #[test]
+fn a_prompt_is_forgotten_from_its_end_unless_blocks_are_counted_as_in_llmd() {
+    for (counting, expected) in [("contiguous", [1, 1]), ("llm-d", [0, 1])] {
+        let producer = format!("- {{type: approx-prefix-cache-producer, parameters: {{counting: {counting}}}}}");
+        let scheduler = builder(&format!("{producer}\n- type: prefix-cache-scorer\n")).build().unwrap();
+        let (both, mut chance) = (pool(2), Chance::new(3));
+        let send = |tokens, place: usize, chance: &mut Chance| {
+            let one = Pool::new([Arc::clone(&both[place])]);
+            drop(scheduler.decide(&request(tokens), &one, at(0), chance).unwrap());
+        };
+        // The first has room for two blocks, and gets a third.
+        both[0].set_metrics({
+            let mut said = metrics(0, 0, 0.0);
+            (said.block_size, said.num_blocks) = (Some(64), Some(2));
+            said
+        });
+        send(0..128, 0, &mut chance);
+        send(0..128, 1, &mut chance);
+        send(1000..1064, 0, &mut chance);
+        let found = scheduler.decide(&request(0..64), &both, at(0), &mut chance).unwrap().explain();
+        let mut blocks: Vec<_> = found.profiles[0].endpoints.iter().map(|it| (&it.endpoint, it.prefix)).collect();
+        blocks.sort_unstable_by_key(|(endpoint, _)| *endpoint);
+        assert_eq!(blocks.iter().map(|(_, found)| found.unwrap().blocks).collect::<Vec<_>>(), expected, "{counting}");
+    }
+}
+
+#[test]
+fn what_one_tenant_sent_is_cached_for_no_other() {
+    let scheduler = builder("- type: prefix-cache-scorer\n").build().unwrap();
+    let (pool, mut chance) = (pool(2), Chance::new(3));
+    let mut hit = |tenant: &str| {
+        let decision = scheduler.decide(&request(0..200).of_tenant(tenant), &pool, at(0), &mut chance).unwrap();
+        decision.predicted_hit_tokens()
+    };
+    assert_eq!([hit("a"), hit("a"), hit("b"), hit("b")], [0, 192, 0, 192]);
+}
+
+#[test]
 fn an_endpoint_that_is_gone_is_forgotten() {
     let scheduler = builder("- type: prefix-cache-scorer\n").build().unwrap();
     let (both, mut chance) = (pool(2), Chance::new(3));

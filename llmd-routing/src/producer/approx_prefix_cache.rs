@@ -1,19 +1,19 @@
 //! `approx-prefix-cache-producer`: how much of a prompt each endpoint should hold, going by what was sent there.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use llmd_core::TokenId;
 use llmd_core::hash::{BlockHasher, Chain};
 use llmd_core::index::{ApproximateIndex, ApproximateSettings, Counting, PrefixIndex};
-use llmd_core::{TokenId, WorkerId};
 use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::prefix_match;
-use crate::plugin::{Attributes, Data, Hooks, Picked, Plugin, Producer};
-use crate::{Endpoint, EngineMetrics, Request};
+use super::sweep::Sweep;
+use crate::plugin::{Attributes, Data, Hooks, Picked, Plugin, Producer, Stage};
+use crate::{Endpoint, EngineMetrics, Request, tenancy};
 
 /// The smallest block that llm-d's producer works with, whatever its parameters say.
 const MIN_BLOCK_SIZE: usize = 64;
@@ -24,10 +24,7 @@ const MAX_CAPACITY: usize = 1 << 24;
 /// What a rest is filled up with that fills no block: no model has a token of this number.
 const FILLER: TokenId = TokenId::MAX;
 
-/// How often endpoints that are gone are forgotten, as in llm-d.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(120);
-
-/// How an [`ApproxPrefixCache`] works. The defaults are llm-d's.
+/// How an [`ApproxPrefixCache`] works. The defaults are llm-d's, but for what counts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ApproxSettings {
@@ -41,11 +38,14 @@ pub struct ApproxSettings {
     pub max_blocks: usize,
     /// How many blocks each endpoint is believed to keep. Default: 31,250.
     pub capacity: usize,
+    /// Which blocks count. Default: those before the first that the endpoint itself does not hold.
+    pub counting: Counting,
 }
 
 impl Default for ApproxSettings {
     fn default() -> Self {
-        Self { auto_tune: true, block_size: 16, max_tokens: 131_072, max_blocks: 2048, capacity: 31_250 }
+        let counting = Counting::Leading;
+        Self { auto_tune: true, block_size: 16, max_tokens: 131_072, max_blocks: 2048, capacity: 31_250, counting }
     }
 }
 
@@ -59,17 +59,32 @@ pub(crate) struct Parameters {
     max_prefix_tokens_to_match: usize,
     max_prefix_blocks_to_match: usize,
     lru_capacity_per_server: usize,
+    /// llmd's own.
+    counting: CountingName,
+}
+
+/// Which blocks count: those before the first that the endpoint does not hold, or, as in llm-d, every one that it holds before
+/// the first that no endpoint holds.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+enum CountingName {
+    #[default]
+    #[serde(rename = "contiguous")]
+    Contiguous,
+    #[serde(rename = "llm-d")]
+    AsLlmd,
 }
 
 impl Default for Parameters {
     fn default() -> Self {
-        let ApproxSettings { auto_tune, block_size, max_tokens, max_blocks, capacity } = ApproxSettings::default();
+        let ApproxSettings { auto_tune, block_size, max_tokens, max_blocks, capacity, .. } = ApproxSettings::default();
         Self {
             auto_tune,
             block_size_tokens: block_size,
             max_prefix_tokens_to_match: max_tokens,
             max_prefix_blocks_to_match: max_blocks,
             lru_capacity_per_server: capacity,
+            counting: CountingName::default(),
         }
     }
 }
@@ -82,16 +97,23 @@ impl From<Parameters> for ApproxSettings {
             max_tokens: parameters.max_prefix_tokens_to_match,
             max_blocks: parameters.max_prefix_blocks_to_match,
             capacity: parameters.lru_capacity_per_server,
+            counting: match parameters.counting {
+                CountingName::AsLlmd => Counting::AsLlmd,
+                CountingName::Contiguous => Counting::Leading,
+            },
         }
     }
 }
 
 /// Remembers which prompts were sent where, and believes that an endpoint keeps what was used there last.
 ///
-/// Formula: llm-d's `approx-prefix-cache-producer` ([`Counting::AsLlmd`]): every block that an endpoint holds before the
-/// first that no endpoint holds. The rest of a prompt, which fills no block, is a block of its own; a prompt of less than
-/// one block has none. Unlike llm-d's, a prompt that is longer than an endpoint's cache leaves its beginning there, and is
-/// counted no further.
+/// Formula: llm-d's `approx-prefix-cache-producer`, but for what counts: a prefix ends at the first block that the endpoint
+/// itself does not hold, since an engine can use nothing behind it. llm-d counts every block that an endpoint holds before
+/// the first that no endpoint holds; [`ApproxSettings::counting`] is the switch. The rest of a prompt, which fills no block,
+/// is a block of its own; a prompt of less than one block has none. Unlike llm-d's, a prompt that is longer than an
+/// endpoint's cache leaves its beginning there, and is counted no further.
+///
+/// A prompt is remembered where it is prefilled and where it is decoded, and for the tenant alone that sent it.
 #[derive(Debug)]
 pub struct ApproxPrefixCache(Arc<Memory>);
 
@@ -102,13 +124,6 @@ struct Memory {
     index: ArcSwap<ApproximateIndex>,
     tuned: OnceLock<()>,
     sweep: Mutex<Sweep>,
-}
-
-/// Who is remembered, and when it is next asked whether they are still there.
-#[derive(Debug, Default)]
-struct Sweep {
-    workers: BTreeSet<WorkerId>,
-    next: Duration,
 }
 
 impl ApproxPrefixCache {
@@ -125,7 +140,7 @@ impl ApproxSettings {
         let settings = ApproximateSettings::default();
         let block_size = block_size.max(MIN_BLOCK_SIZE);
         let settings = settings.with_block_size(block_size).with_capacity(self.capacity);
-        ApproximateIndex::new(settings.with_counting(Counting::AsLlmd))
+        ApproximateIndex::new(settings.with_counting(self.counting))
     }
 
     /// How many tokens of a prompt are looked at.
@@ -139,15 +154,15 @@ impl ApproxSettings {
 
     /// The blocks of a prompt that are looked at, a rest that fills none included.
     fn chain(&self, hasher: &BlockHasher, request: &Request, tokens: &[TokenId]) -> Chain {
-        let block_size = hasher.block_size();
+        let (block_size, namespace) = (hasher.block_size(), tenancy::namespace(request));
         let seen = &tokens[..tokens.len().min(self.limit(block_size))];
         let filled = seen.len().next_multiple_of(block_size);
         if seen.len() < block_size || seen.len() == filled {
-            return hasher.chain(seen, &request.namespace);
+            return hasher.chain(seen, &namespace);
         }
         let mut seen = seen.to_vec();
         seen.resize(filled, FILLER);
-        hasher.chain(&seen, &request.namespace)
+        hasher.chain(&seen, &namespace)
     }
 }
 
@@ -181,13 +196,7 @@ impl Memory {
             index.set_capacity(worker, blocks);
         }
         index.record(worker, chain, picked.now);
-        let mut sweep = self.sweep.lock();
-        sweep.workers.insert(worker);
-        if sweep.next <= picked.now {
-            sweep.next = picked.now.saturating_add(SWEEP_INTERVAL);
-            let there: BTreeSet<_> = picked.pool.iter().map(|endpoint| endpoint.worker()).collect();
-            sweep.workers.extract_if(.., |worker| !there.contains(worker)).for_each(|gone| index.remove_worker(gone));
-        }
+        self.sweep.lock().heard(picked, |gone| index.remove_worker(gone));
     }
 }
 
@@ -204,10 +213,11 @@ impl Plugin for ApproxPrefixCache {
 
     /// The block size that is in effect, which may not be the one that was asked for.
     fn settings(&self) -> String {
-        let ApproxSettings { auto_tune, capacity, .. } = self.0.settings;
+        let ApproxSettings { auto_tune, capacity, counting, .. } = self.0.settings;
         let block_size = self.0.index.load().hasher().block_size();
         let until = if auto_tune { ", until engines say better" } else { "" };
-        format!("blocks of {block_size} tokens, {capacity} per endpoint{until}")
+        let counting = if counting == Counting::AsLlmd { ", counted as in llm-d" } else { "" };
+        format!("blocks of {block_size} tokens, {capacity} per endpoint{until}{counting}")
     }
 }
 
@@ -247,6 +257,8 @@ struct Remember {
 
 impl Hooks for Remember {
     fn picked(&mut self, picked: &Picked<'_>) {
-        self.memory.remember(&self.index, &self.chain, picked);
+        if picked.stage != Stage::Encode {
+            self.memory.remember(&self.index, &self.chain, picked);
+        }
     }
 }

@@ -5,6 +5,7 @@ mod inflight_load;
 mod precise_prefix_cache;
 mod session_id;
 mod speculative;
+mod sweep;
 mod tier_weights;
 
 pub(crate) use approx_prefix_cache::Parameters as ApproxParameters;
