@@ -1,11 +1,16 @@
 //! Cached prefixes: approximate, precise and expected.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use llmd_core::event::{BlockStored, KvEvent};
-use llmd_core::index::{ExactIndex, ExactReader, ExactWriter, IndexSettings, IndexWriter as _, WorkerState};
-use llmd_core::{ErrorKind, ExternalBlockHash, WorkerId};
+use llmd_core::event::KvEvent;
+use llmd_core::hash::{BlockHasher, Chain};
+use llmd_core::index::{
+    ExactIndex, ExactReader, ExactWriter, Explanation, IndexSettings, IndexWriter as _, Overlap, PrefixIndex,
+    WorkerState,
+};
+use llmd_core::{ErrorKind, Locality, Medium, WorkerId, testing};
 use llmd_routing::testing::{Chance, metrics, pool, request};
 use llmd_routing::{Needs, Pool, Request, Scheduler, SchedulerBuilder};
 
@@ -28,12 +33,20 @@ fn at(millis: u64) -> Duration {
 
 /// An index in which `worker` has said that it holds `tokens`, in blocks of 4.
 fn index(worker: WorkerId, tokens: &[u32]) -> (ExactWriter, ExactReader) {
+    index_of(worker, tokens, |_| Vec::new())
+}
+
+/// The same, after what is said then of all those blocks.
+fn index_of(
+    worker: WorkerId,
+    tokens: &[u32],
+    then: impl FnOnce(std::ops::Range<u64>) -> Vec<KvEvent>,
+) -> (ExactWriter, ExactReader) {
     let (mut writer, reader) = ExactIndex::new(IndexSettings::default().with_block_size(4));
-    let mut stored = BlockStored::default();
-    stored.block_hashes = (0..tokens.len() as u64 / 4).map(ExternalBlockHash::from_int).collect();
-    stored.token_ids = tokens.to_vec();
-    stored.block_size = 4;
+    let blocks = 0..tokens.len() as u64 / 4;
+    let stored = testing::stored(None, blocks.clone(), tokens);
     writer.apply(worker, 0.0, &[KvEvent::BlockStored(stored)]);
+    writer.apply(worker, 0.0, &then(blocks));
     writer.set_state(worker, WorkerState::Exact);
     (writer, reader)
 }
@@ -76,6 +89,96 @@ fn a_prompt_is_expected_where_it_was_sent_until_events_should_have_come() {
     // Both have had their time: the first ended at 2000, the second at 3999.
     let third = scheduler.decide(&request(100..133), &pool, at(3999), &mut chance).unwrap();
     assert_eq!(third.predicted_hit_tokens(), 0);
+}
+
+#[test]
+fn a_block_that_must_be_loaded_counts_for_what_that_saves() {
+    let prompt: Vec<_> = (0..40).collect();
+    let blocks = |weights: &str, load: f64| {
+        let (_writer, reader) = index_of(WorkerId(0), &prompt, |blocks| {
+            let offloaded = testing::offloaded(Medium::Cpu, blocks.clone());
+            vec![KvEvent::BlockStored(offloaded), testing::removed(Medium::Gpu, blocks)]
+        });
+        let yaml = PRECISE.replace("speculativeIndexing: SPECULATIVE", &format!("tierWeights: {weights}"));
+        let (scheduler, pool) = (builder(&yaml).with_index(reader).build().unwrap(), pool(1));
+        let mut said = metrics(0, 0, 0.0);
+        said.prefill_s_per_token = Some(100e-6);
+        said.load_s_per_token[Medium::Cpu.index()] = Some(load);
+        pool[0].set_metrics(said);
+        let decision = scheduler.decide(&request(prompt.clone()), &pool, at(0), &mut Chance::new(1)).unwrap();
+        let found = decision.prefix_match().map(|found| (found.cached, found.blocks));
+        (scheduler.needs().metrics, found.unwrap())
+    };
+    assert_eq!(blocks("configured", 50e-6), (false, (10, 8)));
+    assert_eq!(blocks("measured", 50e-6), (true, (10, 5)));
+    assert_eq!(blocks("measured", 200e-6), (true, (10, 0)));
+}
+
+#[test]
+fn what_lies_on_the_storage_of_the_pool_counts_for_all_by_what_loading_it_saves() {
+    let prompt: Vec<_> = (0..40).collect();
+    let found = |weights: &str| {
+        let (_writer, reader) = index_of(WorkerId(0), &prompt, |blocks| {
+            let mut offloaded = testing::offloaded(Medium::Storage, blocks);
+            offloaded.locality = Locality::Remote;
+            vec![KvEvent::BlockStored(offloaded)]
+        });
+        let yaml = PRECISE.replace("speculativeIndexing: SPECULATIVE", &format!("tierWeights: {weights}"));
+        let (scheduler, pool) = (builder(&yaml).with_index(reader).build().unwrap(), pool(2));
+        let mut said = metrics(0, 0, 0.0);
+        said.prefill_s_per_token = Some(100e-6);
+        said.load_s_per_token[Medium::Storage.index()] = Some(60e-6);
+        pool[1].set_metrics(said);
+        let one = Pool::new([Arc::clone(&pool[1])]);
+        let decision = scheduler.decide(&request(prompt.clone()), &one, at(0), &mut Chance::new(1)).unwrap();
+        decision.prefix_match().map(|found| (found.cached, found.blocks, found.hit_tokens)).unwrap()
+    };
+    assert_eq!(found("configured"), (0, 0, 0), "as in llm-d, an endpoint holds what it holds itself");
+    assert_eq!(found("measured"), (10, 4, 36));
+}
+
+/// Counts how often it is asked why.
+#[derive(Debug)]
+struct Counted(ExactReader, Arc<AtomicUsize>);
+
+impl PrefixIndex for Counted {
+    fn hasher(&self) -> &BlockHasher {
+        self.0.hasher()
+    }
+
+    fn query_into(&self, chain: &Chain, overlap: &mut Overlap) {
+        self.0.query_into(chain, overlap);
+    }
+
+    fn state(&self, worker: WorkerId) -> WorkerState {
+        self.0.state(worker)
+    }
+
+    fn explain(&self, chain: &Chain) -> Explanation {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.explain(chain)
+    }
+}
+
+#[test]
+fn an_explanation_has_the_index_s_own_words_and_asks_it_once() {
+    let (_writer, reader) = index(WorkerId(2), &(0..8).collect::<Vec<_>>());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let scheduler = builder(&PRECISE.replace("SPECULATIVE", "false"))
+        .with_index(Counted(reader, Arc::clone(&asked)))
+        .build()
+        .unwrap();
+    let decision = scheduler.decide(&request(0..16), &pool(4), at(0), &mut Chance::new(1)).unwrap();
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "nobody has asked yet");
+
+    let explanation = decision.explain();
+    let why = |name: &str| {
+        let endpoint = explanation.profiles[0].endpoints.iter().find(|it| it.endpoint == name).unwrap();
+        endpoint.why.as_deref()
+    };
+    assert_eq!(why("engine-2"), Some("(exact): holds 2 leading; block 2 was never stored, or long ago"));
+    assert_eq!(why("engine-1"), None, "the index does not know it");
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
 #[test]

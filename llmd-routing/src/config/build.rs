@@ -293,6 +293,17 @@ fn precise_producer(around: &Around<'_>, precise: &Precise) -> Arc<dyn Producer>
     let index = around.index.expect("who asks an index has one");
     let producer = PrecisePrefixCache::new(around.name, Arc::clone(index)).with_weights(precise.weights);
     Arc::new(match precise.speculative_ttl {
+fn precise_producer(around: &Around<'_>, precise: &Precise) -> Result<Arc<dyn Producer>> {
+    let name = around.name;
+    let Some(index) = around.index else {
+        let message = format!("`{name}` asks an index of KV events, and the scheduler was built without one");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    };
+    let mut producer = PrecisePrefixCache::new(name, Arc::clone(index)).with_weights(precise.weights);
+    if precise.measured {
+        producer = producer.with_measured_weights();
+    }
+    Ok(Arc::new(match precise.speculative_ttl {
         Some(ttl) => producer.with_speculation(ttl),
         None => producer,
     })

@@ -32,6 +32,8 @@ pub struct KvEvents {
 pub(super) struct Precise {
     pub(super) events: KvEvents,
     pub(super) weights: TierWeights,
+    /// Whether engines measure what cached blocks are worth.
+    pub(super) measured: bool,
     /// How long blocks are expected that a request brings with it; `None` when they are not.
     pub(super) speculative_ttl: Option<Duration>,
 }
@@ -47,6 +49,18 @@ pub(super) struct PreciseParameters {
     speculative_indexing: bool,
     #[serde(rename = "speculativeTTL")]
     speculative_ttl: GoDuration,
+    /// llmd's own.
+    tier_weights: TierWeightsName,
+}
+
+/// Where the weights of what is not in GPU memory come from: the configuration, or what engines measure that loading saves.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+enum TierWeightsName {
+    #[default]
+    Configured,
+    Measured,
 }
 
 impl Default for PreciseParameters {
@@ -57,6 +71,7 @@ impl Default for PreciseParameters {
             kv_events_config: Events::default(),
             speculative_indexing: false,
             speculative_ttl: GoDuration(Duration::from_secs(2)),
+            tier_weights: TierWeightsName::default(),
         }
     }
 }
@@ -247,6 +262,7 @@ impl Precise {
             max_blocks: index.in_memory_config.size,
         };
         let speculative_ttl = parameters.speculative_indexing.then_some(parameters.speculative_ttl.0);
-        Ok(Self { events, weights, speculative_ttl })
+        let measured = parameters.tier_weights == TierWeightsName::Measured;
+        Ok(Self { events, weights, measured, speculative_ttl })
     }
 }

@@ -1,6 +1,7 @@
 //! Producers: what is found out about a request before its endpoints are scored.
 
 mod approx_prefix_cache;
+mod explained;
 mod inflight_load;
 mod precise_prefix_cache;
 mod session_id;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use llmd_core::hash::Chain;
-use llmd_core::index::{PrefixIndex, WorkerOverlap};
+use llmd_core::index::{Overlap, PrefixIndex, WorkerOverlap};
 
+use super::explained::Explained;
 use super::prefix_match;
 use super::speculative::Speculative;
 use super::tier_weights::TierWeights;
@@ -16,18 +17,21 @@ use crate::{Endpoint, Request};
 ///
 /// Formula: llm-d's `precise-prefix-cache-producer`: the weights of the leading blocks, by what they lie on, summed and
 /// rounded down. Where blocks are expected, an endpoint's prefix goes on from what it says that it holds through those.
+///
+/// Weights can be [measured](Self::with_measured_weights), which llm-d's cannot.
 #[derive(Debug)]
 pub struct PrecisePrefixCache {
     name: Arc<str>,
     index: Arc<dyn PrefixIndex>,
     weights: TierWeights,
+    measured: bool,
     speculative: Option<Speculative>,
 }
 
 impl PrecisePrefixCache {
     /// A producer of this name that asks `index`.
     pub fn new(name: impl Into<Arc<str>>, index: Arc<dyn PrefixIndex>) -> Self {
-        Self { name: name.into(), index, weights: TierWeights::default(), speculative: None }
+        Self { name: name.into(), index, weights: TierWeights::default(), measured: false, speculative: None }
     }
 
     /// The same, with these weights.
@@ -36,20 +40,34 @@ impl PrecisePrefixCache {
         Self { weights, ..self }
     }
 
+    /// The same, where a block that an engine loads from elsewhere than GPU memory counts for the time that this saves it, as it
+    /// measures: `1 − load / prefill`, per token, from 0 to 1. What it does not measure counts as configured. What lies on the
+    /// storage that the pool shares counts for all, whatever they hold themselves.
+    #[must_use]
+    pub fn with_measured_weights(self) -> Self {
+        Self { measured: true, ..self }
+    }
+
     /// The same, expecting for so long that an endpoint holds what was sent there, before its events say so.
     #[must_use]
     pub fn with_speculation(self, ttl: Duration) -> Self {
         Self { speculative: Some(Speculative::new(ttl)), ..self }
     }
 
-    fn found(&self, chain: &Chain, endpoint: &Endpoint, held: WorkerOverlap, now: Duration) -> PrefixMatch {
-        let worker = endpoint.worker();
+    fn found(&self, chain: &Chain, endpoint: &Endpoint, overlap: &Overlap, now: Duration) -> PrefixMatch {
+        let (worker, shared) = (endpoint.worker(), overlap.shared());
+        let mut held = overlap.get(worker).unwrap_or_else(|| WorkerOverlap::none(worker));
+        let mut weights = self.weights;
+        if self.measured {
+            weights = weights.measured(endpoint.metrics().as_deref());
+            held.leading = held.leading.max(shared);
+        }
         let leading = match &self.speculative {
             Some(speculative) => speculative.leading(worker, chain, held.leading, now),
             None => held.leading,
         };
         let speculative = leading - held.leading;
-        let blocks = self.weights.blocks(&held, speculative);
+        let blocks = weights.blocks(&held, shared, speculative);
         let by_medium = held.leading_by_medium;
         PrefixMatch { speculative, by_medium, ..prefix_match(chain, leading, blocks, self.index.state(worker)) }
     }
@@ -57,7 +75,8 @@ impl PrecisePrefixCache {
 
 impl Plugin for PrecisePrefixCache {
     fn reads(&self) -> Vec<Data> {
-        vec![Data::Events, Data::Tokens]
+        let metrics = self.measured.then_some(Data::Metrics);
+        [Data::Events, Data::Tokens].into_iter().chain(metrics).collect()
     }
 
     fn dropped(&self) -> u64 {
@@ -66,7 +85,8 @@ impl Plugin for PrecisePrefixCache {
 
     fn settings(&self) -> String {
         let expected = if self.speculative.is_some() { "speculative" } else { "not speculative" };
-        format!("blocks of {} tokens, {expected}", self.index.hasher().block_size())
+        let weights = if self.measured { "measured" } else { "configured" };
+        format!("blocks of {} tokens, {expected}, weights of media as {weights}", self.index.hasher().block_size())
     }
 }
 
@@ -83,14 +103,11 @@ impl Producer for PrecisePrefixCache {
         out: &mut Attributes,
     ) -> Option<Box<dyn Hooks>> {
         let tokens = request.tokens.as_ref()?;
-        let chain = self.index.hasher().chain(tokens, &request.namespace);
+        let chain = Arc::new(self.index.hasher().chain(tokens, &request.namespace));
         let overlap = self.index.query(&chain);
-        let matches = pool.iter().map(|endpoint| {
-            let worker = endpoint.worker();
-            let held = overlap.get(worker).unwrap_or_else(|| WorkerOverlap::none(worker));
-            self.found(&chain, endpoint, held, now)
-        });
+        let matches = pool.iter().map(|endpoint| self.found(&chain, endpoint, &overlap, now));
         out.set_prefix_matches(&self.name, matches.collect());
+        out.add_why(Arc::new(Explained::new(Arc::clone(&self.index), Arc::clone(&chain))));
         self.speculative.as_ref().map(|speculative| speculative.expect(chain, overlap))
     }
 }

@@ -7,7 +7,7 @@ use llmd_core::WorkerId;
 use llmd_core::hash::Chain;
 use llmd_core::index::{Expected, ExpectedSettings, Overlap};
 
-use crate::plugin::{Hooks, Picked};
+use crate::plugin::{Hooks, Picked, Stage};
 
 /// Prompts that were sent somewhere and whose events have not come yet. Each is expected for a fixed time.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Speculative {
     }
 
     /// Expects a prompt where it goes, which is held there as far as `overlap` says.
-    pub(super) fn expect(&self, chain: Chain, overlap: Overlap) -> Box<dyn Hooks> {
+    pub(super) fn expect(&self, chain: Arc<Chain>, overlap: Overlap) -> Box<dyn Hooks> {
         Box::new(Expect { speculative: self.clone(), chain, overlap })
     }
 
@@ -38,16 +38,20 @@ impl Speculative {
     }
 }
 
-/// Expects the prompt where it goes.
+/// Expects the prompt where it goes: where it is prefilled, and where it is decoded, which gets it from there. An encoder
+/// holds none of it.
 #[derive(Debug)]
 struct Expect {
     speculative: Speculative,
-    chain: Chain,
+    chain: Arc<Chain>,
     overlap: Overlap,
 }
 
 impl Hooks for Expect {
     fn picked(&mut self, picked: &Picked<'_>) {
+        if picked.stage == Stage::Encode {
+            return;
+        }
         let worker = picked.endpoint.worker();
         let Speculative { expected, ttl } = &self.speculative;
         expected.expect(worker, &self.chain, self.overlap.leading(worker), picked.now, *ttl);
@@ -62,9 +66,9 @@ mod tests {
     use super::*;
     use crate::testing::pool;
 
-    fn chain(tokens: impl IntoIterator<Item = u32>) -> Chain {
+    fn chain(tokens: impl IntoIterator<Item = u32>) -> Arc<Chain> {
         let hasher = BlockHasher::new(HashKey::from_bytes([7; 32]), 1);
-        hasher.chain(&tokens.into_iter().collect::<Vec<_>>(), &Namespace::default())
+        Arc::new(hasher.chain(&tokens.into_iter().collect::<Vec<_>>(), &Namespace::default()))
     }
 
     fn at(millis: u64) -> Duration {
@@ -97,5 +101,20 @@ mod tests {
 
         let leading = |held| speculative.leading(pool[0].worker(), &chain([1, 2, 3, 4]), held, at(1));
         assert_eq!([0, 1, 2].map(leading), [0, 1, 3]);
+    }
+
+    #[test]
+    fn a_prompt_is_expected_at_each_stage_that_holds_it() {
+        let (speculative, pool) = (Speculative::new(at(2000)), pool(3));
+        let mut overlap = Overlap::default();
+        let mut held = WorkerOverlap::none(pool[1].worker());
+        held.leading = 2;
+        overlap.fill([held]);
+        let mut hooks = speculative.expect(chain([1, 2, 3]), overlap);
+        for (endpoint, stage) in pool.iter().zip(Stage::ALL) {
+            hooks.picked(&Picked::new(endpoint, &pool, at(0)).of(stage));
+        }
+        let leading = |place: usize, held| speculative.leading(pool[place].worker(), &chain([1, 2, 3, 4]), held, at(1));
+        assert_eq!((leading(0, 0), leading(1, 2), leading(2, 0)), (0, 3, 3));
     }
 }
