@@ -12,7 +12,6 @@ static ABSENT: &[(&str, &str)] = &[
     ("edf-ordering-policy", FLOW),
     ("k8s-notification-source", "give the gateway an endpoints file"),
     ("latency-slo-admitter", FLOW),
-    ("mm-embeddings-cache-producer", "leave it out; prefixes with images are matched by prefix-cache-scorer"),
     ("multicluster-approx-prefix-cache-producer", CLUSTER),
     ("multicluster-file-discovery", CLUSTER),
     ("multicluster-kv-cache-utilization-scorer", CLUSTER),
@@ -21,7 +20,6 @@ static ABSENT: &[(&str, &str)] = &[
     ("multicluster-prefix-cache-scorer", CLUSTER),
     ("multicluster-queue-scorer", CLUSTER),
     ("multicluster-session-affinity-filter", CLUSTER),
-    ("p2p-source-producer", AGGREGATED),
     ("predicted-latency-producer", "use queue-scorer and token-load-scorer"),
     ("priority-holdback-policy", FLOW),
     ("priority-then-time-eviction-order-policy", FLOW),
@@ -34,6 +32,5 @@ static ABSENT: &[(&str, &str)] = &[
     ("soft-reflective-ceiling-policy", FLOW),
 ];
 
-const AGGREGATED: &str = "endpoints prefill and decode themselves for now; use single-profile-handler";
 const CLUSTER: &str = "run one scheduler per cluster";
 pub(super) const FLOW: &str = "flow control is not there yet; leave it out, and bound requests at the gateway";

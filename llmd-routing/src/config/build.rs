@@ -10,7 +10,7 @@ use super::document::{EndpointPickerConfig, PluginRef, ProfileConfig};
 use super::fit::Given;
 use super::kv_events::Precise;
 use super::plugin_config::PluginConfig;
-use super::plugins::DEFAULT_PREFIX_PRODUCER;
+use super::plugins::{DEFAULT_ENCODER_PRODUCER, DEFAULT_PREFIX_PRODUCER};
 use crate::plugin::{Data, Decider, Plugin, Producer, ProfileHandler, Scorer};
 use crate::producer::{InFlightLoad, PrecisePrefixCache};
 use crate::scheduler::{Components, Instance, Made, Origin};
@@ -269,8 +269,10 @@ struct DefaultProducer {
     makes: fn(String) -> Data,
 }
 
-static DEFAULT_PRODUCERS: &[DefaultProducer] =
-    &[DefaultProducer { name: DEFAULT_PREFIX_PRODUCER, makes: Data::PrefixMatch }];
+static DEFAULT_PRODUCERS: &[DefaultProducer] = &[
+    DefaultProducer { name: DEFAULT_ENCODER_PRODUCER, makes: Data::EncoderMatch },
+    DefaultProducer { name: DEFAULT_PREFIX_PRODUCER, makes: Data::PrefixMatch },
+];
 
 /// A new plugin; none of what says nothing that is not so anyway.
 fn instance(plugin: &PluginConfig, around: &Around<'_>) -> Result<Option<Instance>> {
@@ -291,19 +293,11 @@ fn instance(plugin: &PluginConfig, around: &Around<'_>) -> Result<Option<Instanc
 
 fn precise_producer(around: &Around<'_>, precise: &Precise) -> Arc<dyn Producer> {
     let index = around.index.expect("who asks an index has one");
-    let producer = PrecisePrefixCache::new(around.name, Arc::clone(index)).with_weights(precise.weights);
-    Arc::new(match precise.speculative_ttl {
-fn precise_producer(around: &Around<'_>, precise: &Precise) -> Result<Arc<dyn Producer>> {
-    let name = around.name;
-    let Some(index) = around.index else {
-        let message = format!("`{name}` asks an index of KV events, and the scheduler was built without one");
-        return Err(Error::new(ErrorKind::Invalid, message));
-    };
-    let mut producer = PrecisePrefixCache::new(name, Arc::clone(index)).with_weights(precise.weights);
+    let mut producer = PrecisePrefixCache::new(around.name, Arc::clone(index)).with_weights(precise.weights);
     if precise.measured {
         producer = producer.with_measured_weights();
     }
-    Ok(Arc::new(match precise.speculative_ttl {
+    Arc::new(match precise.speculative_ttl {
         Some(ttl) => producer.with_speculation(ttl),
         None => producer,
     })
