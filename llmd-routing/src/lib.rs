@@ -55,6 +55,7 @@
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
+pub mod admitter;
 pub mod config;
 pub mod connector;
 pub mod decider;
@@ -74,6 +75,7 @@ mod scheduler;
 pub mod scorer;
 pub mod session;
 mod sync;
+mod slo;
 mod tenancy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -6,7 +6,7 @@ use super::fault::{Fault, Result};
 use super::nearest;
 use super::node::Node;
 use super::parameters::{Read, Reader};
-use super::plugins::{filters, handlers, header_processors, pickers, producers, scorers, shell};
+use super::plugins::{admitters, filters, handlers, header_processors, pickers, producers, scorers, shell};
 
 /// Whether llm-d, and llmd with it, takes a plugin without being told to allow experiments.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,6 +62,7 @@ pub(super) static TYPES: &[Type] = &[
     stable("kv-cache-utilization-scorer", &Reader(scorers::kv_cache_utilization_scorer)),
     stable("label-selector-filter", &Reader(filters::label_selector_filter)),
     stable("latency-scorer", &Reader(scorers::latency_scorer)),
+    stable("latency-slo-admitter", &Reader(admitters::latency_slo_admitter)),
     stable("load-aware-scorer", &Reader(scorers::load_aware_scorer)),
     stable("lora-affinity-scorer", &Reader(scorers::lora_affinity_scorer)),
     stable("max-score-picker", &Reader(pickers::max_score_picker)),
@@ -84,6 +85,7 @@ pub(super) static TYPES: &[Type] = &[
     stable("prefix-based-pd-decider", &Reader(handlers::prefix_based_pd_decider)),
     stable("prefix-cache-affinity-filter", &Reader(filters::prefix_cache_affinity_filter)),
     stable("prefix-cache-scorer", &Reader(scorers::prefix_cache_scorer)),
+    stable("probabilistic-admitter", &Reader(admitters::probabilistic_admitter)),
     stable("queue-scorer", &Reader(scorers::queue_scorer)),
     stable("random-picker", &Reader(pickers::random_picker)),
     stable("round-robin-picker", &Reader(pickers::round_robin_picker)),

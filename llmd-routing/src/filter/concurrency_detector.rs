@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::saturation::{limit, mean, used};
 use crate::Load;
-use crate::plugin::{Candidates, Context, Data, Filter, Plugin};
+use crate::plugin::{Candidates, Context, Data, Detector, Filter, Plugin};
 
 /// Keeps the candidates that have less in flight than `⌊max · (1 + headroom)⌋`: requests, tokens or both.
 ///
@@ -81,14 +81,6 @@ impl From<Parameters> for ConcurrencyDetector {
 }
 
 impl ConcurrencyDetector {
-    /// How full the candidates are, taken together: 1 is as much as they should have, and there may be more. Without
-    /// candidates it is 1.
-    ///
-    /// `Σ in flight / Σ capacity`, and in hybrid mode the mean of what is nearer to its limit at each.
-    pub fn saturation(&self, candidates: &Candidates<'_>, _: Duration) -> f64 {
-        mean(candidates.iter().map(|candidate| self.used(candidate.load)))
-    }
-
     /// How full an endpoint is. As all have the same capacity, the mean of these is the ratio of the sums.
     fn used(&self, load: Load) -> f64 {
         let requests = used(load.requests as f64, self.max_concurrency as f64);
@@ -133,6 +125,14 @@ impl Plugin for ConcurrencyDetector {
 impl Filter for ConcurrencyDetector {
     fn filter(&self, _: &mut Context<'_>, candidates: &mut Candidates<'_>) {
         candidates.retain(|candidate| self.admits(candidate.load));
+    }
+}
+
+impl Detector for ConcurrencyDetector {
+    /// `Σ in flight / Σ capacity`, and in hybrid mode the mean of what is nearer to its limit at each. Without candidates it
+    /// is 1.
+    fn saturation(&self, candidates: &Candidates<'_>, _: Duration) -> f64 {
+        mean(candidates.iter().map(|candidate| self.used(candidate.load)))
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::saturation::{limit, mean, used};
 use crate::EngineMetrics;
 use crate::duration::GoDuration;
-use crate::plugin::{Candidates, Context, Data, Filter, Plugin};
+use crate::plugin::{Candidates, Context, Data, Detector, Filter, Plugin};
 
 /// Keeps the candidates whose queue and whose cache are below `threshold · (1 + headroom)`; all when none is. An endpoint
 /// that said nothing, or not of late, is unknown, and kept.
@@ -99,18 +99,6 @@ impl From<Parameters> for UtilizationDetector {
 }
 
 impl UtilizationDetector {
-    /// How full the candidates are: the mean of `max(waiting / threshold, usage / threshold)`, where one that said nothing
-    /// of late counts as full, whatever [`silent`](Self::silent) says. Without candidates it is 1.
-    pub fn saturation(&self, candidates: &Candidates<'_>, now: Duration) -> f64 {
-        mean(candidates.iter().map(|candidate| {
-            let metrics = self.fresh(candidate.metrics, now);
-            metrics.map_or(1.0, |metrics| {
-                let (waiting, usage) = said(metrics);
-                used(waiting, self.queue_depth_threshold as f64).max(used(usage, self.kv_cache_util_threshold))
-            })
-        }))
-    }
-
     /// What an endpoint said of late.
     fn fresh<'a>(&self, metrics: Option<&'a EngineMetrics>, now: Duration) -> Option<&'a EngineMetrics> {
         metrics.filter(|metrics| now.saturating_sub(metrics.updated) <= self.staleness_threshold)
@@ -147,6 +135,20 @@ impl Filter for UtilizationDetector {
             let metrics = self.fresh(candidate.metrics, now);
             metrics.map_or(self.silent == Silent::Unknown, |metrics| self.admits(metrics))
         });
+    }
+}
+
+impl Detector for UtilizationDetector {
+    /// The mean of `max(waiting / threshold, usage / threshold)`, where one that said nothing of late counts as full, whatever
+    /// [`silent`](Self::silent) says. Without candidates it is 1.
+    fn saturation(&self, candidates: &Candidates<'_>, now: Duration) -> f64 {
+        mean(candidates.iter().map(|candidate| {
+            let metrics = self.fresh(candidate.metrics, now);
+            metrics.map_or(1.0, |metrics| {
+                let (waiting, usage) = said(metrics);
+                used(waiting, self.queue_depth_threshold as f64).max(used(usage, self.kv_cache_util_threshold))
+            })
+        }))
     }
 }
 

@@ -9,6 +9,7 @@
 mod candidates;
 mod context;
 mod data;
+mod detector;
 mod handler;
 pub(crate) mod hooks;
 mod ranked;
@@ -24,6 +25,7 @@ pub(crate) use candidates::{By, Dropped, candidate};
 pub use candidates::{Candidate, Candidates};
 pub use context::Context;
 pub use data::{Attributes, Data, Latency, PrefixMatch, Why};
+pub use detector::Detector;
 pub use handler::{Decider, HeaderProcessor, ProfileHandler, Ran};
 pub use hooks::{HeaderChanges, Hooks, Picked, Reported, Route};
 pub use ranked::Ranked;

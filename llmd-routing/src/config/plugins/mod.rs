@@ -1,6 +1,7 @@
 //! One function per type of plugin: from its parameters to how it is made. A fault names the field that it is about, as far
 //! as it is about one.
 
+pub(super) mod admitters;
 pub(super) mod filters;
 pub(super) mod handlers;
 pub(super) mod header_processors;
