@@ -73,6 +73,7 @@ mod profile;
 mod request;
 mod scheduler;
 pub mod scorer;
+pub mod screener;
 pub mod session;
 mod sync;
 mod slo;

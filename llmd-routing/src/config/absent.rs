@@ -8,7 +8,6 @@ pub(super) fn instead_of(name: &str) -> Option<&'static str> {
 static ABSENT: &[(&str, &str)] = &[
     ("burst-prefix-cache-producer", "use approx-prefix-cache-producer; bursts spread by the reservation at pick"),
     ("destination-endpoint-served-verifier", "it is for conformance tests only; leave it out"),
-    ("disaggregatedset-rollout-screener", "use label-selector-filter on the revision label"),
     ("edf-ordering-policy", FLOW),
     ("k8s-notification-source", "give the gateway an endpoints file"),
     ("multicluster-approx-prefix-cache-producer", CLUSTER),

@@ -6,7 +6,7 @@ use super::fault::{Fault, Result};
 use super::nearest;
 use super::node::Node;
 use super::parameters::{Read, Reader};
-use super::plugins::{admitters, filters, handlers, header_processors, pickers, producers, scorers, shell};
+use super::plugins::{admitters, filters, handlers, header_processors, pickers, producers, scorers, screeners, shell};
 
 /// Whether llm-d, and llmd with it, takes a plugin without being told to allow experiments.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,6 +48,7 @@ pub(super) static TYPES: &[Type] = &[
     stable("decode-filter", &Reader(filters::decode_filter)),
     stable("disagg-headers-handler", &Reader(handlers::disagg_headers_handler)),
     stable("disagg-profile-handler", &Reader(handlers::disagg_profile_handler)),
+    experimental("disaggregatedset-rollout-screener", &Reader(screeners::disaggregatedset_rollout_screener)),
     stable("encode-filter", &Reader(filters::encode_filter)),
     experimental("endpoint-attribute-filter", &Reader(filters::endpoint_attribute_filter)),
     experimental("endpoint-attribute-scorer", &Reader(scorers::endpoint_attribute_scorer)),

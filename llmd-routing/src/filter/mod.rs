@@ -8,6 +8,7 @@ mod label_selector;
 mod prefix_cache_affinity;
 mod role;
 mod saturation;
+mod selector_text;
 mod session_affinity;
 mod slo_headroom_tier;
 mod topology_affinity;

@@ -8,6 +8,7 @@ pub(super) mod header_processors;
 pub(super) mod pickers;
 pub(super) mod producers;
 pub(super) mod scorers;
+pub(super) mod screeners;
 mod session;
 pub(super) mod shell;
 
