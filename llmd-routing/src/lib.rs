@@ -66,6 +66,7 @@ pub mod handler;
 pub mod header_processor;
 mod in_flight;
 mod needs;
+pub mod observer;
 pub mod picker;
 pub mod plugin;
 pub mod producer;

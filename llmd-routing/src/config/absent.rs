@@ -7,7 +7,6 @@ pub(super) fn instead_of(name: &str) -> Option<&'static str> {
 
 static ABSENT: &[(&str, &str)] = &[
     ("burst-prefix-cache-producer", "use approx-prefix-cache-producer; bursts spread by the reservation at pick"),
-    ("destination-endpoint-served-verifier", "it is for conformance tests only; leave it out"),
     ("edf-ordering-policy", FLOW),
     ("k8s-notification-source", "give the gateway an endpoints file"),
     ("multicluster-approx-prefix-cache-producer", CLUSTER),
@@ -22,7 +21,6 @@ static ABSENT: &[(&str, &str)] = &[
     ("priority-holdback-policy", FLOW),
     ("priority-then-time-eviction-order-policy", FLOW),
     ("program-aware-fairness", FLOW),
-    ("request-attribute-reporter", "leave it out"),
     ("round-robin-fairness-policy", FLOW),
     ("sheddable-eviction-filter", FLOW),
     ("slo-deadline-ordering-policy", FLOW),

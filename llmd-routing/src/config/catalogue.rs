@@ -6,7 +6,9 @@ use super::fault::{Fault, Result};
 use super::nearest;
 use super::node::Node;
 use super::parameters::{Read, Reader};
-use super::plugins::{admitters, filters, handlers, header_processors, pickers, producers, scorers, screeners, shell};
+use super::plugins::{
+    admitters, filters, handlers, header_processors, observers, pickers, producers, scorers, screeners, shell,
+};
 
 /// Whether llm-d, and llmd with it, takes a plugin without being told to allow experiments.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,6 +48,7 @@ pub(super) static TYPES: &[Type] = &[
     experimental("dcgm-data-source", &Reader(shell::dcgm_data_source)),
     experimental("dcgm-extractor", &Reader(shell::nothing)),
     stable("decode-filter", &Reader(filters::decode_filter)),
+    stable("destination-endpoint-served-verifier", &Reader(observers::destination_endpoint_served_verifier)),
     stable("disagg-headers-handler", &Reader(handlers::disagg_headers_handler)),
     stable("disagg-profile-handler", &Reader(handlers::disagg_profile_handler)),
     experimental("disaggregatedset-rollout-screener", &Reader(screeners::disaggregatedset_rollout_screener)),
@@ -89,6 +92,7 @@ pub(super) static TYPES: &[Type] = &[
     stable("probabilistic-admitter", &Reader(admitters::probabilistic_admitter)),
     stable("queue-scorer", &Reader(scorers::queue_scorer)),
     stable("random-picker", &Reader(pickers::random_picker)),
+    stable("request-attribute-reporter", &Reader(observers::request_attribute_reporter)),
     stable("round-robin-picker", &Reader(pickers::round_robin_picker)),
     stable("running-requests-size-scorer", &Reader(scorers::running_requests_size_scorer)),
     experimental("session-affinity-filter", &Reader(filters::session_affinity_filter)),

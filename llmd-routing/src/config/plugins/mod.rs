@@ -5,6 +5,7 @@ pub(super) mod admitters;
 pub(super) mod filters;
 pub(super) mod handlers;
 pub(super) mod header_processors;
+pub(super) mod observers;
 pub(super) mod pickers;
 pub(super) mod producers;
 pub(super) mod scorers;
