@@ -3,11 +3,12 @@
 //! Names as in llm-d's table of engines: vLLM `vllm:num_requests_waiting`, `vllm:num_requests_running`,
 //! `vllm:kv_cache_usage_perc`, `vllm:cache_config_info{block_size,num_gpu_blocks}`; SGLang `sglang:num_queue_reqs`,
 //! `sglang:num_running_reqs`, `sglang:token_usage`, `sglang:cache_config_info{page_size,num_pages}`. An engine is
-//! recognised by the names that it uses.
+//! recognised by the names that it uses. Of adapters, vLLM says
+//! `vllm:lora_requests_info{running_lora_adapters,waiting_lora_adapters,max_lora}`.
 
 use std::time::Duration;
 
-use llmd_routing::EngineMetrics;
+use llmd_routing::{EngineMetrics, LoraMetrics};
 
 use super::text::{Sample, samples};
 
@@ -23,6 +24,7 @@ pub(crate) fn read(text: &str, updated: Duration) -> EngineMetrics {
                 sums.ranks += u32::from(add(&mut sums.usage, sample.value));
             }
             "vllm:cache_config_info" => sums.cache(&sample, "block_size", "num_gpu_blocks"),
+            "vllm:lora_requests_info" => sums.adapters(&sample),
             "sglang:cache_config_info" => sums.cache(&sample, "page_size", "num_pages"),
             _ => {}
         }
@@ -34,6 +36,7 @@ pub(crate) fn read(text: &str, updated: Duration) -> EngineMetrics {
     metrics.kv_cache_usage = sums.usage.map(|usage| (usage / f64::from(sums.ranks)).clamp(0.0, 1.0));
     metrics.block_size = sums.block_size;
     metrics.num_blocks = sums.blocks;
+    metrics.lora = sums.lora.map(|(_, lora)| lora);
     metrics
 }
 
@@ -45,6 +48,8 @@ struct Sums {
     ranks: u32,
     block_size: Option<u32>,
     blocks: Option<u64>,
+    /// What was said of adapters last, and when.
+    lora: Option<(f64, LoraMetrics)>,
 }
 
 impl Sums {
@@ -54,6 +59,24 @@ impl Sums {
             self.blocks = Some(self.blocks.unwrap_or(0).saturating_add(blocks));
         }
     }
+
+    /// Whatever an engine once said of adapters stays on its page, with the time as its value: the latest counts.
+    fn adapters(&mut self, sample: &Sample<'_>) {
+        let earlier = self.lora.as_ref().is_some_and(|(said, _)| sample.value <= *said);
+        if earlier || sample.value.is_nan() {
+            return;
+        }
+        let mut lora = LoraMetrics::default();
+        lora.running = sample.label("running_lora_adapters").map(|list| names(&list)).unwrap_or_default();
+        lora.waiting = sample.label("waiting_lora_adapters").map(|list| names(&list)).unwrap_or_default();
+        lora.max = sample.label("max_lora").and_then(|max| max.parse().ok()).unwrap_or(0);
+        self.lora = Some((sample.value, lora));
+    }
+}
+
+/// Names with commas between them.
+fn names(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// Adds a count or a share, and says whether it was one: a NaN, or less than nothing, says nothing.
@@ -79,6 +102,8 @@ mod tests {
         assert_eq!((metrics.waiting_requests, metrics.running_requests), (Some(0), Some(0)));
         assert_eq!(metrics.kv_cache_usage, Some(0.0));
         assert_eq!((metrics.block_size, metrics.num_blocks), (Some(32), Some(24)));
+        let lora = metrics.lora.expect("it serves adapters");
+        assert_eq!((lora.running.len(), lora.waiting.len(), lora.max), (0, 0, 1));
     }
 
     #[test]
@@ -101,6 +126,25 @@ mod tests {
         let metrics = read(text, NOW);
 
         assert_eq!((metrics.running_requests, metrics.kv_cache_usage), (Some(10), Some(0.625)));
+    }
+
+    #[test]
+    fn of_what_was_said_of_adapters_the_latest_counts() {
+        let said = |running: &str, waiting: &str, at: &str| {
+            format!(
+                "vllm:lora_requests_info{{max_lora=\"4\",running_lora_adapters=\"{running}\",\
+                 waiting_lora_adapters=\"{waiting}\"}} {at}\n"
+            )
+        };
+        let table = [
+            said("old", "", "1.0") + &said("poet,jurist", " clerk ", "3.0") + &said("older", "", "2.0"),
+            said("poet,jurist", "clerk", "3.0") + &said("nobody", "", "NaN"),
+        ];
+        for text in table {
+            let lora = read(&text, NOW).lora.expect("it says so");
+            assert_eq!((lora.running, lora.waiting, lora.max), (names("poet,jurist"), names("clerk"), 4), "{text}");
+        }
+        assert_eq!(read("vllm:num_requests_running 1\n", NOW).lora, None);
     }
 
     #[test]
