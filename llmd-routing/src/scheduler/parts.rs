@@ -43,6 +43,8 @@ pub(super) struct Parts {
 }
 
 pub(super) type Runs = SmallVec<[Run; 1]>;
+/// The places that screeners leave, and who was taken out.
+pub(super) type Screened = (SmallVec<[u32; 16]>, Vec<Dropped>);
 pub(super) type Followers = SmallVec<[Box<dyn Hooks>; 2]>;
 
 /// What the profiles found.
@@ -120,12 +122,7 @@ impl Parts {
     }
 
     /// Asks every screener and every admitter. `None` when nobody takes anybody out.
-    pub(super) fn screen(
-        &self,
-        cx: &mut Context<'_>,
-        pool: &Pool,
-        snapshot: &Snapshot,
-    ) -> Result<Option<(SmallVec<[u32; 16]>, Vec<Dropped>)>> {
+    pub(super) fn screen(&self, cx: &mut Context<'_>, pool: &Pool, snapshot: &Snapshot) -> Result<Option<Screened>> {
         if self.screeners.is_empty() && self.admitters.is_empty() {
             return Ok(None);
         }
