@@ -49,7 +49,8 @@
 //! makes tokens, as far as [`Scheduler::needs`] asks for them.
 //!
 //! - [`plugin`]: the traits. Plugins of your own stand in a [`Profile`] beside llm-d's: see [`Scheduler::new`].
-//! - [`filter`], [`scorer`], [`picker`], [`producer`]: llm-d's plugins, one file each, with their formulas.
+//! - [`filter`], [`scorer`], [`picker`], [`producer`], [`admitter`], [`screener`], [`observer`], [`header_processor`],
+//!   [`handler`], [`decider`]: llm-d's plugins, one file each, with their formulas.
 //! - [`config`]: the YAML; every field is in `docs/configuration.md`.
 //! - [`connector`]: the two bodies of a request that one engine prefills and another decodes.
 
@@ -76,8 +77,8 @@ mod scheduler;
 pub mod scorer;
 pub mod screener;
 pub mod session;
-mod sync;
 mod slo;
+mod sync;
 mod tenancy;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -203,6 +203,72 @@ fn what_does_not_fit_together_is_refused() {
 }
 
 #[test]
+fn what_cannot_be_meant_is_named_where_it_stands() {
+    let rollout = |scope: &str, selectors: &str, gating: &str| {
+        format!(
+            "plugins:\n- type: disaggregatedset-rollout-screener\n  parameters:\n    scope: {{labelSelector: {scope}}}\n    \
+             headerSelectors: [{selectors}]\n    revisionGating: {{{gating}}}\n"
+        )
+    };
+    let reporter = |expression: &str, condition: &str| {
+        format!(
+            "plugins:\n- type: request-attribute-reporter\n  parameters:\n    attributes:\n    - key: {{name: cost}}\n      \
+             expression: {expression}\n      condition: {condition}\n"
+        )
+    };
+    let strict = "{name: r, headerName: x-r, labelKey: rev, mode: strict}";
+    let other = "{name: s, headerName: X-R, labelKey: rev, mode: prefer}";
+    let bodies = [
+        "plugins:\n- type: session-id-producer\n".to_owned(),
+        "plugins:\n- type: session-id-producer\n  parameters: {headerName: a, cookieName: b}\n".to_owned(),
+        "plugins:\n- type: session-affinity-filter\n  parameters: {sessionIdConfig: {sources: [{header: a}, {header: a, attribute: b}]}}\n".to_owned(),
+        "plugins:\n- type: session-affinity-filter\n  parameters: {sessionIdConfig: {evictionTtlSeconds: -1}}\n".to_owned(),
+        "plugins:\n- type: session-affinity-filter\n  parameters: {sessionHashConfig: {header: a, sources: [{header: b}]}}\n".to_owned(),
+        "plugins:\n- type: approx-prefix-cache-producer\n  parameters: {counting: llmd}\n".to_owned(),
+        "plugins:\n- type: precise-prefix-cache-producer\n  parameters: {tierWeights: measure}\n".to_owned(),
+        "plugins:\n- type: p2p-source-producer\n  parameters: {minCachedTokenDelta: 0}\n".to_owned(),
+        "plugins:\n- type: latency-slo-admitter\n  parameters: {denialStatus: 200}\n".to_owned(),
+        "plugins:\n- type: probabilistic-admitter\n  parameters: {power: 0}\n".to_owned(),
+        rollout("''", strict, "mode: disabled"),
+        rollout("'app on (a)'", strict, "mode: disabled"),
+        rollout("app=a", &format!("{strict}, {other}"), "mode: disabled"),
+        rollout("app=a", strict, "mode: sum"),
+        rollout("app=a", strict, "mode: sum, requireRoles: {values: [decode, decode]}"),
+        rollout("app=a", strict, "mode: max"),
+        reporter("usage.prompt_tokens +", "'true'"),
+        reporter("usage.tokens", "'true'"),
+        reporter("1 < 2", "'true'"),
+        reporter("'1'", "'1'"),
+    ];
+    let bodies: Vec<_> = bodies.iter().map(String::as_str).collect();
+    invalid(
+        &bodies,
+        &expect![[r#"
+            line 4, column 3: plugins[0].parameters: exactly one of `headerName` and `cookieName` was expected
+            line 5, column 15: plugins[0].parameters: exactly one of `headerName` and `cookieName` was expected
+            line 5, column 57: plugins[0].parameters.sessionIdConfig.sources[1]: exactly one of `header` and `attribute` was expected
+            line 5, column 54: plugins[0].parameters.sessionIdConfig.evictionTtlSeconds: number `-1` where one that is not negative was expected
+            line 5, column 35: plugins[0].parameters.sessionHashConfig: `header` and `sources` are given where one of them was expected
+            line 5, column 26: plugins[0].parameters.counting: unknown value `llmd`, did you mean `llm-d`? expected `contiguous` or `llm-d`
+            line 5, column 29: plugins[0].parameters.tierWeights: unknown value `measure`, did you mean `measured`? expected `configured` or `measured`
+            line 5, column 37: plugins[0].parameters.minCachedTokenDelta: 0 where at least 1 was expected
+            line 5, column 30: plugins[0].parameters.denialStatus: status 200 where one from 400 to 599 was expected
+            line 5, column 23: plugins[0].parameters.power: number `0` where one above 0 was expected
+            line 6, column 28: plugins[0].parameters.scope.labelSelector: nothing where a label selector like `app=vllm` was expected
+            line 6, column 28: plugins[0].parameters.scope.labelSelector: requirement "app on (a)" where one was expected like `key`, `!key`, `key=value`, `key!=value`, `key in (a,b)` or `key notin (a,b)`
+            line 7, column 102: plugins[0].parameters.headerSelectors[1].headerName: two selectors are by header `X-R`
+            line 8, column 21: plugins[0].parameters.revisionGating.requireRoles: no role in `values` where at least one was expected
+            line 8, column 65: plugins[0].parameters.revisionGating.requireRoles.values[1]: role `decode` is given twice
+            line 8, column 28: plugins[0].parameters.revisionGating.mode: unknown value `max`, expected one of `disabled`, `max-role`, `sum`
+            line 8, column 19: plugins[0].parameters.attributes[0].expression: line 1, column 22 of the expression: nothing where a value was expected
+            line 8, column 19: plugins[0].parameters.attributes[0].expression: line 1, column 1 of the expression: `usage.tokens` where one of `usage.completion_tokens`, `usage.prompt_tokens`, `usage.prompt_tokens_details`, `usage.prompt_tokens_details.cached_tokens`, `usage.total_tokens` was expected
+            line 8, column 19: plugins[0].parameters.attributes[0].expression: it comes to a condition, where a number was expected
+            line 9, column 18: plugins[0].parameters.attributes[0].condition: it comes to a whole number, where a condition was expected
+        "#]],
+    );
+}
+
+#[test]
 fn what_llm_d_has_and_llmd_has_not_is_refused_by_name() {
     said(
         &[
@@ -212,7 +278,6 @@ fn what_llm_d_has_and_llmd_has_not_is_refused_by_name() {
             "plugins:\n- type: precise-prefix-cache-producer\n  parameters: {indexerConfig: {kvBlockIndexConfig: {redisConfig: {}}}}\n",
             "plugins:\n- type: precise-prefix-cache-producer\n  parameters: {kvEventsConfig: {zmqEndpoint: 'tcp://*:5557'}}\n",
             "plugins:\n- type: precise-prefix-cache-producer\n  parameters: {kvEventsConfig: {discoverPods: false}}\n",
-            "plugins:\n- type: session-affinity-filter\n  parameters: {strategy: session_id, sessionIdConfig: {sources: [{attribute: agent-identity}]}}\n",
             "plugins:\n- type: k8s-notification-source\n",
             "plugins:\n- type: predicted-latency-producer\n",
             "plugins:\n- type: multicluster-queue-scorer\n",
@@ -228,7 +293,6 @@ fn what_llm_d_has_and_llmd_has_not_is_refused_by_name() {
             line 5, column 66: plugins[0].parameters.indexerConfig.kvBlockIndexConfig.redisConfig: not supported: the index is in memory; use `inMemoryConfig`
             line 5, column 46: plugins[0].parameters.kvEventsConfig.zmqEndpoint: not supported: engines that connect to the router are not there yet; let it connect to them, by `podDiscoveryConfig`
             line 5, column 47: plugins[0].parameters.kvEventsConfig.discoverPods: events need endpoints that are discovered; leave it out
-            line 5, column 78: plugins[0].parameters.sessionIdConfig.sources[0].attribute: not supported: sessions are known by a header; use `header`
             line 4, column 9: plugins[0].type: plugin type `k8s-notification-source` is not supported: give the gateway an endpoints file
             line 4, column 9: plugins[0].type: plugin type `predicted-latency-producer` is not supported: use queue-scorer and token-load-scorer
             line 4, column 9: plugins[0].type: plugin type `multicluster-queue-scorer` is not supported: run one scheduler per cluster
@@ -336,7 +400,7 @@ fn llm_ds_own_example_loads_unchanged() {
         handler: single-profile-handler
         profile decode: decode-filter → prefix-cache-scorer × 3 → queue-scorer × 2 → max-score-picker
         producer: precise-prefix-cache-producer
-        precise-prefix-cache-producer: blocks of 64 tokens, speculative
+        precise-prefix-cache-producer: blocks of 64 tokens, speculative, weights of media as configured
         prefix-cache-scorer: reads precise-prefix-cache-producer
         added: single-profile-handler, since there is one profile and no handler
         needs: tokens, metrics, KV events
@@ -374,7 +438,7 @@ fn a_precise_scorer_brings_its_producer_unless_there_is_one() {
         handler: single-profile-handler
         profile default: precise-prefix-cache-scorer × 1 → max-score-picker
         producer: precise-prefix-cache-scorer
-        precise-prefix-cache-scorer: blocks of 16 tokens, not speculative
+        precise-prefix-cache-scorer: blocks of 16 tokens, not speculative, weights of media as configured
         precise-prefix-cache-scorer: reads precise-prefix-cache-scorer
         added: profile default, of every filter, scorer and picker, since there is no profile
         added: single-profile-handler, since there is one profile and no handler
@@ -389,7 +453,7 @@ fn a_precise_scorer_brings_its_producer_unless_there_is_one() {
         handler: single-profile-handler
         profile default: precise-prefix-cache-scorer × 1 → max-score-picker
         producer: precise
-        precise: blocks of 16 tokens, not speculative
+        precise: blocks of 16 tokens, not speculative, weights of media as configured
         precise-prefix-cache-scorer: reads precise
         added: profile default, of every filter, scorer and picker, since there is no profile
         added: single-profile-handler, since there is one profile and no handler

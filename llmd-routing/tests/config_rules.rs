@@ -1,6 +1,5 @@
 //! llm-d's rules for a configuration, one test each: what breaks them is said in these words, with kind and place.
 
-
 use llmd_core::ErrorKind::{self, Invalid, Unsupported};
 use llmd_routing::EndpointPickerConfig;
 use llmd_routing::config::{Check, Parser};

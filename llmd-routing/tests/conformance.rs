@@ -12,7 +12,7 @@ use llmd_routing::scorer::{
     MmEmbeddingsCacheScorer, NoHitLruScorer, PrefixCacheScorer, QueueScorer, RunningRequestsScorer,
     SessionAffinityScorer, Slots, TokenLoadScorer, TopologyAffinityScorer,
 };
-use llmd_routing::session::Affinity;
+use llmd_routing::session::{Affinity, Source};
 use llmd_routing::testing;
 use llmd_routing::topology::{Level, TopologyLabels};
 
@@ -49,6 +49,10 @@ fn filters_conform() {
     testing::filter(|| SessionAffinityFilter::new(Affinity::encoded_endpoint("x-session-token")));
     testing::filter(|| SessionAffinityFilter::new(Affinity::remembered("x-session-id")));
     testing::filter(|| SessionAffinityFilter::new(Affinity::hash("x-session-id")));
+    testing::filter(|| {
+        let sources = vec![Source::Attribute("session-id".to_owned()), Source::header("x-session-id")];
+        SessionAffinityFilter::new(Affinity::hash("x").with_sources(sources).of_profile("prefill"))
+    });
 }
 
 #[test]

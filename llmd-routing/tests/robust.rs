@@ -49,7 +49,11 @@ const PARAMETERS: &[(&str, &[&str])] = &[
     ("active-request-scorer", &["{idleThreshold: 3, maxBusyScore: 0.4}"]),
     (
         "approx-prefix-cache-producer",
-        &["{}", "{autoTune: false, blockSizeTokens: 64, lruCapacityPerServer: 1}", "{maxPrefixTokensToMatch: 0}"],
+        &[
+            "{}",
+            "{autoTune: false, blockSizeTokens: 64, lruCapacityPerServer: 1, counting: llm-d}",
+            "{maxPrefixTokensToMatch: 0}",
+        ],
     ),
     ("by-label", &["{label: llm-d.ai/role, validValues: [decode], allowsNoLabel: true}"]),
     ("concurrency-detector", &["{}", "{maxConcurrency: 1, concurrencyMode: hybrid}"]),
@@ -60,6 +64,13 @@ const PARAMETERS: &[(&str, &[&str])] = &[
             "{deciders: {prefill: always-disagg-pd-decider, encode: always-disagg-multimodal-decider}}",
             "{stageOrder: prefill-first, fallbackProfile: extra}",
             "{deciders: {prefill: prefix-based-pd-decider}, fallbacks: {prefill: fail}}",
+        ],
+    ),
+    (
+        "disaggregatedset-rollout-screener",
+        &[
+            "{scope: {labelSelector: '!none'}, revisionGating: {mode: sum, roleLabelKey: llm-d.ai/role, requireRoles: {values: [decode]}}}",
+            "{scope: {labelSelector: app}, headerSelectors: [{name: a, headerName: x-zone, labelKey: llm-d.ai/role, mode: strict}], revisionGating: {mode: disabled}}",
         ],
     ),
     (
@@ -86,13 +97,26 @@ const PARAMETERS: &[(&str, &[&str])] = &[
         "prefix-cache-scorer",
         &["{}", "{matchLengthWeight: 0.5}", "{prefixMatchInfoProducerName: precise-prefix-cache-producer}"],
     ),
-    ("precise-prefix-cache-producer", &["{}", "{speculativeIndexing: true}"]),
+    ("precise-prefix-cache-producer", &["{}", "{speculativeIndexing: true, tierWeights: measured}"]),
+    ("probabilistic-admitter", &["{}", "{k: 0.1, denialStatus: 503}"]),
     (
         "request-attribute-reporter",
         &["{attributes: [{key: {name: tokens}, expression: 'usage.prompt_tokens + usage.completion_tokens'}]}"],
     ),
-    ("session-affinity-filter", &["{}", "{strategy: session_id}"]),
-    ("session-affinity-scorer", &["{}", "{strategy: session_hash}"]),
+    (
+        "session-affinity-filter",
+        &[
+            "{}",
+            "{strategy: session_id, sessionIdConfig: {sources: [{attribute: session-id}, {header: x-session-id}]}}",
+        ],
+    ),
+    (
+        "session-affinity-scorer",
+        &[
+            "{profileName: prefill}",
+            "{strategy: session_hash, sessionHashConfig: {sources: [{attribute: agent-identity}]}}",
+        ],
+    ),
     ("session-id-producer", &["{headerName: x-session-id}", "{cookieName: session}"]),
     ("token-producer", &["{}"]),
     ("utilization-filter", &["{conditions: [{metric: waiting-queue, maxValue: 4}], fallbackOnEmpty: true}"]),
