@@ -13,8 +13,10 @@ use crate::clock;
 use crate::endpoint::Endpoint;
 use crate::error::exception;
 use crate::explanation::Explanation;
+use crate::headers::{HeaderChanges, by_name};
 use crate::occupancy::Occupancy;
 use crate::pool::Members;
+use crate::stages::{self, NextStep, StageRoute, Told};
 use crate::whole::{Whole, named};
 
 /// Where a request goes. The request counts as in flight there until this is released.
@@ -75,6 +77,15 @@ fn over() -> PyErr {
     exception(ErrorKind::Stale, "the decision was released before".to_owned())
 }
 
+/// What a request took, as far as the engine says so.
+fn usage(prompt: Option<Whole>, cached: Option<Whole>, output: Option<Whole>) -> PyResult<Usage> {
+    let mut usage = Usage::default();
+    usage.prompt_tokens = named(prompt, "prompt_tokens")?;
+    usage.cached_tokens = named(cached, "cached_tokens")?;
+    usage.completion_tokens = named(output, "output_tokens")?;
+    Ok(usage)
+}
+
 #[pymethods]
 impl Decision {
     /// Where the request goes now: one of the objects that were given to `decide`.
@@ -93,8 +104,48 @@ impl Decision {
     /// Headers to add to the response.
     #[getter]
     fn headers(&self) -> PyResult<BTreeMap<String, String>> {
-        let headers = self.look(llmd_routing::Decision::headers)?;
-        Ok(headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        self.look(|decision| by_name(&decision.headers()))
+    }
+
+    /// Changes to the headers of the request that goes to the endpoints: where its other stages are done, and for which
+    /// rank it is.
+    #[getter]
+    fn request_headers(&self) -> PyResult<HeaderChanges> {
+        self.look(|decision| decision.request_headers().into())
+    }
+
+    /// The data-parallel rank that the request is for; None when the engine there has one, or chooses itself.
+    #[getter]
+    fn rank(&self) -> PyResult<Option<u32>> {
+        self.look(llmd_routing::Decision::rank)
+    }
+
+    /// The stages that have an endpoint of their own, in the order in which they are done. The last is the decode, which
+    /// answers.
+    #[getter]
+    fn stages(&self, py: Python<'_>) -> PyResult<Vec<StageRoute>> {
+        let told: Vec<_> = self.look(|decision| decision.stages().iter().map(Told::from).collect())?;
+        Ok(told.into_iter().map(|told| StageRoute::new(py, told, &self.members)).collect())
+    }
+
+    /// Where a stage (`"encode"`, `"prefill"` or `"decode"`) goes; None when it has no endpoint of its own.
+    ///
+    /// Raises `InvalidError` for another name.
+    fn stage(&self, py: Python<'_>, stage: &str) -> PyResult<Option<StageRoute>> {
+        let stage = stages::named(stage)?;
+        let told = self.look(|decision| decision.stage(stage).as_ref().map(Told::from))?;
+        Ok(told.map(|told| StageRoute::new(py, told, &self.members)))
+    }
+
+    /// Stages that were wanted, and for which nobody was left: the endpoint of the next one does them as well.
+    #[getter]
+    fn skipped(&self) -> PyResult<Vec<String>> {
+        self.look(|decision| decision.skipped().iter().map(ToString::to_string).collect())
+    }
+
+    /// What the configured plugins said about the request under this name, such as `agent-identity`; None when nobody did.
+    fn attribute(&self, name: &str) -> PyResult<Option<String>> {
+        self.look(|decision| decision.attribute(name).map(str::to_owned))
     }
 
     /// How many tokens of the prompt the endpoint is expected to take from its cache; 0 when no plugin looks at caches.
@@ -127,6 +178,40 @@ impl Decision {
         Ok(next.map(|endpoint| self.members.object(py, &endpoint)))
     }
 
+    /// The endpoint of a stage failed at it: says how the request goes on, and holds a place there. An endpoint that does not
+    /// fit those of the other stages is passed over.
+    ///
+    /// Raises `StaleError` after the release, and `InvalidError` for what is no stage.
+    fn stage_failed(&self, py: Python<'_>, stage: &str) -> PyResult<NextStep> {
+        let (stage, now) = (stages::named(stage)?, clock::now());
+        let step = self.act(|decision| decision.stage_failed(stage, now))?;
+        Ok(NextStep::new(py, &step, &self.members))
+    }
+
+    /// A stage before the decode is done: gives its place back.
+    ///
+    /// Raises `StaleError` after the release, and `InvalidError` for what is no stage.
+    fn stage_done(&self, stage: &str) -> PyResult<()> {
+        let stage = stages::named(stage)?;
+        self.act(|decision| decision.stage_done(stage))
+    }
+
+    /// Counts the request in, where the configuration says that it counts from when it is sent; else it does already.
+    ///
+    /// Raises `StaleError` after the release.
+    fn sent(&self) -> PyResult<()> {
+        let now = clock::now();
+        self.act(|decision| decision.sent(now))
+    }
+
+    /// The request goes on: its place lapses as long after now as after a decision.
+    ///
+    /// Raises `StaleError` after the release.
+    fn renew(&self) -> PyResult<()> {
+        let now = clock::now();
+        self.act(|decision| decision.renew(now))
+    }
+
     /// The first token came back: the prompt has been computed, and its tokens are in flight no more. Later ones are not
     /// heard.
     ///
@@ -147,12 +232,27 @@ impl Decision {
         cached_tokens: Option<Whole>,
         output_tokens: Option<Whole>,
     ) -> PyResult<()> {
-        let mut usage = Usage::default();
-        usage.prompt_tokens = named(prompt_tokens, "prompt_tokens")?;
-        usage.cached_tokens = named(cached_tokens, "cached_tokens")?;
-        usage.completion_tokens = named(output_tokens, "output_tokens")?;
-        let now = clock::now();
+        let (now, usage) = (clock::now(), usage(prompt_tokens, cached_tokens, output_tokens)?);
         if self.finish(|decision| decision.end(now, &usage))? { Ok(()) } else { Err(over()) }
+    }
+
+    /// What plugins report of a complete response that took this many tokens: values by name, by namespace, as Envoy's
+    /// dynamic metadata has them. Can be asked after the release, too.
+    ///
+    /// Raises `InvalidError` for numbers out of range, named.
+    #[pyo3(signature = (*, prompt_tokens=None, cached_tokens=None, output_tokens=None))]
+    fn report(
+        &self,
+        prompt_tokens: Option<Whole>,
+        cached_tokens: Option<Whole>,
+        output_tokens: Option<Whole>,
+    ) -> PyResult<BTreeMap<String, BTreeMap<String, i64>>> {
+        let usage = usage(prompt_tokens, cached_tokens, output_tokens)?;
+        let mut report: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+        for reported in self.look(|decision| decision.report(&usage))? {
+            report.entry(reported.namespace).or_default().insert(reported.name, reported.value);
+        }
+        Ok(report)
     }
 
     /// The request is given up: gives the place back. Does nothing when it was given back before.

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 
 use llmd_core::{Error, ErrorKind};
+use llmd_routing::plugin::Refusal;
 use pyo3::PyTypeInfo as _;
 use pyo3::prelude::*;
 
@@ -31,9 +32,13 @@ pub(crate) fn prepare(py: Python<'_>) {
     classes::UnsupportedError::type_object(py);
 }
 
-/// The exception that says what `error` says, with what caused it behind a colon.
+/// The exception that says what `error` says, with what caused it behind a colon. That of a refusal has its HTTP status and
+/// the reason in llm-d's words.
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 pub(crate) fn raise(error: Error) -> PyErr {
+    if let Some(refusal) = Refusal::of(&error) {
+        return refused(exception(error.kind(), error.to_string()), refusal);
+    }
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -41,6 +46,14 @@ pub(crate) fn raise(error: Error) -> PyErr {
         cause = error.source();
     }
     exception(error.kind(), message)
+}
+
+fn refused(exception: PyErr, refusal: &Refusal) -> PyErr {
+    Python::attach(|py| {
+        let value = exception.value(py);
+        let told = value.setattr("status", refusal.status).and_then(|()| value.setattr("reason", refusal.reason));
+        told.err().unwrap_or(exception)
+    })
 }
 
 /// The exception for a call that was wrong.

@@ -13,12 +13,14 @@ mod fork;
 mod gateway;
 mod guarded;
 mod hash;
+mod headers;
 mod index;
 mod occupancy;
 mod pool;
 mod request;
 mod runtime;
 mod scheduler;
+mod stages;
 mod stream;
 mod whole;
 
@@ -54,6 +56,8 @@ mod _native {
     #[pymodule_export]
     use super::hash::{BlockHasher, SessionMemo};
     #[pymodule_export]
+    use super::headers::HeaderChanges;
+    #[pymodule_export]
     use super::index::{Chain, Fed, IndexStats, Overlap, PrefixExplanation, PrefixIndex, WorkerExplanation};
     #[pymodule_export]
     use super::pool::Pool;
@@ -61,6 +65,8 @@ mod _native {
     use super::request::Request;
     #[pymodule_export]
     use super::scheduler::{Needs, Scheduler};
+    #[pymodule_export]
+    use super::stages::{NextStep, StageRoute};
     #[pymodule_export]
     use super::stream::{KvEventStream, WorkerStatus};
 

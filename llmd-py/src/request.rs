@@ -28,12 +28,14 @@ impl Request {
     /// integers (NumPy, array, memoryview) or a sequence of int. `headers` are a mapping or pairs, of str or (as ASGI has
     /// them) bytes; upper and lower case are the same. `lora`, `salt` and `mm`, a sequence of (identifier, offset, length)
     /// in tokens, are what the prompt is computed under besides its tokens. `max_output_tokens` is what the client asks for
-    /// at most.
+    /// at most. A `priority` below 0 is one that may be refused when there is too much to do, and `tenant` whose the request
+    /// is: what is remembered under names that clients choose is remembered for each tenant by itself.
     ///
     /// Raises `InvalidError` for numbers out of range, named.
     #[new]
     #[pyo3(signature = (
-        model, *, id=None, tokens=None, headers=None, lora=None, salt=None, mm=None, max_output_tokens=None
+        model, *, id=None, tokens=None, headers=None, lora=None, salt=None, mm=None, max_output_tokens=None,
+        priority=None, tenant=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords, which Python's callers give by name")]
     fn new(
@@ -46,12 +48,16 @@ impl Request {
         salt: Option<String>,
         mm: Option<Items>,
         max_output_tokens: Option<Whole>,
+        priority: Option<Whole>,
+        tenant: Option<String>,
     ) -> PyResult<Self> {
         let mut request = llmd_routing::Request::new(id.unwrap_or_else(chance::request_id), model);
         request.tokens = tokens.map(|tokens| tokens.into_vec(py));
         request.headers = headers.map(|headers| headers.0).unwrap_or_default();
         request.namespace = namespace(lora, None, salt, mm)?;
         request.max_output_tokens = named(max_output_tokens, "max_output_tokens")?;
+        request.priority = priority.map_or(Ok(0), |priority| priority.signed("priority"))?;
+        request.tenant = tenant;
         Ok(Self(request))
     }
 
@@ -87,6 +93,18 @@ impl Request {
     #[getter]
     fn max_output_tokens(&self) -> Option<u32> {
         self.0.max_output_tokens
+    }
+
+    /// How important it is: what is below 0 may be refused when there is too much to do.
+    #[getter]
+    fn priority(&self) -> i32 {
+        self.0.priority
+    }
+
+    /// Whose it is.
+    #[getter]
+    fn tenant(&self) -> Option<&str> {
+        self.0.tenant.as_deref()
     }
 
     fn __repr__(&self) -> String {

@@ -66,8 +66,10 @@ impl Scheduler {
     ///
     /// `endpoints` is a Pool, or any iterable of Endpoint.
     ///
-    /// Raises `UnavailableError` when there is no endpoint, `ExhaustedError` when a filter, which is named, left nobody, and
-    /// `InvalidError` when two endpoints have one name, or one was made with another index than the scheduler.
+    /// What means that the request is sent nowhere is raised with the HTTP `status` of the answer, and llm-d's `reason`:
+    /// `UnavailableError` (503) when there is no endpoint, `ExhaustedError` (429) when a filter, which is named, left nobody,
+    /// `StaleError` (412) when the request prefers `if-available` and nothing of its prompt is cached, and what an admitter
+    /// says. `InvalidError` when two endpoints have one name, or one was made with another index than the scheduler.
     fn decide(&self, py: Python<'_>, request: &Bound<'_, Request>, endpoints: Choice) -> PyResult<Decision> {
         let (request, members) = (&request.get().0, endpoints.0);
         if let Some(stranger) = members.stranger(self.index.as_ref()) {
@@ -103,7 +105,23 @@ impl Scheduler {
     #[getter]
     fn needs(&self) -> Needs {
         let needs = self.inner.needs();
-        Needs { tokens: needs.tokens, metrics: needs.metrics, events: needs.events, response: needs.response }
+        Needs {
+            tokens: needs.tokens,
+            body: needs.body,
+            cookies: needs.cookies,
+            metrics: needs.metrics,
+            attributes: needs.attributes,
+            events: needs.events,
+            response: needs.response,
+            usage: needs.usage,
+        }
+    }
+
+    /// Gives back the places whose time is over, and says how many ever were: decisions that somebody forgot. Each decision
+    /// does so first; this is for a scheduler that has none to make.
+    fn lapse(&self) -> PyResult<u64> {
+        let _inside = self.occupancy.enter_or_refuse("scheduler")?;
+        Ok(self.inner.lapse(clock::now()))
     }
 
     /// What it is made of, what was added by default included, as text for people.
@@ -142,20 +160,32 @@ fn read(text: &str, index: Option<&Shared>) -> PyResult<EndpointPickerConfig> {
 pub(crate) struct Needs {
     /// The prompt as tokens.
     tokens: bool,
+    /// Anything in the body of a request besides the model's name.
+    body: bool,
+    /// The cookies of a request, which say who somebody is: leave the header `cookie` out else.
+    cookies: bool,
     /// What engines say about themselves: `Endpoint.set_metrics`.
     metrics: bool,
+    /// What others than the engines measure of endpoints: `Endpoint.set_attribute`.
+    attributes: bool,
     /// KV events, in the index.
     events: bool,
     /// When the first token of a response passed: `Decision.first_token`.
     response: bool,
+    /// What the engine says at the end of a response that it took: `Decision.end`.
+    usage: bool,
 }
 
 #[pymethods]
 impl Needs {
     fn __repr__(&self) -> String {
-        let Self { tokens, metrics, events, response } = self;
+        let Self { tokens, body, cookies, metrics, attributes, events, response, usage } = self;
         let text = |needed: &bool| if *needed { "True" } else { "False" };
-        let [tokens, metrics, events, response] = [tokens, metrics, events, response].map(text);
-        format!("Needs(tokens={tokens}, metrics={metrics}, events={events}, response={response})")
+        let [tokens, body, cookies, metrics, attributes, events, response, usage] =
+            [tokens, body, cookies, metrics, attributes, events, response, usage].map(text);
+        format!(
+            "Needs(tokens={tokens}, body={body}, cookies={cookies}, metrics={metrics}, attributes={attributes}, \
+             events={events}, response={response}, usage={usage})"
+        )
     }
 }

@@ -24,6 +24,30 @@ QUEUE = config("{type: queue-scorer}")
 SESSIONS = config("{type: session-affinity-scorer}", "{type: active-request-scorer}", weights={"session-affinity-scorer": 9})
 BY_LABEL = config("{type: label-selector-filter, parameters: {matchLabels: {zone: a}}}")
 
+DISAGGREGATED = HEAD + """\
+plugins:
+- {type: decode-filter}
+- {type: prefill-filter}
+- {type: encode-filter}
+- {type: active-request-scorer}
+- {type: always-disagg-pd-decider}
+- {type: always-disagg-multimodal-decider}
+- type: disagg-profile-handler
+  parameters:
+    deciders: {prefill: always-disagg-pd-decider, encode: always-disagg-multimodal-decider}
+    deadlines: {prefill: 1500ms}
+schedulingProfiles:
+- {name: decode, plugins: [{pluginRef: decode-filter}, {pluginRef: active-request-scorer}]}
+- {name: prefill, plugins: [{pluginRef: prefill-filter}, {pluginRef: active-request-scorer}]}
+- {name: encode, plugins: [{pluginRef: encode-filter}, {pluginRef: active-request-scorer}]}
+"""
+
+
+def of_roles(*roles: str) -> list[llmd.Endpoint]:
+    """An endpoint for each role, called as it is, with its place."""
+    label = "llm-d.ai/role"
+    return [llmd.Endpoint(f"{role}-{n}", f"10.0.0.{n}:8000", labels={label: role}) for n, role in enumerate(roles)]
+
 
 def endpoints(count: int) -> list[llmd.Endpoint]:
     return [llmd.Endpoint(f"engine-{n}", f"10.0.0.{n}:8000") for n in range(count)]

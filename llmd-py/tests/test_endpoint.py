@@ -70,6 +70,9 @@ def test_metrics_decide_where_a_queue_is_short() -> None:
         ("kv_cache_usage", float("nan"), "0 to 1"),
         ("block_size", 2**32, "0 to 2**32 - 1"),
         ("num_blocks", -(10**30), "0 to 2**64 - 1"),
+        ("max_lora", 2**32, "0 to 2**32 - 1"),
+        ("load_s_per_token", {"GPU": -1.0}, '["GPU"] -1: expected seconds, 0 or more'),
+        ("prefill_s_per_token", float("inf"), "expected seconds, 0 or more"),
     ],
 )
 def test_a_metric_out_of_range_is_refused_by_name(name: str, value: Any, expected: str) -> None:
@@ -79,13 +82,43 @@ def test_a_metric_out_of_range_is_refused_by_name(name: str, value: Any, expecte
     assert str(caught.value).startswith(name) and expected in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["waiting_requests", "running_requests", "kv_cache_usage", "block_size", "num_blocks"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "waiting_requests",
+        "running_requests",
+        "kv_cache_usage",
+        "block_size",
+        "num_blocks",
+        "max_lora",
+        "load_s_per_token",
+        "prefill_s_per_token",
+    ],
+)
 def test_a_metric_of_another_type_is_refused_by_name(name: str) -> None:
     with pytest.raises(TypeError) as caught:
         arguments: dict[str, Any] = {name: "many"}
         llmd.Endpoint("a", "h:1").set_metrics(**arguments)
 
     assert name in said(caught)
+
+
+def test_a_medium_that_nobody_has_and_adapters_without_room_are_refused() -> None:
+    endpoint = llmd.Endpoint("a", "h:1")
+    with pytest.raises(InvalidError, match='medium "TAPE": expected GPU, CPU or STORAGE'):
+        endpoint.set_metrics(load_s_per_token={"TAPE": 1.0})
+    with pytest.raises(InvalidError, match=r'max_lora is None, expected a number beside \["poet"\]'):
+        endpoint.set_metrics(running_lora_adapters=["poet"])
+    endpoint.set_metrics(max_lora=4, running_lora_adapters=("poet",), waiting_lora_adapters=[])
+    endpoint.set_metrics(load_s_per_token={"GPU": 0.0, "CPU": 1e-6}, prefill_s_per_token=2e-5)
+
+
+def test_what_others_measure_is_kept_by_its_name() -> None:
+    endpoint = llmd.Endpoint("a", "h:1")
+    endpoint.set_attribute("GPUUtilization", 40)
+    endpoint.set_attribute("GPUUtilization", 62.5)
+
+    assert endpoint.attribute("GPUUtilization") == 62.5 and endpoint.attribute("power") is None
 
 
 def test_a_pool_is_a_sequence_of_the_same_objects() -> None:
@@ -125,6 +158,13 @@ def test_a_request_takes_any_integers_for_tokens(tokens: Any) -> None:
     assert repr(llmd.Request("m", id="1", tokens=tokens)) == 'Request("m", id="1", 3 tokens)'
 
 
+def test_a_request_has_a_priority_and_a_tenant() -> None:
+    request = llmd.Request("m", priority=-(2**31), tenant="acme")
+
+    assert (request.priority, request.tenant) == (-(2**31), "acme")
+    assert (llmd.Request("m").priority, llmd.Request("m").tenant) == (0, None)
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -154,6 +194,10 @@ def test_headers_come_in_every_shape_that_servers_have_them_in(headers: Any) -> 
         ({"mm": [("image", -1, 4)]}, InvalidError, "-1"),
         ({"max_output_tokens": 2**32}, InvalidError, "max_output_tokens 4294967296"),
         ({"max_output_tokens": "x"}, TypeError, "max_output_tokens"),
+        ({"priority": 2**31}, InvalidError, "priority 2147483648: expected -2**31 to 2**31 - 1"),
+        ({"priority": -(10**30)}, InvalidError, "priority -1000"),
+        ({"priority": "high"}, TypeError, "priority"),
+        ({"tenant": 5}, TypeError, "tenant"),
         ({"temperature": 1}, TypeError, "temperature"),
     ],
 )

@@ -19,7 +19,8 @@ def test_a_scheduler_says_what_it_needs_and_what_it_is_made_of() -> None:
 
     assert scheduler.needs == scheduler.needs and scheduler.needs != llmd.Scheduler.from_yaml(LEAST_BUSY).needs
     assert (scheduler.needs.tokens, scheduler.needs.events, scheduler.needs.response) == (True, False, False)
-    assert repr(llmd.Scheduler.from_yaml(QUEUE).needs) == "Needs(tokens=False, metrics=True, events=False, response=False)"
+    needs = "Needs(tokens=False, body=False, cookies=False, metrics=True, attributes=False, events=False, response=False, usage=False)"
+    assert repr(llmd.Scheduler.from_yaml(QUEUE).needs) == needs
     assert "profile default: prefix-cache-scorer × 3 → active-request-scorer × 1 → max-score-picker" in scheduler.describe()
     assert scheduler.dropped()["approx-prefix-cache-producer"] == 0
     assert repr(scheduler).startswith("<Scheduler, profile default: prefix-cache-scorer × 3")

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import Buffer
 
-__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "IndexStats", "KvEventBatch", "KvEventStream", "Needs", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "SessionMemo", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "decode_batch"]
+__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "HeaderChanges", "IndexStats", "KvEventBatch", "KvEventStream", "Needs", "NextStep", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "SessionMemo", "StageRoute", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "decode_batch"]
 
 __version__: Final[str]
 
@@ -276,6 +276,10 @@ class Decision:
 
         Raises `StaleError` after the release.
         """
+    def attribute(self, /, name: str) -> str | None:
+        """
+        What the configured plugins said about the request under this name, such as `agent-identity`; None when nobody did.
+        """
     def end(self, /, *, prompt_tokens: SupportsIndex | None = None, cached_tokens: SupportsIndex | None = None, output_tokens: SupportsIndex | None = None) -> None:
         """
         The response is complete, and took this many tokens, where the engine says so: of the prompt, of the prompt from the
@@ -310,6 +314,11 @@ class Decision:
         How many tokens of the prompt the endpoint is expected to take from its cache; 0 when no plugin looks at caches.
         """
     @property
+    def rank(self, /) -> int | None:
+        """
+        The data-parallel rank that the request is for; None when the engine there has one, or chooses itself.
+        """
+    @property
     def ranked(self, /) -> list[Endpoint]:
         """
         Every candidate, best first: those that the picker picked, then the others by score. Those that were tried stay.
@@ -323,6 +332,61 @@ class Decision:
         """
         Whether the place was given back.
         """
+    def renew(self, /) -> None:
+        """
+        The request goes on: its place lapses as long after now as after a decision.
+
+        Raises `StaleError` after the release.
+        """
+    def report(self, /, *, prompt_tokens: SupportsIndex | None = None, cached_tokens: SupportsIndex | None = None, output_tokens: SupportsIndex | None = None) -> dict[str, dict[str, int]]:
+        """
+        What plugins report of a complete response that took this many tokens: values by name, by namespace, as Envoy's
+        dynamic metadata has them. Can be asked after the release, too.
+
+        Raises `InvalidError` for numbers out of range, named.
+        """
+    @property
+    def request_headers(self, /) -> HeaderChanges:
+        """
+        Changes to the headers of the request that goes to the endpoints: where its other stages are done, and for which
+        rank it is.
+        """
+    def sent(self, /) -> None:
+        """
+        Counts the request in, where the configuration says that it counts from when it is sent; else it does already.
+
+        Raises `StaleError` after the release.
+        """
+    @property
+    def skipped(self, /) -> list[str]:
+        """
+        Stages that were wanted, and for which nobody was left: the endpoint of the next one does them as well.
+        """
+    def stage(self, /, stage: str) -> StageRoute | None:
+        """
+        Where a stage (`"encode"`, `"prefill"` or `"decode"`) goes; None when it has no endpoint of its own.
+
+        Raises `InvalidError` for another name.
+        """
+    def stage_done(self, /, stage: str) -> None:
+        """
+        A stage before the decode is done: gives its place back.
+
+        Raises `StaleError` after the release, and `InvalidError` for what is no stage.
+        """
+    def stage_failed(self, /, stage: str) -> NextStep:
+        """
+        The endpoint of a stage failed at it: says how the request goes on, and holds a place there. An endpoint that does not
+        fit those of the other stages is passed over.
+
+        Raises `StaleError` after the release, and `InvalidError` for what is no stage.
+        """
+    @property
+    def stages(self, /) -> list[StageRoute]:
+        """
+        The stages that have an endpoint of their own, in the order in which they are done. The last is the decode, which
+        answers.
+        """
 
 @final
 class Endpoint:
@@ -332,13 +396,14 @@ class Endpoint:
     Make each endpoint once and keep it: its requests in flight, its metrics and what a scheduler remembers about it hang on
     the object, not on the name.
     """
-    def __new__(cls, /, name: str, address: str, *, index: PrefixIndex | None = None, worker: str | None = None, labels: Mapping[str, str] | None = None) -> Endpoint:
+    def __new__(cls, /, name: str, address: str, *, index: PrefixIndex | None = None, worker: str | None = None, labels: Mapping[str, str] | None = None, rank: SupportsIndex | None = None) -> Endpoint:
         """
         An endpoint of this name at `address` (`host:port`).
 
         `index` is the scheduler's, if it has one, and `worker` the name under which its KV events go in there; by default the
         endpoint's own. A worker that is removed from the index and comes back is another one: make its endpoint anew then.
-        `labels` are what filters look at.
+        `labels` are what filters look at. `rank` is the data-parallel rank that requests are for, where the engine there has
+        several.
 
         Raises `InvalidError` for an empty name or address, `ExhaustedError` when the index has no room for the worker.
         """
@@ -347,6 +412,10 @@ class Endpoint:
     def address(self, /) -> str:
         """
         Where requests go: `host:port`.
+        """
+    def attribute(self, /, name: str) -> float | None:
+        """
+        What others than the engine measure of it under this name; None when nobody did.
         """
     @property
     def in_flight(self, /) -> tuple[int, int]:
@@ -364,10 +433,37 @@ class Endpoint:
         """
         The name that people know it by.
         """
-    def set_metrics(self, /, *, waiting_requests: SupportsIndex | None = None, running_requests: SupportsIndex | None = None, kv_cache_usage: SupportsFloat | SupportsIndex | None = None, block_size: SupportsIndex | None = None, num_blocks: SupportsIndex | None = None) -> None:
+    @property
+    def rank(self, /) -> int | None:
+        """
+        The data-parallel rank that requests are for; None when the engine at the address has one, or chooses itself.
+        """
+    @staticmethod
+    def ranks(name: str, address: str, count: SupportsIndex, *, index: PrefixIndex | None = None, workers: SupportsGetItem[int, str] | None = None, labels: Mapping[str, str] | None = None) -> list[Endpoint]:
+        """
+        The data-parallel ranks behind one address, an endpoint each, called `<name>-rank-<n>` as in llm-d: each is scored by
+        itself, and a decision names the rank.
+
+        `count` is how many there are, and `workers` the names under which their KV events go into `index`, in the order of
+        the ranks; by default the endpoints' own. `labels` are those of each.
+
+        Raises `InvalidError` for an empty name or address, and when there are not as many workers as ranks;
+        `ExhaustedError` when the index has no room for a worker.
+        """
+    def set_attribute(self, /, name: str, value: SupportsFloat | SupportsIndex) -> None:
+        """
+        Takes what others than the engine measure of it under a name, such as `GPUUtilization`.
+
+        A scheduler whose `needs.attributes` is true reads it.
+        """
+    def set_metrics(self, /, *, waiting_requests: SupportsIndex | None = None, running_requests: SupportsIndex | None = None, kv_cache_usage: SupportsFloat | SupportsIndex | None = None, block_size: SupportsIndex | None = None, num_blocks: SupportsIndex | None = None, max_lora: SupportsIndex | None = None, running_lora_adapters: SupportsGetItem[int, str] | None = None, waiting_lora_adapters: SupportsGetItem[int, str] | None = None, load_s_per_token: Mapping[str, SupportsFloat | SupportsIndex] | None = None, prefill_s_per_token: SupportsFloat | SupportsIndex | None = None) -> None:
         """
         Takes what the engine says about itself now: requests that wait and that run, how much of its KV cache running
         requests hold (0 to 1), tokens per block, blocks. What is left out counts as not said.
+
+        Of its adapters it says how many fit into its memory at once, `max_lora`, and the names of those that requests in the
+        batch, and those that wait, use. `load_s_per_token`, by medium (`"GPU"`, `"CPU"`, `"STORAGE"`), and
+        `prefill_s_per_token` are the seconds that it takes to load a cached token, and to compute one.
 
         A scheduler whose `needs.metrics` is true reads it. Raises `InvalidError` for what is out of range.
         """
@@ -510,6 +606,30 @@ class Fed:
     def unknown_removals(self, /) -> int:
         """
         Removals of blocks that were not held: a sign that events were lost.
+        """
+
+@final
+class HeaderChanges:
+    """
+    Changes to the headers of a request on its way to the endpoints: first what is removed, then what is set.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def destination(self, /) -> str | None:
+        """
+        Where the request is sent (`host:port`) in the place of its endpoint's address; None where it is sent there.
+        """
+    @property
+    def remove(self, /) -> list[str]:
+        """
+        Names, in lower case, of headers that the client may have sent and that go no further.
+        """
+    @property
+    def set(self, /) -> dict[str, str]:
+        """
+        Headers in the place of those of the same name.
         """
 
 @final
@@ -684,6 +804,21 @@ class Needs:
     def __ne__(self, value: object, /) -> bool: ...
     def __repr__(self, /) -> str: ...
     @property
+    def attributes(self, /) -> bool:
+        """
+        What others than the engines measure of endpoints: `Endpoint.set_attribute`.
+        """
+    @property
+    def body(self, /) -> bool:
+        """
+        Anything in the body of a request besides the model's name.
+        """
+    @property
+    def cookies(self, /) -> bool:
+        """
+        The cookies of a request, which say who somebody is: leave the header `cookie` out else.
+        """
+    @property
     def events(self, /) -> bool:
         """
         KV events, in the index.
@@ -702,6 +837,29 @@ class Needs:
     def tokens(self, /) -> bool:
         """
         The prompt as tokens.
+        """
+    @property
+    def usage(self, /) -> bool:
+        """
+        What the engine says at the end of a response that it took: `Decision.end`.
+        """
+
+@final
+class NextStep:
+    """
+    How a request goes on after an endpoint failed at one of its stages.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def endpoint(self, /) -> Endpoint | None:
+        """
+        Who does the stage now; None unless it is retried.
+        """
+    @property
+    def what(self, /) -> str:
+        """
+        `"retry"`: another endpoint does the stage. `"without"`: the endpoint of the next stage does it as well. `"fail"`: the
+        request does not go on.
         """
 
 @final
@@ -988,7 +1146,7 @@ class Request:
     """
     One request, as a scheduler sees it. Fill in what `Scheduler.needs` asks for, and nothing else.
     """
-    def __new__(cls, /, model: str, *, id: str | None = None, tokens: SupportsLenAndGetItem[int] | Buffer | None = None, headers: SupportsKeysAndGetItem[str, str] | SupportsKeysAndGetItem[bytes, bytes] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]] | None = None, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, max_output_tokens: SupportsIndex | None = None) -> Request:
+    def __new__(cls, /, model: str, *, id: str | None = None, tokens: SupportsLenAndGetItem[int] | Buffer | None = None, headers: SupportsKeysAndGetItem[str, str] | SupportsKeysAndGetItem[bytes, bytes] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]] | None = None, lora: str | None = None, salt: str | None = None, mm: SupportsGetItem[int, tuple[str, SupportsIndex, SupportsIndex]] | None = None, max_output_tokens: SupportsIndex | None = None, priority: SupportsIndex | None = None, tenant: str | None = None) -> Request:
         """
         A request for `model`.
 
@@ -996,7 +1154,8 @@ class Request:
         integers (NumPy, array, memoryview) or a sequence of int. `headers` are a mapping or pairs, of str or (as ASGI has
         them) bytes; upper and lower case are the same. `lora`, `salt` and `mm`, a sequence of (identifier, offset, length)
         in tokens, are what the prompt is computed under besides its tokens. `max_output_tokens` is what the client asks for
-        at most.
+        at most. A `priority` below 0 is one that may be refused when there is too much to do, and `tenant` whose the request
+        is: what is remembered under names that clients choose is remembered for each tenant by itself.
 
         Raises `InvalidError` for numbers out of range, named.
         """
@@ -1022,9 +1181,19 @@ class Request:
         The model that the client asks for.
         """
     @property
+    def priority(self, /) -> int:
+        """
+        How important it is: what is below 0 may be refused when there is too much to do.
+        """
+    @property
     def prompt_tokens(self, /) -> int | None:
         """
         How many tokens the prompt has; None when it was given none.
+        """
+    @property
+    def tenant(self, /) -> str | None:
+        """
+        Whose it is.
         """
 
 @final
@@ -1042,8 +1211,10 @@ class Scheduler:
 
         `endpoints` is a Pool, or any iterable of Endpoint.
 
-        Raises `UnavailableError` when there is no endpoint, `ExhaustedError` when a filter, which is named, left nobody, and
-        `InvalidError` when two endpoints have one name, or one was made with another index than the scheduler.
+        What means that the request is sent nowhere is raised with the HTTP `status` of the answer, and llm-d's `reason`:
+        `UnavailableError` (503) when there is no endpoint, `ExhaustedError` (429) when a filter, which is named, left nobody,
+        `StaleError` (412) when the request prefers `if-available` and nothing of its prompt is cached, and what an admitter
+        says. `InvalidError` when two endpoints have one name, or one was made with another index than the scheduler.
         """
     def describe(self, /) -> str:
         """
@@ -1064,6 +1235,11 @@ class Scheduler:
 
         Raises `InvalidError` for what is written wrong, with line, column and what was expected, for plugins that do not fit
         together, and for an index that is missing or has other blocks; `UnsupportedError` for what llm-d has and llmd has not.
+        """
+    def lapse(self, /) -> int:
+        """
+        Gives back the places whose time is over, and says how many ever were: decisions that somebody forgot. Each decision
+        does so first; this is for a scheduler that has none to make.
         """
     @property
     def needs(self, /) -> Needs:
@@ -1116,6 +1292,43 @@ class SessionMemo:
     def tokens(self, /) -> int:
         """
         How many tokens are remembered, and 64 more for each session.
+        """
+
+@final
+class StageRoute:
+    """
+    One stage of a request, and the endpoint that does it.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def deadline(self, /) -> float | None:
+        """
+        How many seconds the stage may take, from when it is begun; None is as long as the whole request.
+        """
+    @property
+    def endpoint(self, /) -> Endpoint:
+        """
+        The endpoint that does it now: one of the objects that were given to `decide`.
+        """
+    @property
+    def profile(self, /) -> str:
+        """
+        The profile that chose.
+        """
+    @property
+    def rank(self, /) -> int | None:
+        """
+        The data-parallel rank that it is for, where the engine has several.
+        """
+    @property
+    def ranked(self, /) -> list[Endpoint]:
+        """
+        Every candidate, best first. Those that were tried stay.
+        """
+    @property
+    def stage(self, /) -> str:
+        """
+        The stage: `"encode"`, `"prefill"` or `"decode"`.
         """
 
 @final

@@ -2,7 +2,14 @@
 
 
 class LlmdError(Exception):
-    """Anything that llmd raises."""
+    """Anything that llmd raises.
+
+    Where it means that a request is sent nowhere, `status` is the HTTP status of the answer, and `reason` what llm-d says in
+    the header `x-llm-d-request-dropped-reason`, if it says anything.
+    """
+
+    status: int | None = None
+    reason: str | None = None
 
 
 class CorruptError(LlmdError):
