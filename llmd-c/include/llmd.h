@@ -135,6 +135,27 @@ typedef enum {
     LLMD_FATE_OTHER = 7,
 } llmd_block_fate;
 
+// One step of serving a request, in the order in which they are done. Without a stage of its own, a step is done by the
+// endpoint of the next one.
+typedef enum {
+    // Multimodal items become embeddings.
+    LLMD_STAGE_ENCODE = 0,
+    // The prompt becomes KV.
+    LLMD_STAGE_PREFILL = 1,
+    // Tokens come out: the stage that every request has, and that answers.
+    LLMD_STAGE_DECODE = 2,
+} llmd_stage;
+
+// How a request goes on after an endpoint failed at one of its stages.
+typedef enum {
+    // It does not go on.
+    LLMD_NEXT_FAIL = 0,
+    // Another endpoint does the stage: llmd_decision_stages says which.
+    LLMD_NEXT_RETRY = 1,
+    // The endpoint of the next stage does it as well.
+    LLMD_NEXT_WITHOUT = 2,
+} llmd_next_step;
+
 // Bytes that were made for the caller, who frees them.
 typedef struct llmd_bytes llmd_bytes;
 
@@ -446,9 +467,11 @@ typedef struct {
     const llmd_pair *labels;
     // How many there are.
     size_t labels_len;
+    // The data-parallel rank that requests are for; NULL when the engine at the address has one, or chooses itself.
+    const uint32_t *rank;
 } llmd_endpoint_settings;
 
-// What an engine said about itself, once. What it does not say is below 0.
+// What an engine said about itself, once. What it does not say is below 0; of its adapters and of how fast it is, 0.
 typedef struct {
     // sizeof(llmd_metrics).
     size_t struct_size;
@@ -462,7 +485,31 @@ typedef struct {
     int64_t block_size;
     // Blocks of its cache.
     int64_t num_blocks;
+    // How many adapters fit into its memory at once; 0 when it says nothing of adapters.
+    uint32_t max_lora;
+    // Names of those that a request in the batch uses.
+    const char *const *running_lora_adapters;
+    // How many there are.
+    size_t running_lora_adapters_len;
+    // Names of those that a request that waits uses.
+    const char *const *waiting_lora_adapters;
+    // How many there are.
+    size_t waiting_lora_adapters_len;
+    // Seconds that it takes to load a cached token from each medium, by llmd_medium; 0 where it does not say.
+    double load_s_per_token[LLMD_MEDIA];
+    // Seconds that it takes to compute a token of a prompt; 0 where it does not say.
+    double prefill_s_per_token;
 } llmd_metrics;
+
+// What a scheduler is made with.
+typedef struct {
+    // sizeof(llmd_scheduler_settings).
+    size_t struct_size;
+    // The configuration, an EndpointPickerConfig of llm-d in YAML.
+    const char *yaml;
+    // 1 allows plugins that are experimental in llm-d. Default: they are refused.
+    uint32_t allow_experimental;
+} llmd_scheduler_settings;
 
 // One request, as a scheduler sees it: fill in what llmd_scheduler_needs says, and leave the rest.
 typedef struct {
@@ -484,6 +531,11 @@ typedef struct {
     const llmd_namespace *under;
     // At most how many tokens the client wants back; 0 when it does not say.
     size_t max_output_tokens;
+    // Whose it is; NULL for nobody's. What is remembered under names that clients choose is remembered for each tenant by
+    // itself.
+    const char *tenant;
+    // How important it is: what is below 0 may be refused when there is too much to do.
+    int32_t priority;
 } llmd_request;
 
 // What a scheduler must be given: each is 1 when its plugins read it, and 0 when it need not be made.
@@ -498,6 +550,14 @@ typedef struct {
     uint32_t events;
     // When the first token of a response passed.
     uint32_t response;
+    // Anything in the body of a request besides the model's name.
+    uint32_t body;
+    // The cookies of a request, which say who somebody is: leave the header `cookie` out else.
+    uint32_t cookies;
+    // What others than the engines measure of endpoints.
+    uint32_t attributes;
+    // What the engine says at the end of a response that it took.
+    uint32_t usage;
 } llmd_needs;
 
 // What an engine says a request took, in tokens. What it does not say is below 0.
@@ -512,6 +572,34 @@ typedef struct {
     int64_t completion_tokens;
 } llmd_usage;
 
+// One thing that is reported of a complete response.
+typedef struct {
+    // The namespace of its name, as Envoy's dynamic metadata has it.
+    const char *name_space;
+    // Its name.
+    const char *name;
+    // Its value.
+    int64_t value;
+} llmd_reported;
+
+// One stage of a request, and the endpoint that does it.
+typedef struct {
+    // The stage.
+    llmd_stage stage;
+    // The profile that chose.
+    const char *profile;
+    // The name of the endpoint that does it now.
+    const char *endpoint;
+    // Its address: `host:port`.
+    const char *address;
+    // Its place among the endpoints that llmd_scheduler_decide was given, counted from 0.
+    size_t place;
+    // The data-parallel rank that it is for; -1 when the engine there has one, or chooses itself.
+    int64_t rank;
+    // How many seconds the stage may take, from when it is begun; -1 when as long as the whole request.
+    double deadline;
+} llmd_stage_route;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -524,6 +612,14 @@ llmd_status llmd_error_status(const llmd_error *error);
 
 // What happened: one line that names the value and what was expected. Lives as long as the error; NULL for NULL.
 const char *llmd_error_message(const llmd_error *error);
+
+// The HTTP status of the answer, where the error means that a request is sent nowhere: 429, 503, … 0 where it does not, and
+// for NULL.
+uint32_t llmd_error_http_status(const llmd_error *error);
+
+// What llm-d says of that in the header `x-llm-d-request-dropped-reason`; NULL where it says nothing, and for NULL. Lives as
+// long as the error.
+const char *llmd_error_reason(const llmd_error *error);
 
 // Frees an error. NULL is fine.
 void llmd_error_free(llmd_error *error);
@@ -870,8 +966,29 @@ llmd_status llmd_index_remove_worker(const llmd_index *index, const char *worker
 // An endpoint; NULL when it cannot be made. `index` is the one that the scheduler asks; NULL when it asks none.
 llmd_endpoint *llmd_endpoint_new(const llmd_endpoint_settings *settings, const llmd_index *index, llmd_error **error);
 
+// Makes the data-parallel ranks behind one address, an endpoint each, and puts them where `endpoints` has room for `ranks`
+// of them, from rank 0. They are called `<name>-rank-<n>`, as in llm-d: each is scored by itself, and a decision names the
+// rank. `workers` are the names of the workers whose caches their requests use, in the order of the ranks; NULL for the
+// endpoints' own names. `settings->worker` and `settings->rank` are NULL. There are at most 65,535 ranks. When it
+// fails, no endpoint was made.
+llmd_status llmd_endpoint_ranks(const llmd_endpoint_settings *settings,
+                                const llmd_index *index,
+                                const char *const *workers,
+                                llmd_endpoint **endpoints,
+                                size_t ranks,
+                                llmd_error **error);
+
 // Takes what the engine says about itself, instead of what it said before.
 llmd_status llmd_endpoint_set_metrics(const llmd_endpoint *endpoint, const llmd_metrics *metrics, llmd_error **error);
+
+// Takes what others than the engine measure of it under a name, such as `GPUUtilization`.
+llmd_status llmd_endpoint_set_attribute(const llmd_endpoint *endpoint,
+                                        const char *name,
+                                        double value,
+                                        llmd_error **error);
+
+// What others than the engine measure of it under a name: NaN when nobody did, and for NULL.
+double llmd_endpoint_attribute(const llmd_endpoint *endpoint, const char *name);
 
 // How many requests were sent there and have not ended. 0 for NULL.
 uint64_t llmd_endpoint_in_flight_requests(const llmd_endpoint *endpoint);
@@ -889,6 +1006,11 @@ llmd_scheduler *llmd_scheduler_from_yaml(const char *yaml,
                                          const llmd_index *index,
                                          llmd_error **error);
 
+// The same, as the settings say.
+llmd_scheduler *llmd_scheduler_new(const llmd_scheduler_settings *settings,
+                                   const llmd_index *index,
+                                   llmd_error **error);
+
 // Puts another configuration in the place of the old one, between two requests. Index, counts of what is in flight
 // and sessions stay; decisions that were made go on as they began. What the scheduler needs may change. When it is refused, the old one stays.
 llmd_status llmd_scheduler_reload(const llmd_scheduler *scheduler,
@@ -900,13 +1022,18 @@ llmd_status llmd_scheduler_describe(const llmd_scheduler *scheduler, llmd_string
 
 // Chooses one of `endpoints`, and reserves a place there: the request counts as in flight until llmd_decision_end, or until
 // the decision is freed. LLMD_UNAVAILABLE when there are no endpoints; LLMD_EXHAUSTED when a filter, which is named, left
-// none.
+// none; LLMD_STALE when the request prefers `if-available` and nothing of its prompt is cached; and what an admitter says.
+// llmd_error_http_status says how to answer the client.
 llmd_status llmd_scheduler_decide(const llmd_scheduler *scheduler,
                                   const llmd_request *asked,
                                   llmd_endpoint *const *endpoints,
                                   size_t endpoints_len,
                                   llmd_decision **decision,
                                   llmd_error **error);
+
+// Gives back the reservations whose time is over, and says how many ever were: decisions that somebody forgot. Each decision
+// does so first; this is for a scheduler that has none to make. 0 for NULL.
+uint64_t llmd_scheduler_lapse(const llmd_scheduler *scheduler);
 
 // Frees a scheduler. NULL is fine.
 void llmd_scheduler_free(llmd_scheduler *scheduler);
@@ -926,12 +1053,18 @@ size_t llmd_decision_place(const llmd_decision *decision);
 // How many tokens of the prompt it is expected to take from its cache; 0 when no plugin looks at caches, and for NULL.
 size_t llmd_decision_predicted_hit_tokens(const llmd_decision *decision);
 
-// Writes to `headers` what to add to the response. `headers_len` says how many there is room for, and is told how many
-// there are. LLMD_EXHAUSTED when that is more; nothing else is written then. Names and values live as long as the decision.
-llmd_status llmd_decision_headers(const llmd_decision *decision,
-                                  llmd_pair *headers,
-                                  size_t *headers_len,
-                                  llmd_error **error);
+// The data-parallel rank that the request is for; -1 when the engine there has one, or chooses itself, and for NULL.
+int64_t llmd_decision_rank(const llmd_decision *decision);
+
+// What the configured plugins said about the request under this name, such as `agent-identity`. Lives as long as the
+// decision; NULL when nobody said anything, and for NULL.
+const char *llmd_decision_attribute(const llmd_decision *decision, const char *name);
+
+// Counts the request in, where the configuration says that it counts from when it is sent; else it does already.
+llmd_status llmd_decision_sent(const llmd_decision *decision, llmd_error **error);
+
+// The request goes on: its reservation lapses as long after now as after a decision.
+llmd_status llmd_decision_renew(const llmd_decision *decision, llmd_error **error);
 
 // The endpoint failed before its first byte: the reservation moves to the next best. LLMD_UNAVAILABLE when all were tried,
 // or the request is over; the reservation then stays where it is.
@@ -956,6 +1089,77 @@ llmd_status llmd_decision_explain_json(const llmd_decision *decision, llmd_strin
 
 // Frees a decision, and releases its reservation. NULL is fine.
 void llmd_decision_free(llmd_decision *decision);
+
+// Writes to `headers` what to add to the response. `headers_len` says how many there is room for, and is told how many
+// there are. LLMD_EXHAUSTED when that is more; nothing else is written then. Names and values live as long as the decision.
+llmd_status llmd_decision_headers(const llmd_decision *decision,
+                                  llmd_pair *headers,
+                                  size_t *headers_len,
+                                  llmd_error **error);
+
+// Writes to `headers` what to set in the request that goes to the endpoints, in the place of headers of the same name: where
+// its other stages are done, and for which rank it is. Before that, remove what llmd_decision_request_headers_removed names.
+// Room and lifetimes are as for llmd_decision_headers.
+llmd_status llmd_decision_request_headers(const llmd_decision *decision,
+                                          llmd_pair *headers,
+                                          size_t *headers_len,
+                                          llmd_error **error);
+
+// Writes to `names` which headers the client may have sent that go no further, in lower case. `names_len` says how many there
+// is room for, and is told how many there are. LLMD_EXHAUSTED when that is more; nothing else is written then. Names live as
+// long as the decision.
+llmd_status llmd_decision_request_headers_removed(const llmd_decision *decision,
+                                                  const char **names,
+                                                  size_t *names_len,
+                                                  llmd_error **error);
+
+// Where the request is sent (`host:port`) in the place of its endpoint's address. Lives as long as the decision; NULL where it
+// is sent there, and for NULL.
+const char *llmd_decision_destination(const llmd_decision *decision);
+
+// Writes to `reported` what plugins report of a complete response that took `used`, which may be NULL. `reported_len` says how
+// many there is room for, and is told how many there are. LLMD_EXHAUSTED when that is more; nothing else is written then. Names
+// live as long as the decision.
+llmd_status llmd_decision_report(const llmd_decision *decision,
+                                 const llmd_usage *used,
+                                 llmd_reported *reported,
+                                 size_t *reported_len,
+                                 llmd_error **error);
+
+// Writes to `stages` the stages that have an endpoint of their own, in the order in which they are done; the last is the
+// decode, which answers. `stages_len` says how many there is room for, and is told how many there are: three at most.
+// LLMD_EXHAUSTED when that is more; nothing else is written then. Names live as long as the decision.
+llmd_status llmd_decision_stages(const llmd_decision *decision,
+                                 llmd_stage_route *stages,
+                                 size_t *stages_len,
+                                 llmd_error **error);
+
+// Writes to `places` every candidate of a stage, best first, by its place among the endpoints that llmd_scheduler_decide was
+// given. Those that were tried stay. `places_len` says how many there is room for, and is told how many there are: none when
+// the stage has no endpoint of its own. LLMD_EXHAUSTED when that is more; nothing else is written then.
+llmd_status llmd_decision_ranked(const llmd_decision *decision,
+                                 int of_stage,
+                                 size_t *places,
+                                 size_t *places_len,
+                                 llmd_error **error);
+
+// The endpoint of a stage failed at it: tells `next` how the request goes on, and reserves there. An endpoint that does not fit
+// those of the other stages is passed over.
+llmd_status llmd_decision_stage_failed(const llmd_decision *decision,
+                                       int failed,
+                                       llmd_next_step *next,
+                                       llmd_error **error);
+
+// A stage before the decode is done: its reservation is released.
+llmd_status llmd_decision_stage_done(const llmd_decision *decision, int done, llmd_error **error);
+
+// Writes to `stages` those that were wanted, and for which nobody was left: the endpoint of the next one does them as well.
+// `stages_len` says how many there is room for, and is told how many there are. LLMD_EXHAUSTED when that is more; nothing else
+// is written then.
+llmd_status llmd_decision_skipped(const llmd_decision *decision,
+                                  llmd_stage *stages,
+                                  size_t *stages_len,
+                                  llmd_error **error);
 
 #ifdef __cplusplus
 }  // extern "C"

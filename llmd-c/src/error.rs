@@ -6,6 +6,7 @@ use std::ffi::{CString, c_char};
 use std::ptr;
 
 use llmd_core::Error;
+use llmd_routing::plugin::Refusal;
 
 use crate::quiet::quietly;
 use crate::status::llmd_status;
@@ -16,6 +17,9 @@ use crate::string::terminated;
 pub struct llmd_error {
     status: llmd_status,
     message: CString,
+    /// The HTTP status of the answer; 0 when it does not mean one.
+    http_status: u16,
+    reason: Option<CString>,
 }
 
 impl llmd_error {
@@ -26,13 +30,18 @@ impl llmd_error {
 
 impl From<Error> for llmd_error {
     fn from(error: Error) -> Self {
+        let status = error.kind().into();
+        if let Some(refusal) = Refusal::of(&error) {
+            let reason = refusal.reason.map(terminated);
+            return Self { status, message: terminated(error.to_string()), http_status: refusal.status, reason };
+        }
         let mut message = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
             message = format!("{message}: {error}");
             cause = error.source();
         }
-        Self { status: error.kind().into(), message: terminated(message) }
+        Self { status, message: terminated(message), http_status: 0, reason: None }
     }
 }
 
@@ -46,6 +55,20 @@ pub extern "C" fn llmd_error_status(error: Option<&llmd_error>) -> llmd_status {
 #[unsafe(no_mangle)]
 pub extern "C" fn llmd_error_message(error: Option<&llmd_error>) -> *const c_char {
     error.map_or(ptr::null(), |error| error.message.as_ptr())
+}
+
+/// The HTTP status of the answer, where the error means that a request is sent nowhere: 429, 503, … 0 where it does not, and
+/// for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn llmd_error_http_status(error: Option<&llmd_error>) -> u32 {
+    error.map_or(0, |error| u32::from(error.http_status))
+}
+
+/// What llm-d says of that in the header `x-llm-d-request-dropped-reason`; NULL where it says nothing, and for NULL. Lives as
+/// long as the error.
+#[unsafe(no_mangle)]
+pub extern "C" fn llmd_error_reason(error: Option<&llmd_error>) -> *const c_char {
+    error.and_then(|error| error.reason.as_ref()).map_or(ptr::null(), |reason| reason.as_ptr())
 }
 
 /// Frees an error. NULL is fine.
@@ -67,5 +90,14 @@ mod tests {
 
         assert_eq!(error.message.to_str(), Ok("lease 4 is not held: no room\u{fffd}at all"));
         assert_eq!(error.status(), llmd_status::LLMD_STALE);
+    }
+
+    #[test]
+    fn a_refusal_says_its_words_once_and_keeps_its_status() {
+        let error = llmd_error::from(Error::from(Refusal::saturated("too many wait")));
+
+        assert_eq!(error.message.to_str(), Ok("too many wait"));
+        assert_eq!((error.status(), error.http_status), (llmd_status::LLMD_EXHAUSTED, 429));
+        assert_eq!(error.reason.as_deref(), Some(c"rejected-saturated"));
     }
 }

@@ -39,6 +39,23 @@ pub(crate) unsafe fn text_or_null<'a>(pointer: *const c_char, name: &str) -> Res
     })
 }
 
+/// The `len` texts at `data`.
+///
+/// # Errors
+///
+/// As for [`items`] and [`text`].
+///
+/// # Safety
+///
+/// As for [`items`], and as for [`text`] for each.
+pub(crate) unsafe fn texts<'a>(data: *const *const c_char, len: usize, name: &str) -> Result<Vec<&'a str>> {
+    // SAFETY: the caller's promise is the same.
+    let pointers = unsafe { items(data, len, name) }?;
+    // SAFETY: as above.
+    let text = |(place, &pointer)| unsafe { text(pointer, &format!("{name}[{place}]")) };
+    pointers.iter().enumerate().map(text).collect()
+}
+
 /// The `len` items at `data`, which is not looked at when there are none.
 ///
 /// # Errors

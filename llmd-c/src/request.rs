@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "what C hands over is read through its pointers")]
 
 use std::ffi::c_char;
+use std::mem::offset_of;
 
 use llmd_core::Result;
 use llmd_routing::{Headers, Request};
@@ -33,11 +34,16 @@ pub struct llmd_request {
     pub under: *const llmd_namespace,
     /// At most how many tokens the client wants back; 0 when it does not say.
     pub max_output_tokens: usize,
+    /// Whose it is; NULL for nobody's. What is remembered under names that clients choose is remembered for each tenant by
+    /// itself.
+    pub tenant: *const c_char,
+    /// How important it is: what is below 0 may be refused when there is too much to do.
+    pub priority: i32,
 }
 
 impl Sizes for llmd_request {
     const NAME: &'static str = "llmd_request";
-    const SIZES: &'static [usize] = &[size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, tenant), size_of::<Self>()];
 }
 
 // SAFETY: numbers and raw pointers, in C's layout, with the size first.
@@ -50,7 +56,7 @@ unsafe impl Settings for llmd_request {}
 /// It is as `llmd.h` says.
 pub(crate) unsafe fn request(given: *const llmd_request) -> Result<Request> {
     // SAFETY: the caller's promise is the same, for the struct and for all that it points to.
-    let (given, id, model, headers, tokens, namespace) = unsafe {
+    let (given, id, model, headers, tokens, namespace, tenant) = unsafe {
         let given = settings(given)?;
         (
             given,
@@ -59,10 +65,13 @@ pub(crate) unsafe fn request(given: *const llmd_request) -> Result<Request> {
             pairs(given.headers, given.headers_len, "headers")?,
             items(given.tokens, given.tokens_len, "tokens")?,
             namespace(given.under)?,
+            text_or_null(given.tenant, "tenant")?,
         )
     };
     let headers: Headers = headers.map(|(name, value)| (name.to_owned(), value)).collect();
-    let mut request = Request::new(id, model).with_headers(headers).with_namespace(namespace);
+    let request = Request::new(id, model).with_headers(headers).with_namespace(namespace);
+    let mut request = request.with_priority(given.priority);
+    request.tenant = tenant.map(str::to_owned);
     request.tokens = (!given.tokens.is_null()).then(|| tokens.to_vec());
     request.max_output_tokens = match given.max_output_tokens {
         0 => None,

@@ -2,7 +2,11 @@
 #![expect(unsafe_code, reason = "what C hands over is read through its pointers")]
 #![expect(clippy::missing_safety_doc, reason = "llmd.h says at its top what every pointer must be")]
 
+mod headers;
 mod held;
+mod report;
+mod said;
+mod stages;
 mod usage;
 
 use std::ffi::c_char;
@@ -13,14 +17,22 @@ use llmd_core::{Error, ErrorKind};
 use llmd_routing::{Decision, Pool};
 use parking_lot::Mutex;
 
+pub use self::headers::{
+    llmd_decision_destination, llmd_decision_headers, llmd_decision_request_headers,
+    llmd_decision_request_headers_removed,
+};
 use self::held::Held;
+pub use self::report::{llmd_decision_report, llmd_reported};
+pub use self::stages::{
+    llmd_decision_ranked, llmd_decision_skipped, llmd_decision_stage_done, llmd_decision_stage_failed,
+    llmd_decision_stages, llmd_next_step, llmd_stage, llmd_stage_route,
+};
 pub use self::usage::llmd_usage;
 use self::usage::usage;
 use crate::boundary::{boundary, delivered, given};
 use crate::clock::now;
-use crate::endpoint::llmd_pair;
 use crate::error::llmd_error;
-use crate::filled::fill;
+use crate::given::text;
 use crate::quiet::quietly;
 use crate::status::llmd_status;
 use crate::string::llmd_string;
@@ -44,13 +56,13 @@ fn said<T: Copy>(decision: Option<&llmd_decision>, otherwise: T, what: impl FnOn
 /// The name of the endpoint that the request goes to. Lives as long as the decision; NULL for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn llmd_decision_endpoint(decision: Option<&llmd_decision>) -> *const c_char {
-    said(decision, ptr::null(), |held| held.said().name.as_ptr())
+    said(decision, ptr::null(), Held::name)
 }
 
 /// Its address: `host:port`. Lives as long as the decision; NULL for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn llmd_decision_address(decision: Option<&llmd_decision>) -> *const c_char {
-    said(decision, ptr::null(), |held| held.said().address.as_ptr())
+    said(decision, ptr::null(), Held::address)
 }
 
 /// Its place among the endpoints that llmd_scheduler_decide was given, counted from 0. SIZE_MAX for NULL.
@@ -65,21 +77,45 @@ pub extern "C" fn llmd_decision_predicted_hit_tokens(decision: Option<&llmd_deci
     said(decision, 0, |held| held.decision.predicted_hit_tokens())
 }
 
-/// Writes to `headers` what to add to the response. `headers_len` says how many there is room for, and is told how many
-/// there are. LLMD_EXHAUSTED when that is more; nothing else is written then. Names and values live as long as the decision.
+/// The data-parallel rank that the request is for; -1 when the engine there has one, or chooses itself, and for NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn llmd_decision_headers(
+pub extern "C" fn llmd_decision_rank(decision: Option<&llmd_decision>) -> i64 {
+    said(decision, -1, |held| held.decision.rank().map_or(-1, i64::from))
+}
+
+/// What the configured plugins said about the request under this name, such as `agent-identity`. Lives as long as the
+/// decision; NULL when nobody said anything, and for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llmd_decision_attribute(
     decision: Option<&llmd_decision>,
-    headers: *mut llmd_pair,
-    headers_len: Option<&mut usize>,
+    name: *const c_char,
+) -> *const c_char {
+    // SAFETY: as llmd.h says.
+    let Ok(name) = (unsafe { text(name, "name") }) else { return ptr::null() };
+    said(decision, ptr::null(), |held| held.attribute(name).unwrap_or(ptr::null()))
+}
+
+/// Counts the request in, where the configuration says that it counts from when it is sent; else it does already.
+#[unsafe(no_mangle)]
+pub extern "C" fn llmd_decision_sent(
+    decision: Option<&llmd_decision>,
     error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
 ) -> llmd_status {
     boundary(error, || {
-        let mut held = given(decision, "decision")?.0.lock();
-        let pairs = held.headers().iter();
-        let pairs = pairs.map(|(name, value)| llmd_pair { name: name.as_ptr(), value: value.as_ptr() });
-        // SAFETY: as llmd.h says.
-        unsafe { fill(headers, headers_len, pairs, "headers") }
+        given(decision, "decision")?.0.lock().decision.sent(now());
+        Ok(())
+    })
+}
+
+/// The request goes on: its reservation lapses as long after now as after a decision.
+#[unsafe(no_mangle)]
+pub extern "C" fn llmd_decision_renew(
+    decision: Option<&llmd_decision>,
+    error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
+) -> llmd_status {
+    boundary(error, || {
+        given(decision, "decision")?.0.lock().decision.renew(now());
+        Ok(())
     })
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::missing_safety_doc, reason = "llmd.h says at its top what every pointer must be")]
 
 mod needs;
+mod settings;
 
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
@@ -12,6 +13,8 @@ use llmd_core::Result;
 use llmd_routing::{Pool, Scheduler};
 
 pub use self::needs::{llmd_needs, llmd_scheduler_needs};
+pub use self::settings::llmd_scheduler_settings;
+use self::settings::{Plan, plan};
 use crate::boundary::{boundary, delivered, given, made, null};
 use crate::clock::now;
 use crate::decision::llmd_decision;
@@ -39,13 +42,30 @@ pub unsafe extern "C" fn llmd_scheduler_from_yaml(
 ) -> Option<Box<llmd_scheduler>> {
     made(error, || {
         // SAFETY: as llmd.h says.
-        let builder = Scheduler::from_yaml(unsafe { text(yaml, "yaml") }?)?;
-        let builder = match index {
-            Some(index) => builder.with_index(index.feed.reader().clone()),
-            None => builder,
-        };
-        builder.build().map(llmd_scheduler)
+        build(Plan { yaml: unsafe { text(yaml, "yaml") }?, experimental: false }, index)
     })
+}
+
+/// The same, as the settings say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn llmd_scheduler_new(
+    settings: *const llmd_scheduler_settings,
+    index: Option<&llmd_index>,
+    error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
+) -> Option<Box<llmd_scheduler>> {
+    made(error, || {
+        // SAFETY: as llmd.h says.
+        build(unsafe { plan(settings) }?, index)
+    })
+}
+
+fn build(plan: Plan<'_>, index: Option<&llmd_index>) -> Result<llmd_scheduler> {
+    let builder = Scheduler::from_yaml(plan.yaml)?.allow_experimental(plan.experimental);
+    let builder = match index {
+        Some(index) => builder.with_index(index.feed.reader().clone()),
+        None => builder,
+    };
+    builder.build().map(llmd_scheduler)
 }
 
 /// Puts another configuration in the place of the old one, between two requests. Index, counts of what is in flight
@@ -76,7 +96,8 @@ pub extern "C" fn llmd_scheduler_describe(
 
 /// Chooses one of `endpoints`, and reserves a place there: the request counts as in flight until llmd_decision_end, or until
 /// the decision is freed. LLMD_UNAVAILABLE when there are no endpoints; LLMD_EXHAUSTED when a filter, which is named, left
-/// none.
+/// none; LLMD_STALE when the request prefers `if-available` and nothing of its prompt is cached; and what an admitter says.
+/// llmd_error_http_status says how to answer the client.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llmd_scheduler_decide(
     scheduler: Option<&llmd_scheduler>,
@@ -104,6 +125,13 @@ unsafe fn pool(endpoints: *const *mut llmd_endpoint, len: usize) -> Result<Pool>
         Ok(Arc::clone(&endpoint.0))
     };
     Ok(Pool::new(endpoints.iter().enumerate().map(endpoint).collect::<Result<Vec<_>>>()?))
+}
+
+/// Gives back the reservations whose time is over, and says how many ever were: decisions that somebody forgot. Each decision
+/// does so first; this is for a scheduler that has none to make. 0 for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn llmd_scheduler_lapse(scheduler: Option<&llmd_scheduler>) -> u64 {
+    quietly(0, || scheduler.map_or(0, |scheduler| scheduler.0.lapse(now())))
 }
 
 /// Frees a scheduler. NULL is fine.

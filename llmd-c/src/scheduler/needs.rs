@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "what C hands over is written through its pointers")]
 #![expect(clippy::missing_safety_doc, reason = "llmd.h says at its top what every pointer must be")]
 
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 
 use super::llmd_scheduler;
 use crate::boundary::{boundary, given};
@@ -24,11 +24,19 @@ pub struct llmd_needs {
     pub events: u32,
     /// When the first token of a response passed.
     pub response: u32,
+    /// Anything in the body of a request besides the model's name.
+    pub body: u32,
+    /// The cookies of a request, which say who somebody is: leave the header `cookie` out else.
+    pub cookies: u32,
+    /// What others than the engines measure of endpoints.
+    pub attributes: u32,
+    /// What the engine says at the end of a response that it took.
+    pub usage: u32,
 }
 
 impl Sizes for llmd_needs {
     const NAME: &'static str = "llmd_needs";
-    const SIZES: &'static [usize] = &[size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, body), size_of::<Self>()];
 }
 
 /// What the scheduler must be given, so that nothing else is read, made or scraped. Set `needs->struct_size` before.
@@ -48,6 +56,10 @@ pub unsafe extern "C" fn llmd_scheduler_needs(
                 metrics: u32::from(needs.metrics),
                 events: u32::from(needs.events),
                 response: u32::from(needs.response),
+                body: u32::from(needs.body),
+                cookies: u32::from(needs.cookies),
+                attributes: u32::from(needs.attributes),
+                usage: u32::from(needs.usage),
             })
         };
         // SAFETY: as llmd.h says.

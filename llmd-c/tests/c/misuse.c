@@ -60,6 +60,19 @@ static void null_is_answered(void) {
     REFUSED(llmd_decision_end(NULL, NULL, &error), LLMD_INVALID, "decision is NULL");
     REFUSED(llmd_decision_explain(NULL, NULL, &error), LLMD_INVALID, "explanation is NULL");
     REFUSED(llmd_decision_explain_json(NULL, NULL, &error), LLMD_INVALID, "explanation is NULL");
+    REFUSED(llmd_endpoint_ranks(NULL, NULL, NULL, NULL, 0, &error), LLMD_INVALID, "llmd_endpoint_settings is NULL");
+    REFUSED(llmd_endpoint_set_attribute(NULL, "power", 1.0, &error), LLMD_INVALID, "endpoint is NULL");
+    NOT_MADE(llmd_scheduler_new(NULL, NULL, &error), LLMD_INVALID, "llmd_scheduler_settings is NULL");
+    REFUSED(llmd_decision_request_headers(NULL, NULL, &len, &error), LLMD_INVALID, "decision is NULL");
+    REFUSED(llmd_decision_request_headers_removed(NULL, NULL, &len, &error), LLMD_INVALID, "decision is NULL");
+    REFUSED(llmd_decision_sent(NULL, &error), LLMD_INVALID, "decision is NULL");
+    REFUSED(llmd_decision_renew(NULL, &error), LLMD_INVALID, "decision is NULL");
+    REFUSED(llmd_decision_stages(NULL, NULL, &len, &error), LLMD_INVALID, "decision is NULL");
+    REFUSED(llmd_decision_ranked(NULL, LLMD_STAGE_DECODE, NULL, &len, &error), LLMD_INVALID, "decision is NULL");
+    REFUSED(llmd_decision_stage_failed(NULL, LLMD_STAGE_DECODE, NULL, &error), LLMD_INVALID, "decision is NULL");
+    REFUSED(llmd_decision_stage_done(NULL, LLMD_STAGE_DECODE, &error), LLMD_INVALID, "decision is NULL");
+    REFUSED(llmd_decision_skipped(NULL, NULL, &len, &error), LLMD_INVALID, "decision is NULL");
+    REFUSED(llmd_decision_report(NULL, NULL, NULL, &len, &error), LLMD_INVALID, "decision is NULL");
 
     CHECK(llmd_error_message(NULL) == NULL && llmd_error_status(NULL) == LLMD_OK);
     CHECK(llmd_string_text(NULL) == NULL && llmd_string_len(NULL) == 0);
@@ -70,6 +83,8 @@ static void null_is_answered(void) {
     CHECK(llmd_endpoint_in_flight_requests(NULL) == 0 && llmd_endpoint_in_flight_tokens(NULL) == 0);
     CHECK(llmd_decision_endpoint(NULL) == NULL && llmd_decision_address(NULL) == NULL);
     CHECK(llmd_decision_place(NULL) == SIZE_MAX && llmd_decision_predicted_hit_tokens(NULL) == 0);
+    CHECK(llmd_decision_destination(NULL) == NULL && llmd_decision_attribute(NULL, "name") == NULL);
+    CHECK(llmd_scheduler_lapse(NULL) == 0);
 
     /* Nobody has to take the error. */
     CHECK(llmd_index_clear(NULL, "pod", NULL) == LLMD_INVALID);

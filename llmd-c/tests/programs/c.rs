@@ -17,6 +17,13 @@ fn an_index_is_asked_for_numbers_and_told_what_it_should_know() {
 }
 
 #[test]
+fn a_request_goes_through_its_stages() {
+    for link in [Link::Shared, Link::Static] {
+        assert_eq!(Program::compile(Language::C99, link, "llmd-c/tests/c/stages.c").run(&[]), "stages: done\n");
+    }
+}
+
+#[test]
 fn a_wrong_call_is_answered_and_none_crashes() {
     for link in [Link::Shared, Link::Static] {
         assert_eq!(Program::compile(Language::C99, link, "llmd-c/tests/c/misuse.c").run(&[]), "misuse: done\n");

@@ -27,6 +27,11 @@ fn asking_for_numbers_leaks_nothing() {
 }
 
 #[test]
+fn stages_leak_nothing() {
+    is_clean("llmd-c/tests/c/stages.c", &[]);
+}
+
+#[test]
 fn wrong_calls_leak_nothing() {
     is_clean("llmd-c/tests/c/misuse.c", &[]);
 }
