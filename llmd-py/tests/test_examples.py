@@ -35,6 +35,19 @@ schedulingProfiles:
   - {pluginRef: active-request-scorer, weight: 2}
 """
 
+BY_MEMORY = """\
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- {type: prefix-cache-scorer}
+- {type: active-request-scorer}
+schedulingProfiles:
+- name: default
+  plugins:
+  - {pluginRef: prefix-cache-scorer, weight: 3}
+  - {pluginRef: active-request-scorer, weight: 2}
+"""
+
 
 def run(example: str) -> str:
     command = [sys.executable, str(EXAMPLES / example)]
@@ -58,21 +71,23 @@ def test_the_example_of_a_decision_goes_where_the_prompt_is() -> None:
     assert said.endswith("in flight after the end: (0, 0)\n")
 
 
-def test_the_gateway_is_as_short_as_it_says() -> None:
-    lines = (EXAMPLES / "gateway.py").read_text().splitlines()
+@pytest.mark.parametrize("example", ["gateway.py", "scheduler_gateway.py"])
+def test_a_gateway_is_as_short_as_it_says(example: str) -> None:
+    lines = (EXAMPLES / example).read_text().splitlines()
 
     assert 40 < len(lines) <= MAX_LINES
     assert max(map(len, lines)) <= 130, "lines are no way around the limit"
 
 
 class ExampleGateway(Process):
-    """The example, in front of `engines`."""
+    """The example, in front of `engines`; without an index, the smaller one."""
 
-    def __init__(self, engines: list[Engine], folder: Path) -> None:
+    def __init__(self, engines: list[Engine], folder: Path, index: bool = True) -> None:
         config = folder / "epp.yaml"
-        config.write_text(POLICY)
+        config.write_text(POLICY if index else BY_MEMORY)
         addresses = [engine.http for engine in engines]
-        args = [str(EXAMPLES / "gateway.py"), str(config), str(BLOCK_SIZE), "0", *addresses]
+        program = [str(EXAMPLES / ("gateway.py" if index else "scheduler_gateway.py")), str(config)]
+        args = [*program, *([str(BLOCK_SIZE)] if index else []), "0", *addresses]
         super().__init__(sys.executable, args, folder / "gateway.log")
         self.http: str = self.ready["listening"]
 
@@ -85,7 +100,7 @@ class ExampleGateway(Process):
 
 
 @contextmanager
-def fleet(folder: Path) -> Iterator[tuple[list[Engine], ExampleGateway]]:
+def fleet(folder: Path, index: bool = True) -> Iterator[tuple[list[Engine], ExampleGateway]]:
     """Two engines and the gateway before them."""
     started: list[Process] = []
     try:
@@ -93,7 +108,7 @@ def fleet(folder: Path) -> Iterator[tuple[list[Engine], ExampleGateway]]:
         for name in ("e0", "e1"):
             engines.append(Engine(name, folder))
             started.append(engines[-1])
-        gateway = ExampleGateway(engines, folder)
+        gateway = ExampleGateway(engines, folder, index)
         started.append(gateway)
         yield engines, gateway
         assert gateway.interrupt() == 0, gateway.log.read_text()
@@ -199,3 +214,56 @@ def test_the_gateway_passes_on_what_an_engine_refuses_and_refuses_what_is_no_req
         client.post("/completions", body={"prompt": "a request without its model"}, cast_to=object)
     with pytest.raises(openai.NotFoundError):
         client.models.with_raw_response.retrieve("../debug/explain/nobody")
+
+
+def test_the_gateway_around_a_scheduler_streams_spreads_a_burst_and_explains(tmp_path: Path) -> None:
+    with fleet(tmp_path, index=False) as (engines, gateway), client_of(gateway) as client:
+        begin = lambda n: client.completions.create(model=MODEL, prompt=f"story {n}", max_tokens=20_000, stream=True)  # noqa: E731
+        with ThreadPoolExecutor(8) as pool:
+            streams = list(pool.map(begin, range(8)))
+        assert all(next(iter(stream)).choices[0].text for stream in streams), "minutes of them are still to come"
+        wait_until("each has its half", lambda: [engine.running() for engine in engines] == [4, 4])
+        explained = json.loads(get(f"http://{gateway.http}/explain"))
+        ids = {stream.response.headers["x-llmd-request"] for stream in streams}
+        assert {explanation["id"] for explanation in explained} == ids and len(ids) == 8
+        assert all(len(explanation["profiles"][0]["endpoints"]) == 2 for explanation in explained)
+        for stream in streams:
+            stream.close()
+        wait_until("the engines have let them go", lambda: sum(engine.running() for engine in engines) == 0)
+
+        ask = client.chat.completions.with_raw_response.create
+        for _ in range(3):
+            answer = ask(model=MODEL, messages=conversation("zinc"), max_tokens=2)
+            assert answer.parse().choices[0].message.content
+        chosen = {explanation["endpoint"] for explanation in json.loads(get(f"http://{gateway.http}/explain"))[-3:]}
+        assert len(chosen) == 1, "it goes back to where its prompt was computed"
+
+
+def test_the_gateway_around_a_scheduler_goes_on_without_an_engine_and_says_when_none_is_left(tmp_path: Path) -> None:
+    with fleet(tmp_path, index=False) as (engines, gateway), client_of(gateway) as client:
+        with pytest.raises(openai.BadRequestError, match="max_tokens"):
+            client.completions.create(model=MODEL, prompt="x", max_tokens=-1)
+        with pytest.raises(openai.BadRequestError, match="model"):
+            client.post("/completions", body={"prompt": "a request without its model"}, cast_to=object)
+        with pytest.raises(openai.NotFoundError):
+            client.models.list()
+        stream = client.completions.create(model=MODEL, prompt="a very long story", max_tokens=20_000, stream=True)
+        assert next(iter(stream)).choices[0].text
+        wait_until("it runs", lambda: sum(engine.running() for engine in engines) == 1)
+        killed = engines.pop([engine.running() for engine in engines].index(1))
+        killed.kill()
+        with pytest.raises(openai.APIConnectionError):
+            list(stream)
+
+        with ThreadPoolExecutor(8) as pool:
+            ask = lambda n: client.completions.create(model=MODEL, prompt=f"question {n}", max_tokens=2)  # noqa: E731
+            answers = list(pool.map(ask, range(16)))
+        assert all(answer.choices[0].text for answer in answers)
+        explained = json.loads(get(f"http://{gateway.http}/explain"))
+        turns = [endpoint["turn"] for explanation in explained for endpoint in explanation["profiles"][0]["endpoints"]]
+        assert "failed" in turns, "an explanation says who failed"
+
+        engines[0].kill()
+        with pytest.raises(openai.InternalServerError, match="every engine failed") as caught:
+            client.completions.create(model=MODEL, prompt="anybody", max_tokens=2)
+        assert caught.value.status_code == 503
