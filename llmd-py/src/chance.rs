@@ -30,6 +30,13 @@ impl Chance {
     }
 }
 
+/// A number that nobody could foretell.
+pub(crate) fn drawn() -> u64 {
+    let mut bits = [0; 8];
+    SysRng.try_fill_bytes(&mut bits).expect("the operating system has randomness");
+    u64::from_ne_bytes(bits)
+}
+
 /// A request id that nobody has had: 128 random bits in hexadecimal, and new ones in a forked child.
 pub(crate) fn request_id() -> String {
     let mut bits = [0; 16];

@@ -61,3 +61,21 @@ fn the_example_says_where_a_request_should_go() {
     assert!(said.starts_with("engine-1 (10.0.0.1:8000) because\n"), "{said}");
     assert!(said.ends_with("in flight there: 1\nin flight after the end: 0\n"), "{said}");
 }
+
+#[test]
+fn the_example_says_where_a_prompt_is_computed_and_who_does_it_when_one_fails() {
+    let said = Program::compile(Language::C99, Link::Shared, "examples/c/prefill_and_decode.c").run(&[]);
+    let lines: Vec<_> = said.lines().collect();
+
+    let [prefill, decode] = [lines[0], lines[1]];
+    assert!(prefill.starts_with("prefill at prefill-") && prefill.ends_with(") within 30 s"), "{said}");
+    assert_eq!(decode, "decode at decode-0 (10.0.0.1:8000)");
+    assert!(
+        said.contains("  without x-prefiller-host-port\n") && said.contains("  x-prefiller-host-port: 10.0.0."),
+        "{said}"
+    );
+    let without = said.split("that one failed: another\nprefill at prefill-").nth(1).expect("it is tried elsewhere");
+    assert!(without.contains("that one failed: without\ndecode at decode-0 "), "{said}");
+    assert!(said.contains("{\"endpoint\":\"decode-0\""), "{said}");
+    assert!(said.ends_with("503 rejected-no-endpoints: no endpoint serves model tiny\n"), "{said}");
+}
