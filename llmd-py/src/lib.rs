@@ -4,6 +4,7 @@ mod args;
 mod buffer;
 mod chance;
 mod clock;
+mod connector;
 mod decision;
 mod endpoint;
 mod error;
@@ -38,6 +39,8 @@ mod _native {
     #[expect(non_upper_case_globals, reason = "Python calls it so")]
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
+    #[pymodule_export]
+    use super::connector::{Connector, Handover, Leg};
     #[pymodule_export]
     use super::decision::Decision;
     #[pymodule_export]

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import Buffer
 
-__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "HeaderChanges", "IndexStats", "KvEventBatch", "KvEventStream", "Needs", "NextStep", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "SessionMemo", "StageRoute", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "decode_batch"]
+__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Connector", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "Handover", "HeaderChanges", "IndexStats", "KvEventBatch", "KvEventStream", "Leg", "Needs", "NextStep", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "SessionMemo", "StageRoute", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "decode_batch"]
 
 __version__: Final[str]
 
@@ -250,6 +250,49 @@ class Chain:
     def tokens(self, /) -> int:
         """
         How many tokens the prompt has, those that fill no block included.
+        """
+
+@final
+class Connector:
+    """
+    A way in which two engines hand over KV, as seen in the request: from body to body, without any sending.
+
+    A request that one engine prefills and another decodes goes out twice, with two bodies. `handover` reads what the client
+    sent, and makes both of it.
+    """
+    def __new__(cls, /, name: str) -> Connector:
+        """
+        The connector that llm-d calls so, with its defaults: `nixlv2`, `sglang`, `shared-storage`, `offloading`, …
+
+        Raises `UnsupportedError` when there is none; it names those that there are.
+        """
+    def __repr__(self, /) -> str: ...
+    def bootstrap_url(self, /, prefiller: str) -> str | None:
+        """
+        What the prefiller's machine is asked before, as an URL, whose answer `handover` takes as `bootstrap`; None when nothing.
+        """
+    def handover(self, /, path: str, body: Buffer | SupportsLenAndGetItem[int], *, request_id: str, prefiller: str, decoder: str | None = None, rank: SupportsIndex | None = None, room: SupportsIndex | None = None, kv_source: tuple[str, str] | None = None, bootstrap: Buffer | SupportsLenAndGetItem[int] | None = None, trusted: bool = False) -> Handover:
+        """
+        One request: the `body` that a client sent to `path`, as JSON.
+
+        `request_id` is the id under which both engines know it, a UUID that is used once, and `prefiller` and `decoder`
+        where they are (`host:port`). `rank` is the data-parallel rank that both are to use, `room` where SGLang's engines meet,
+        and `kv_source`, the address of an engine and a UUID, from whom the beginning of the prompt is pulled. `bootstrap` is
+        what `bootstrap_url` answered: one of its engines is drawn. A client that is not `trusted` has the fields removed by
+        which engines are told whom to talk to.
+
+        Raises `InvalidError` when `path` is of no API that has stages, or the body is no JSON object, and `CorruptError` when
+        `bootstrap` names no engine.
+        """
+    @property
+    def name(self, /) -> str:
+        """
+        What llm-d calls it.
+        """
+    @property
+    def prefill_response(self, /) -> str:
+        """
+        What the response of prefill is for: `"copied"` when what it says of KV goes into decode's body, or `"discarded"`.
         """
 
 @final
@@ -609,6 +652,44 @@ class Fed:
         """
 
 @final
+class Handover:
+    """
+    One request that one engine prefills and another decodes.
+    """
+    def __repr__(self, /) -> str: ...
+    def attempt(self, /) -> Leg:
+        """
+        What the decoder is sent when it may do without prefill.
+        """
+    @staticmethod
+    def below_threshold(response: Buffer | SupportsLenAndGetItem[int]) -> bool:
+        """
+        Whether a decoder that was tried first holds too little of the prompt, by its response, or the first piece of one that
+        streams. Otherwise the response is the client's.
+        """
+    def decode(self, /, response: Buffer | SupportsLenAndGetItem[int] | None = None) -> Leg:
+        """
+        What the decoder is sent. `response` is the body of prefill's response; None when it is not there yet.
+
+        Raises `CorruptError` when the response is not what a prefiller answers, and `InvalidError` when it is not there and
+        this connector needs it, or something else is missing.
+        """
+    @property
+    def order(self, /) -> str:
+        """
+        In which order the stages run: `"sequential"`; `"concurrent"`, where the prefill's response is discarded;
+        `"concurrent-held"`, where nothing of decode's response goes to the client before prefill has succeeded; or
+        `"decode-first"`, where the decoder is sent `attempt` first, and both follow when its response is `below_threshold`.
+        """
+    def prefill(self, /) -> Leg:
+        """
+        What the prefiller is sent.
+
+        Raises `InvalidError` when a field of the body that must change has the wrong type, or something is missing that this
+        connector needs, which is named.
+        """
+
+@final
 class HeaderChanges:
     """
     Changes to the headers of a request on its way to the endpoints: first what is removed, then what is set.
@@ -793,6 +874,36 @@ class KvEventStream:
 
         Raises `InvalidError` for an endpoint that is none, for a worker that is followed already, and when the stream is
         closed.
+        """
+
+@final
+class Leg:
+    """
+    What one engine is sent.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def body(self, /) -> bytes:
+        """
+        The body, as JSON. What the connector does not name stays as it was written, to the byte.
+        """
+    @property
+    def cached_tokens(self, /) -> int | None:
+        """
+        What a decoder's response says of cached tokens is to be this; None when the response stays as it is.
+        """
+    @property
+    def headers(self, /) -> dict[str, str]:
+        """
+        What is set beside the headers that the client sent.
+        """
+    @property
+    def kv(self, /) -> str | None:
+        """
+        Where a decoder has the prompt's KV from: `"handed"` by the prefiller, or `"recomputed"` by itself, since the prefiller
+        has said nothing of KV. None of what else is sent.
         """
 
 @final
