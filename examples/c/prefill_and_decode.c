@@ -1,6 +1,6 @@
 /*
  * Where is a prompt computed, and where are its answers made? A configuration with stages, endpoints of two roles, one that
- * fails, and a decision that says why.
+ * fails, and a decision that says why; before that, everything that is wrong with a configuration.
  *
  *   cc prefill_and_decode.c $(pkg-config --cflags --libs llmd) && ./a.out
  */
@@ -52,10 +52,33 @@ static void show(const llmd_decision *decision) {
     for (size_t at = 0; at < headers_len; at++) printf("  %s: %s\n", headers[at].name, headers[at].value);
 }
 
+/* Everything that is wrong with a configuration, each with its place. */
+static void check(const char *yaml) {
+    llmd_scheduler_settings settings = {.struct_size = sizeof settings, .yaml = yaml};
+    llmd_problems *problems = NULL;
+    llmd_error *error = NULL;
+
+    must(llmd_check_config(&settings, NULL, &problems, &error), error);
+    printf("%u problems\n", (unsigned)llmd_problems_len(problems));
+    for (size_t at = 0; at < llmd_problems_len(problems); at++) {
+        llmd_problem problem = {.struct_size = sizeof problem};
+        must(llmd_problems_get(problems, at, &problem, &error), error);
+        printf("  %u:%u %s: %s\n", (unsigned)problem.line, (unsigned)problem.column, problem.path, problem.message);
+    }
+    llmd_problems_free(problems);
+}
+
 int main(void) {
     static const char *const names[] = {"decode-0", "prefill-0", "prefill-1"}, *const roles[] = {"decode", "prefill", "prefill"};
     static const char *const addresses[] = {"10.0.0.1:8000", "10.0.0.2:8000", "10.0.0.3:8000"};
     llmd_error *error = NULL;
+
+    check("apiVersion: llm-d.ai/v1alpha1\n"
+          "kind: EndpointPickerConfig\n"
+          "plugins:\n"
+          "- type: queue-scorrer\n"
+          "- {type: random-picker, parameters: {maxNumOfEndpoints: many}}\n");
+    check(YAML);
 
     llmd_scheduler *scheduler = llmd_scheduler_from_yaml(YAML, NULL, &error);
     must(llmd_error_status(error), error);

@@ -188,6 +188,9 @@ typedef struct llmd_index llmd_index;
 // be used by several threads at once, which take turns.
 typedef struct llmd_memo llmd_memo;
 
+// What is wrong with a configuration. May be read by several threads at once.
+typedef struct llmd_problems llmd_problems;
+
 // Chooses endpoints for requests. May be used by several threads at once.
 typedef struct llmd_scheduler llmd_scheduler;
 
@@ -559,6 +562,22 @@ typedef struct {
     // What the engine says at the end of a response that it took.
     uint32_t usage;
 } llmd_needs;
+
+// One thing that is wrong with a configuration.
+typedef struct {
+    // sizeof(llmd_problem).
+    size_t struct_size;
+    // The line, counted from 1; 0 when it has no place in the text.
+    uint64_t line;
+    // The column, counted from 1; 0 when it has no place in the text.
+    uint64_t column;
+    // The way there: `plugins[0].parameters.threshold`; empty for the document as a whole.
+    const char *path;
+    // What is wrong, and what was expected.
+    const char *message;
+    // LLMD_INVALID, or LLMD_UNSUPPORTED for what llm-d has and llmd has not.
+    llmd_status kind;
+} llmd_problem;
 
 // What an engine says a request took, in tokens. What it does not say is below 0.
 typedef struct {
@@ -1040,6 +1059,26 @@ void llmd_scheduler_free(llmd_scheduler *scheduler);
 
 // What the scheduler must be given, so that nothing else is read, made or scraped. Set `needs->struct_size` before.
 llmd_status llmd_scheduler_needs(const llmd_scheduler *scheduler, llmd_needs *needs, llmd_error **error);
+
+// Looks for everything that is wrong with the configuration of a scheduler that would be made with the same arguments, and
+// puts it at `problems`, in the order of the text: nothing when the scheduler can be made. What is wrong only since something
+// else is, is left out. At most 256 problems are told.
+llmd_status llmd_check_config(const llmd_scheduler_settings *settings,
+                              const llmd_index *index,
+                              llmd_problems **problems,
+                              llmd_error **error);
+
+// How many problems there are. 0 for NULL.
+size_t llmd_problems_len(const llmd_problems *problems);
+
+// Tells about the problem at `place`, counted from 0. Its pointers live as long as `problems`. Set `problem->struct_size` before.
+llmd_status llmd_problems_get(const llmd_problems *problems,
+                              size_t place,
+                              llmd_problem *problem,
+                              llmd_error **error);
+
+// Frees problems. NULL is fine.
+void llmd_problems_free(llmd_problems *problems);
 
 // The name of the endpoint that the request goes to. Lives as long as the decision; NULL for NULL.
 const char *llmd_decision_endpoint(const llmd_decision *decision);

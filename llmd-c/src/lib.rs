@@ -7,6 +7,7 @@
 
 mod boundary;
 pub mod bytes;
+pub mod check;
 mod clock;
 pub mod decision;
 pub mod endpoint;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cbindgen::{Builder, Config};
 
 /// The modules, in the order in which the header should be read; each brings those below it.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 14] = [
     "status",
     "error",
     "string",
@@ -19,6 +19,7 @@ const MODULES: [&str; 13] = [
     "endpoint",
     "request",
     "scheduler",
+    "check",
     "decision",
 ];
 

@@ -3,6 +3,7 @@
 mod args;
 mod buffer;
 mod chance;
+mod check;
 mod clock;
 mod connector;
 mod decision;
@@ -39,6 +40,8 @@ mod _native {
     #[expect(non_upper_case_globals, reason = "Python calls it so")]
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
+    #[pymodule_export]
+    use super::check::{Problem, check_config};
     #[pymodule_export]
     use super::connector::{Connector, Handover, Leg};
     #[pymodule_export]

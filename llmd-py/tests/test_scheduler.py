@@ -43,7 +43,7 @@ def test_a_seed_makes_every_choice_repeatable() -> None:
         ("", InvalidError, "empty document"),
         (HEAD + "plugin: []\n", InvalidError, "line 3, column 1"),
         (config("{type: least-kv-cache}"), InvalidError, "least-kv-cache"),
-        (HEAD + "flowControl: {maxBytes: 4}\n", UnsupportedError, "flowControl"),
+        (HEAD + "featureGates: [flowControl]\n", UnsupportedError, "flow control is not there yet"),
         (PRECISE, InvalidError, "precise-prefix-cache-producer"),
     ],
 )

@@ -14,7 +14,7 @@ use llmd_routing::{Pool, Scheduler};
 
 pub use self::needs::{llmd_needs, llmd_scheduler_needs};
 pub use self::settings::llmd_scheduler_settings;
-use self::settings::{Plan, plan};
+pub(crate) use self::settings::{Plan, plan};
 use crate::boundary::{boundary, delivered, given, made, null};
 use crate::clock::now;
 use crate::decision::llmd_decision;

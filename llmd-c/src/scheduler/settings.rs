@@ -29,9 +29,9 @@ impl Sizes for llmd_scheduler_settings {
 unsafe impl Settings for llmd_scheduler_settings {}
 
 /// The settings, read.
-pub(super) struct Plan<'a> {
-    pub(super) yaml: &'a str,
-    pub(super) experimental: bool,
+pub(crate) struct Plan<'a> {
+    pub(crate) yaml: &'a str,
+    pub(crate) experimental: bool,
 }
 
 /// The settings at `given`.
@@ -39,7 +39,7 @@ pub(super) struct Plan<'a> {
 /// # Safety
 ///
 /// It is as `llmd.h` says.
-pub(super) unsafe fn plan<'a>(given: *const llmd_scheduler_settings) -> Result<Plan<'a>> {
+pub(crate) unsafe fn plan<'a>(given: *const llmd_scheduler_settings) -> Result<Plan<'a>> {
     // SAFETY: the caller's promise is the same, for the struct and for all that it points to.
     let given = unsafe { settings(given) }?;
     // SAFETY: as above.

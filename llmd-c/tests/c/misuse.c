@@ -63,6 +63,8 @@ static void null_is_answered(void) {
     REFUSED(llmd_endpoint_ranks(NULL, NULL, NULL, NULL, 0, &error), LLMD_INVALID, "llmd_endpoint_settings is NULL");
     REFUSED(llmd_endpoint_set_attribute(NULL, "power", 1.0, &error), LLMD_INVALID, "endpoint is NULL");
     NOT_MADE(llmd_scheduler_new(NULL, NULL, &error), LLMD_INVALID, "llmd_scheduler_settings is NULL");
+    REFUSED(llmd_check_config(NULL, NULL, NULL, &error), LLMD_INVALID, "problems is NULL");
+    REFUSED(llmd_problems_get(NULL, 0, NULL, &error), LLMD_INVALID, "problems is NULL");
     REFUSED(llmd_decision_request_headers(NULL, NULL, &len, &error), LLMD_INVALID, "decision is NULL");
     REFUSED(llmd_decision_request_headers_removed(NULL, NULL, &len, &error), LLMD_INVALID, "decision is NULL");
     REFUSED(llmd_decision_sent(NULL, &error), LLMD_INVALID, "decision is NULL");
@@ -84,7 +86,8 @@ static void null_is_answered(void) {
     CHECK(llmd_decision_endpoint(NULL) == NULL && llmd_decision_address(NULL) == NULL);
     CHECK(llmd_decision_place(NULL) == SIZE_MAX && llmd_decision_predicted_hit_tokens(NULL) == 0);
     CHECK(llmd_decision_destination(NULL) == NULL && llmd_decision_attribute(NULL, "name") == NULL);
-    CHECK(llmd_scheduler_lapse(NULL) == 0);
+    CHECK(llmd_scheduler_lapse(NULL) == 0 && llmd_problems_len(NULL) == 0);
+    llmd_problems_free(NULL);
 
     /* Nobody has to take the error. */
     CHECK(llmd_index_clear(NULL, "pod", NULL) == LLMD_INVALID);

@@ -253,6 +253,39 @@ static void experiments_are_allowed_when_it_is_said(void) {
     llmd_scheduler_free(scheduler);
 }
 
+static void everything_that_is_wrong_is_said_at_once(void) {
+    llmd_scheduler_settings settings = {0};
+    llmd_problems *problems = NULL;
+    llmd_problem problem = {0};
+    llmd_index_settings index_settings = {0};
+    llmd_index *index;
+
+    settings.struct_size = sizeof settings;
+    settings.yaml = "plugins:\n- type: queue-scorrer\nschedulingProfiles: 7\n";
+    DONE(llmd_check_config(&settings, NULL, &problems, &error));
+    CHECK(llmd_problems_len(problems) >= 3);
+    REFUSED(llmd_problems_get(problems, 0, &problem, &error), LLMD_INVALID, "llmd_problem: struct_size is 0");
+    problem.struct_size = sizeof problem;
+    REFUSED(llmd_problems_get(problems, 99, &problem, &error), LLMD_INVALID, "problem 99 is not there");
+    DONE(llmd_problems_get(problems, llmd_problems_len(problems) - 1, &problem, &error));
+    CHECK(problem.line == 3 && strcmp(problem.path, "schedulingProfiles") == 0 && problem.message[0] != '\0');
+    llmd_problems_free(problems);
+
+    /* What there is beside the configuration counts. */
+    settings.yaml = YAML_PRECISE;
+    DONE(llmd_check_config(&settings, NULL, &problems, &error));
+    CHECK(llmd_problems_len(problems) == 1);
+    DONE(llmd_problems_get(problems, 0, &problem, &error));
+    CHECK(problem.kind == LLMD_INVALID);
+    llmd_problems_free(problems);
+    index_settings.struct_size = sizeof index_settings;
+    index = llmd_index_new(&index_settings, NULL);
+    DONE(llmd_check_config(&settings, index, &problems, &error));
+    CHECK(llmd_problems_len(problems) == 0);
+    llmd_problems_free(problems);
+    llmd_index_free(index);
+}
+
 int main(void) {
     uint32_t tokens[PROMPT];
 
@@ -261,6 +294,7 @@ int main(void) {
     ranks_stand_behind_one_address(tokens);
     a_refusal_says_how_to_answer(tokens);
     experiments_are_allowed_when_it_is_said();
+    everything_that_is_wrong_is_said_at_once();
     puts("stages: done");
     return 0;
 }

@@ -67,7 +67,10 @@ fn the_example_says_where_a_prompt_is_computed_and_who_does_it_when_one_fails() 
     let said = Program::compile(Language::C99, Link::Shared, "examples/c/prefill_and_decode.c").run(&[]);
     let lines: Vec<_> = said.lines().collect();
 
-    let [prefill, decode] = [lines[0], lines[1]];
+    assert!(said.starts_with("2 problems\n  4:9 plugins[0].type: "), "{said}");
+    assert!(lines[2].starts_with("  5:") && lines[2].contains(" plugins[1].parameters.maxNumOfEndpoints: "), "{said}");
+    assert_eq!(lines[3], "0 problems");
+    let [prefill, decode] = [lines[4], lines[5]];
     assert!(prefill.starts_with("prefill at prefill-") && prefill.ends_with(") within 30 s"), "{said}");
     assert_eq!(decode, "decode at decode-0 (10.0.0.1:8000)");
     assert!(

@@ -25,6 +25,7 @@ from llmd_py._native import (
     Pool,
     PrefixExplanation,
     PrefixIndex,
+    Problem,
     Request,
     Scheduler,
     SessionMemo,
@@ -34,6 +35,7 @@ from llmd_py._native import (
     WorkerExplanation,
     WorkerStatus,
     __version__,
+    check_config,
     decode_batch,
 )
 
@@ -61,6 +63,7 @@ __all__ = [
     "Pool",
     "PrefixExplanation",
     "PrefixIndex",
+    "Problem",
     "Request",
     "Scheduler",
     "SessionMemo",
@@ -70,6 +73,7 @@ __all__ = [
     "WorkerExplanation",
     "WorkerStatus",
     "__version__",
+    "check_config",
     "decode_batch",
     "errors",
 ]

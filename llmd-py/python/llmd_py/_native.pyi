@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import Buffer
 
-__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Connector", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "Handover", "HeaderChanges", "IndexStats", "KvEventBatch", "KvEventStream", "Leg", "Needs", "NextStep", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Request", "Scheduler", "SessionMemo", "StageRoute", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "decode_batch"]
+__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Connector", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "Handover", "HeaderChanges", "IndexStats", "KvEventBatch", "KvEventStream", "Leg", "Needs", "NextStep", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Problem", "Request", "Scheduler", "SessionMemo", "StageRoute", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "check_config", "decode_batch"]
 
 __version__: Final[str]
 
@@ -1253,6 +1253,41 @@ class PrefixIndex:
         """
 
 @final
+class Problem:
+    """
+    One thing that is wrong with a configuration. As text it is the line that `Scheduler.from_yaml` would say of it.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    def __str__(self, /) -> str: ...
+    @property
+    def column(self, /) -> int | None:
+        """
+        The column, counted from 1; None when it has no place in the text.
+        """
+    @property
+    def kind(self, /) -> str:
+        """
+        `"invalid"`, or `"unsupported"` for what llm-d has and llmd has not.
+        """
+    @property
+    def line(self, /) -> int | None:
+        """
+        The line, counted from 1; None when it has no place in the text.
+        """
+    @property
+    def message(self, /) -> str:
+        """
+        What is wrong, and what was expected.
+        """
+    @property
+    def path(self, /) -> str:
+        """
+        The way there: `plugins[0].parameters.threshold`; empty for the document as a whole.
+        """
+
+@final
 class Request:
     """
     One request, as a scheduler sees it. Fill in what `Scheduler.needs` asks for, and nothing else.
@@ -1638,6 +1673,14 @@ def _run_gateway(argv: SupportsGetItem[int, str]) -> int:
     name.
 
     What `llmd_py.gateway` calls. Never needs the GIL while it runs.
+    """
+
+def check_config(text: str, *, index: bool = True, allow_experimental: bool = False) -> list[Problem]:
+    """
+    Everything that is wrong with the configuration `text`, in the order of the text: empty when a scheduler can be made of it.
+
+    What is wrong only since something else is, is left out. `index` says whether the scheduler will have an index, and
+    `allow_experimental` is what `Scheduler.from_yaml` will be told. At most 256 problems are told.
     """
 
 def decode_batch(payload: Buffer | SupportsLenAndGetItem[int]) -> KvEventBatch:
