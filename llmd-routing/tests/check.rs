@@ -1,13 +1,17 @@
 //! Everything that is wrong with a configuration is said at once, and nothing twice.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
 
 use expect_test::expect;
 use llmd_core::ErrorKind;
-use llmd_routing::EndpointPickerConfig;
+use llmd_core::index::{ExactIndex, IndexSettings};
 use llmd_routing::config::{Check, Problem};
+use llmd_routing::{EndpointPickerConfig, Scheduler};
 use proptest::prelude::*;
-use proptest::sample::subsequence;
+use proptest::sample::{Index, select, subsequence};
 use serde_json::{Value, json};
 
 const HEAD: &str = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n";
@@ -234,5 +238,76 @@ proptest! {
         prop_assert!(problems.is_sorted_by_key(|problem| (problem.line, problem.column)));
         let first = EndpointPickerConfig::from_yaml(&text).unwrap_err().to_string();
         prop_assert!(problems.iter().any(|problem| problem.to_string() == first), "{}", first);
+    }
+}
+
+/// The samples of configuration.
+static SAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let samples = files.filter(|file| file.extension().is_some_and(|end| end == "yaml"));
+    samples.map(|file| serde_saphyr::from_str(&fs::read_to_string(file).unwrap()).unwrap()).collect()
+});
+
+/// The pointers of everything in a document, itself left out.
+fn pointers(value: &Value, above: &str, all: &mut Vec<String>) {
+    let inner: Vec<(String, &Value)> = match value {
+        Value::Array(items) => items.iter().enumerate().map(|(place, item)| (place.to_string(), item)).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, field)| (name.replace('/', "~1"), field)).collect(),
+        _ => Vec::new(),
+    };
+    for (step, value) in inner {
+        let pointer = format!("{above}/{step}");
+        pointers(value, &pointer, all);
+        all.push(pointer);
+    }
+}
+
+fn junk() -> impl Strategy<Value = Value> {
+    let junk = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(0.5),
+        json!(1e300),
+        json!(""),
+        json!("queue-scorer"),
+        json!([]),
+        json!([7, {}]),
+        json!({}),
+        json!({"type": "decode-filter", "name": "queue-scorer"}),
+    ];
+    select(junk.to_vec())
+}
+
+proptest! {
+    #[test]
+    fn a_text_has_a_problem_when_nothing_can_be_made_of_it_and_only_then(
+        sample in any::<Index>(),
+        edits in prop::collection::vec((any::<Index>(), junk()), 0..4),
+    ) {
+        let mut document = sample.get(&SAMPLES[..]).clone();
+        for (place, value) in edits {
+            let mut all = Vec::new();
+            pointers(&document, "", &mut all);
+            if all.is_empty() {
+                break;
+            }
+            let pointer: &String = place.get(&all);
+            *document.pointer_mut(pointer).unwrap() = value;
+        }
+        let text = document.to_string();
+
+        let problems = EndpointPickerConfig::check(&text, Check::default().allow_experimental(true));
+
+        let (_, reader) = ExactIndex::new(IndexSettings::default());
+        let built = EndpointPickerConfig::from_yaml(&text)
+            .and_then(|config| Scheduler::builder(config).with_index(reader).allow_experimental(true).build());
+        prop_assert_eq!(problems.is_empty(), built.is_ok(), "{}{:?}\n{}", shown(&problems), built.err(), text);
+        let said: BTreeSet<_> = problems.iter().map(ToString::to_string).collect();
+        prop_assert_eq!(said.len(), problems.len(), "{}", shown(&problems));
+        if let Err(first) = EndpointPickerConfig::from_yaml(&text) {
+            prop_assert!(said.contains(&first.to_string()), "{}\n{}", first, shown(&problems));
+        }
     }
 }
