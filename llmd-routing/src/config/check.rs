@@ -77,7 +77,9 @@ fn read(root: &mut Node, faults: &mut Vec<Fault>) -> Option<(EndpointPickerConfi
             Ok(read) => return Some(read),
             Err(fault) => fault,
         };
-        if !follows(root, &fault) {
+        // What cannot be repaired is taken out with what it is in, and may be missed there once more.
+        let said = fault.to_string();
+        if !follows(root, &fault) && faults.iter().all(|known| known.to_string() != said) {
             faults.push(fault.clone());
         }
         if faults.len() == Check::MAX_PROBLEMS || !prune(root, &fault) {
