@@ -128,6 +128,30 @@ fn a_filter_that_leaves_nobody_is_named() {
 }
 
 #[test]
+fn what_may_be_refused_is_refused_while_everybody_is_full() {
+    let yaml = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: random-picker\n\
+                saturationDetector: {pluginRef: utilization-detector}\n";
+    let scheduler = Scheduler::from_yaml(yaml).unwrap().build().unwrap();
+    assert!(scheduler.needs().metrics);
+    let pool = pool(2);
+    let at = |waiting, priority| {
+        for endpoint in pool.iter() {
+            let mut said = metrics(waiting, 0, 0.0);
+            said.updated = NOW;
+            endpoint.set_metrics(said);
+        }
+        let request = request([]).with_priority(priority);
+        scheduler.decide(&request, &pool, NOW, &mut Chance::new(1)).map(drop).map_err(|error| {
+            let refusal = Refusal::of(&error).expect("it is refused");
+            (refusal.status, refusal.reason)
+        })
+    };
+    assert_eq!(at(4, -1), Ok(()));
+    assert_eq!(at(5, -1), Err((429, None)), "llm-d gives no reason either");
+    assert_eq!(at(5, 0), Ok(()));
+}
+
+#[test]
 fn an_empty_pool_is_unavailable() {
     let error = scheduler("- type: queue-scorer").decide(&request([]), &pool(0), NOW, &mut Chance::new(1)).unwrap_err();
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unavailable, "no endpoint serves model model-1".into()));

@@ -10,7 +10,7 @@ use super::kv_events::Precise;
 use super::shell::Shell;
 use super::tokens::TokenProducer;
 use crate::plugin::{
-    Admitter, Decider, Filter, HeaderProcessor, Picker, Plugin, Producer, ProfileHandler, Scorer, Screener,
+    Admitter, Decider, Detector, Filter, HeaderProcessor, Picker, Plugin, Producer, ProfileHandler, Scorer, Screener,
 };
 use crate::producer::InFlightLoad;
 use crate::scheduler::Instance;
@@ -92,6 +92,19 @@ impl Blueprint {
     pub(super) fn decider<P: Decider + 'static>(make: impl Fn() -> P + Send + Sync + 'static) -> Self {
         let make = move |_: &Around<'_>| Ok(Instance { decider: Some(Arc::new(make())), ..Instance::default() });
         Self::Plugin(&[Part::Decider], Arc::new(make))
+    }
+
+    /// A filter that also says how full a pool is.
+    pub(super) fn detector<P>(make: impl Fn() -> P + Send + Sync + 'static) -> Self
+    where
+        P: Detector + Filter + 'static,
+    {
+        let make = move |_: &Around<'_>| {
+            let plugin = Arc::new(make());
+            let (filter, detector) = (Arc::clone(&plugin) as Arc<dyn Filter>, plugin as Arc<dyn Detector>);
+            Ok(Instance { filter: Some(filter), detector: Some(detector), ..Instance::default() })
+        };
+        Self::Plugin(&[Part::Filter], Arc::new(make))
     }
 
     pub(super) fn filter<P: Filter + 'static>(make: impl Fn() -> P + Send + Sync + 'static) -> Self {

@@ -11,6 +11,7 @@ use super::fit::Given;
 use super::kv_events::Precise;
 use super::plugin_config::PluginConfig;
 use super::plugins::{DEFAULT_ENCODER_PRODUCER, DEFAULT_PREFIX_PRODUCER};
+use crate::admitter::SaturationAdmitter;
 use crate::plugin::{Data, Decider, Plugin, Producer, ProfileHandler, Scorer};
 use crate::producer::{InFlightLoad, PrecisePrefixCache};
 use crate::scheduler::{Components, Instance, Made, Origin};
@@ -90,6 +91,7 @@ pub(super) fn assemble(config: EndpointPickerConfig, before: &Origin) -> Result<
         config.plugins.iter().partition(|plugin| plugin.blueprint.is(Part::Handler));
     others.into_iter().chain(handlers).try_for_each(|plugin| plugins.make(plugin, before))?;
     before.producers.iter().for_each(|producer| plugins.add_given(producer));
+    config.saturation_detector().map_or(Ok(()), |detector| plugins.admit_by(detector, before))?;
     let profiles = config.profiles.iter().map(|profile| plugins.profile(profile)).collect::<Vec<_>>();
     let handler = plugins.handlers.pop().expect("there is one handler");
     plugins.add_missing(&profiles, &handler, &config, before, &mut added)?;
@@ -99,6 +101,9 @@ pub(super) fn assemble(config: EndpointPickerConfig, before: &Origin) -> Result<
 }
 
 type Named<P> = (String, Arc<P>);
+
+/// What the admitter is called by which `saturationDetector` refuses requests.
+const SATURATION: &str = "saturationDetector";
 
 /// The plugins of a configuration, by name.
 #[derive(Debug, Default)]
@@ -146,6 +151,17 @@ impl Plugins {
     fn add_given(&mut self, (name, producer): &Named<dyn Producer>) {
         let instance = Instance { producer: Some(Arc::clone(producer)), ..Instance::default() };
         self.instances.push((name.clone(), instance));
+    }
+
+    /// Refuses what may be refused while this detector, which need not be configured, says that everybody is full.
+    fn admit_by(&mut self, detector: &str, before: &Origin) -> Result<()> {
+        if self.find(detector).is_none() {
+            self.make(&PluginConfig::default_of(detector), before)?;
+        }
+        let detector = self.find(detector).and_then(|instance| instance.detector.clone());
+        let admitter = detector.map(|detector| Arc::new(SaturationAdmitter::new(detector)) as _);
+        self.instances.push((SATURATION.to_owned(), Instance { admitter, ..Instance::default() }));
+        Ok(())
     }
 
     fn find(&self, name: &str) -> Option<&Instance> {

@@ -79,6 +79,13 @@ pub(crate) fn attribute(attribute: &str, producer: &str) -> String {
 }
 
 impl Plugin for SessionIdProducer {
+    fn reads(&self) -> Vec<Data> {
+        match &self.source {
+            SessionIdSource::Cookie(_) => vec![Data::Cookies],
+            SessionIdSource::Header(_) => Vec::new(),
+        }
+    }
+
     fn settings(&self) -> String {
         match &self.source {
             SessionIdSource::Cookie(name) => format!("by cookie {name}"),

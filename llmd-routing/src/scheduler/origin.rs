@@ -5,7 +5,7 @@ use std::sync::Arc;
 use llmd_core::index::PrefixIndex;
 
 use crate::plugin::{
-    Admitter, Decider, Filter, HeaderProcessor, Picker, Plugin, Producer, ProfileHandler, Scorer, Screener,
+    Admitter, Decider, Detector, Filter, HeaderProcessor, Picker, Plugin, Producer, ProfileHandler, Scorer, Screener,
 };
 
 /// What a scheduler was made with.
@@ -33,6 +33,7 @@ pub(crate) struct Made {
 pub(crate) struct Instance {
     pub(crate) admitter: Option<Arc<dyn Admitter>>,
     pub(crate) decider: Option<Arc<dyn Decider>>,
+    pub(crate) detector: Option<Arc<dyn Detector>>,
     pub(crate) filter: Option<Arc<dyn Filter>>,
     pub(crate) handler: Option<Arc<dyn ProfileHandler>>,
     pub(crate) header_processor: Option<Arc<dyn HeaderProcessor>>,

@@ -117,7 +117,7 @@ pub(in crate::config) fn concurrency_detector(parameters: ConcurrencyParameters)
     positive(parameters.max_token_concurrency, "maxTokenConcurrency")?;
     not_negative(parameters.headroom, "headroom")?;
     let detector = ConcurrencyDetector::from(parameters);
-    Ok(Blueprint::filter(move || detector.clone()))
+    Ok(Blueprint::detector(move || detector.clone()))
 }
 
 pub(in crate::config) fn utilization_detector(parameters: UtilizationDetectorParameters) -> Result<Blueprint> {
@@ -130,7 +130,7 @@ pub(in crate::config) fn utilization_detector(parameters: UtilizationDetectorPar
     }
     not_negative(parameters.headroom, "headroom")?;
     let detector = UtilizationDetector::from(parameters);
-    Ok(Blueprint::filter(move || detector.clone()))
+    Ok(Blueprint::detector(move || detector.clone()))
 }
 
 pub(in crate::config) fn header_based_testing_filter(_: NoParameters) -> Result<Blueprint> {
