@@ -178,7 +178,9 @@ impl Node {
         let node = self.nearest(fault.steps());
         let mark = node.mark;
         match &fault.about {
-            About::Missing(name) if node.field(name).is_some_and(Self::is_pruned) => fault.following(),
+            About::Missing(name) if node.is_pruned() || node.field(name).is_some_and(Self::is_pruned) => {
+                fault.following()
+            }
             _ => fault,
         }
         .at(mark)

@@ -33,7 +33,7 @@ pub(super) trait Read: Sync {
 
 impl<P: Parameters> Read for Reader<P> {
     fn read(&self, parameters: &Node) -> Result<Blueprint> {
-        self.0(parameters.parameters()?).map_err(|fault| parameters.locate(fault))
+        parameters.parameters().and_then(self.0).map_err(|fault| parameters.locate(fault))
     }
 
     #[cfg(feature = "schema")]
