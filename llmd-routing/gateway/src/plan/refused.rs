@@ -16,7 +16,6 @@ static ABSENT: &[(&str, &str)] = &[
     ("vllmhttp-parser", "use the OpenAI API with openai-parser"),
 ];
 
-const FLOW: &str = "flow control is not there yet; leave it out, and bound requests at the gateway";
 const METRICS: &str = "metrics are read from the engines' own page; leave it out";
 const SETTINGS: &str = "the gateway has settings for how it reads metrics; leave it out";
 
@@ -33,11 +32,7 @@ pub(super) fn refuse(config: &EndpointPickerConfig) -> Result<()> {
     }
     config.http_sources().try_for_each(source)?;
     data_layer(config)?;
-    tokens(config)?;
-    match config.saturation_detector() {
-        Some(_) => unsupported(format!("saturationDetector: not supported: {FLOW}")),
-        None => Ok(()),
-    }
+    tokens(config)
 }
 
 fn other_parser(parsers: &[Parser]) -> Option<Parser> {
@@ -156,10 +151,6 @@ mod tests {
             (
                 "plugins: [{type: token-producer, parameters: {estimate: {image: {mode: static}}}}]",
                 "token-producer.estimate: not supported: tokens of images and videos are not estimated yet; leave it out",
-            ),
-            (
-                "saturationDetector: {pluginRef: utilization-detector}",
-                "saturationDetector: not supported: flow control is not there yet; leave it out, and bound requests at the gateway",
             ),
         ];
         for (body, message) in table {
