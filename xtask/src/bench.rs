@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: micro-benchmarks, each beside a physical limit or a peer measured in the same run.
 
 mod bindings;
+mod decision;
 mod estimates;
 mod heal;
 mod index;
@@ -20,7 +21,7 @@ use crate::workspace::Workspace;
 
 /// Micro-benchmarks, each beside a physical limit or a peer.
 ///
-/// The limits and peers are measured in the same run. About three minutes for all once built, a quarter of that with
+/// The limits and peers are measured in the same run. About four minutes for all once built, a quarter of that with
 /// `--quick`; the machine should be idle. `cargo xtask bench index` is a run of its own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -49,6 +50,8 @@ enum Part {
     Bindings,
     /// Hashing, events, index
     Core,
+    /// How long a decision of llm-d's default profile takes, and how that grows
+    Decision,
     /// How the index heals after a restart of an engine or the router, and lost batches
     Heal,
     /// The scheduler
@@ -56,12 +59,12 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Bindings, Self::Core, Self::Heal, Self::Routing];
+    const ALL: [Self; 5] = [Self::Bindings, Self::Core, Self::Decision, Self::Heal, Self::Routing];
 
     /// The benches that criterion runs.
     const fn benches(self) -> &'static [&'static str] {
         match self {
-            Self::Bindings | Self::Heal => &[],
+            Self::Bindings | Self::Decision | Self::Heal => &[],
             Self::Core => &["hash", "events", "index"],
             Self::Routing => &["decide"],
         }
@@ -87,6 +90,17 @@ And of `bindings`, medians over turns that Rust, C and Python take (<who> is rus
   bindings.<who>_apply_mevents_s  millions of events a second, in batches of 64, one block each
   bindings.c_query_ratio_to_rust, bindings.c_decide_ratio_to_rust, bindings.c_dense_ratio_to_rust
   bindings.py_query_overhead_us, bindings.py_decide_overhead_us, bindings.py_dense_overhead_us
+And of `decision`, of llm-d's default profile with exact prefixes, hashing included (<cell> is endpoints x tokens, k is
+1024: 10x1k, 100x1k, 1000x1k, 100x100k, 1000x100k); decisions that the system interrupted are left out, and the best of the
+windows counts:
+  decision_us.p50.<cell>, decision_us.p99.<cell>
+  decision_ns_per_endpoint        what each endpoint more takes, from 10 to 1000 with 1k tokens, by the medians
+  allocations_per_decision        with 100x100k; allocations_per_decision.<cell> with others
+  concurrent_decisions_ratio      decisions a second of two threads on one scheduler against one thread, with 100x100k;
+                                  concurrent_decisions_ratio.<cell> with that and 100x1k, and beside it
+                                  concurrent_decisions_limit.<cell>, of two threads that have nothing in common
+  decisions_per_s.<cell>          of one thread, which asks about the same few prompts
+  decisions_interrupted           how many were left out
 And of `heal`, on engines that are processes of their own (<fault> is engine_restart, router_restart or lost_1pct):
   index.heal_s.<fault>            the longest time until the index was exact again; index.heal_median_s.<fault> the usual,
                                   index.heal_faults.<fault> how many there were
@@ -110,6 +124,11 @@ pub(crate) fn run(args: &Args) -> Result {
     if parts.contains(&Part::Bindings) {
         let mut measured = bindings::measure(&workspace, args.quick)?;
         println!("\n{}\n\n{}", machine::line(&machine), bindings::Table(&measured));
+        figures.append(&mut measured);
+    }
+    if parts.contains(&Part::Decision) {
+        let mut measured = decision::measure(&workspace, args.quick)?;
+        println!("\n{}\n\n{}", machine::line(&machine), decision::Table(&measured));
         figures.append(&mut measured);
     }
     if parts.contains(&Part::Heal) {
