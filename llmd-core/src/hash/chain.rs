@@ -52,6 +52,7 @@ impl Chain {
 
     /// How many tokens an engine takes from its cache when it holds the first `leading` blocks: it always computes the
     /// last token, and takes only whole blocks.
+    #[inline]
     pub fn hit_tokens(&self, leading: usize) -> usize {
         let usable = self.tokens.saturating_sub(1).checked_div(self.block_size).unwrap_or(0);
         leading.min(usable) * self.block_size

@@ -67,6 +67,12 @@ pub trait PrefixIndex: Debug + Send + Sync {
     /// How far the answers about a worker can be trusted.
     fn state(&self, worker: WorkerId) -> WorkerState;
 
+    /// The same of many workers, in their order.
+    fn states_into(&self, workers: &mut dyn Iterator<Item = WorkerId>, states: &mut Vec<WorkerState>) {
+        states.clear();
+        states.extend(workers.map(|worker| self.state(worker)));
+    }
+
     /// Where each worker's prefix ends, and why.
     fn explain(&self, chain: &Chain) -> Explanation;
 

@@ -19,6 +19,8 @@ pub struct Overlap {
     /// Workers whose answer is more than the level that they stand in, or all of them; by id.
     pub(super) listed: Vec<WorkerOverlap>,
     pub(super) shared: u32,
+    /// What the levels say, by column; empty until [`spread`](Overlap::spread).
+    pub(super) by_column: Vec<u32>,
     pub(super) scratch: Scratch,
 }
 
@@ -57,11 +59,11 @@ impl WorkerOverlap {
     }
 
     /// An overlap of blocks that all lie on one medium, and are the worker's own.
-    pub(super) const fn plain(worker: WorkerId, medium: Medium, leading: u32) -> Self {
-        let mut overlap = Self::none(worker);
-        overlap.leading = leading;
-        overlap.leading_by_medium[medium.index()] = leading;
-        overlap
+    #[inline]
+    pub(super) fn plain(worker: WorkerId, medium: Medium, leading: u32) -> Self {
+        // Compared, not indexed: what is written to a place that is found out late is waited for when it is copied.
+        let leading_by_medium = Medium::ALL.map(|each| if each == medium { leading } else { 0 });
+        Self { worker, leading, leading_by_medium, shared: 0 }
     }
 }
 
@@ -72,11 +74,17 @@ impl Overlap {
         if let Some(roster) = &self.roster
             && let Some((column, medium)) = roster.plain(worker)
         {
-            let leading = self.levels.of(column);
+            let leading = self.by_column.get(usize::from(column)).copied();
+            let leading = leading.unwrap_or_else(|| self.levels.of(column));
             return (leading > 0).then(|| WorkerOverlap::plain(worker, medium, leading));
         }
         let place = self.listed.binary_search_by_key(&worker, |overlap| overlap.worker).ok()?;
         Some(self.listed[place])
+    }
+
+    /// Makes each [`get`](Self::get) one look into a table, for whoever asks about many workers.
+    pub fn spread(&mut self) {
+        self.levels.spread(&mut self.by_column);
     }
 
     /// Leading blocks of a worker, on any medium.
@@ -116,6 +124,7 @@ impl Overlap {
     pub fn fill(&mut self, workers: impl IntoIterator<Item = WorkerOverlap>) {
         self.roster = None;
         self.levels.clear();
+        self.by_column.clear();
         self.shared = 0;
         self.listed.clear();
         self.listed.extend(workers);

@@ -22,6 +22,7 @@ pub fn reader<R: PrefixIndex>(make: impl Fn(usize) -> R, hold: impl Fn(&R, Worke
     workers_are_told_apart(&make(), &hold);
     adapters_and_salts_are_told_apart(&make(), &hold);
     an_answer_replaces_the_one_before(&make(), &hold);
+    many_workers_are_answered_as_each_by_itself(&make(), &hold);
     an_explanation_says_what_a_query_says(&make(), &hold);
 }
 
@@ -92,6 +93,24 @@ fn adapters_and_salts_are_told_apart<R: PrefixIndex>(index: &R, hold: impl Fn(&R
         let holders: Vec<_> = overlap.iter().map(|overlap| (overlap.worker, overlap.leading)).collect();
         assert_eq!(holders, [(worker, 3)], "{namespace:?}");
     }
+}
+
+fn many_workers_are_answered_as_each_by_itself<R: PrefixIndex>(
+    index: &R,
+    hold: impl Fn(&R, WorkerId, &[TokenId], &Namespace),
+) {
+    for worker in [0, 3, 70] {
+        hold(index, WorkerId(worker), &prompt(worker % 5 + 1, 9, 1), &Namespace::default());
+    }
+    let workers = || (0..80).map(WorkerId);
+    let (mut states, mut overlap) = (vec![Default::default()], index.query(&chain(index, &prompt(5, 9, 1))));
+    index.states_into(&mut workers(), &mut states);
+    assert_eq!(states, workers().map(|worker| index.state(worker)).collect::<Vec<_>>());
+    let each: Vec<_> = workers().map(|worker| overlap.get(worker)).collect();
+    overlap.spread();
+    assert_eq!(workers().map(|worker| overlap.get(worker)).collect::<Vec<_>>(), each);
+    index.query_into(&chain(index, &prompt(2, 0, 9)), &mut overlap);
+    assert!(overlap.is_empty(), "the next answer replaces it");
 }
 
 fn an_answer_replaces_the_one_before<R: PrefixIndex>(index: &R, hold: impl Fn(&R, WorkerId, &[TokenId], &Namespace)) {

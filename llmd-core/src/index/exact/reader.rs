@@ -38,6 +38,7 @@ impl PrefixIndex for ExactReader {
             overlap.roster = Some(Arc::clone(&roster));
         }
         overlap.listed.clear();
+        overlap.by_column.clear();
         overlap.shared = 0;
         let closely = roster.closely.as_deref();
         self.0.view.walk(chain.blocks(), &roster.live, closely, &mut overlap.levels, &mut overlap.scratch.walk);
@@ -48,6 +49,12 @@ impl PrefixIndex for ExactReader {
 
     fn state(&self, worker: WorkerId) -> WorkerState {
         self.0.workers.pin().get(&worker).map(|view| view.state).unwrap_or_default()
+    }
+
+    fn states_into(&self, workers: &mut dyn Iterator<Item = WorkerId>, states: &mut Vec<WorkerState>) {
+        let views = self.0.workers.pin();
+        states.clear();
+        states.extend(workers.map(|worker| views.get(&worker).map(|view| view.state).unwrap_or_default()));
     }
 
     /// Looks at everything that every worker holds of the prompt: for people, not for every request.

@@ -1,5 +1,6 @@
 //! What the writer of an exact index leaves for its readers.
 
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -21,7 +22,7 @@ pub(super) struct Shared {
     pub(super) roster: ArcSwap<Roster>,
     /// Under which marks prompts were stored lately; see [`Namespaces`](super::namespaces::Namespaces).
     pub(super) namespaces: ArcSwap<Vec<u64>>,
-    pub(super) workers: papaya::HashMap<WorkerId, WorkerView>,
+    pub(super) workers: papaya::HashMap<WorkerId, WorkerView, BuildHasherDefault<Dense>>,
     pub(super) stats: Mutex<IndexStats>,
 }
 
@@ -40,6 +41,25 @@ impl Shared {
     /// Lets readers see a worker.
     pub(super) fn show(&self, worker: WorkerId, view: WorkerView) {
         self.workers.pin().insert(worker, view);
+    }
+}
+
+/// Hashes small numbers that are given out densely, by nobody who wishes ill.
+#[derive(Default)]
+pub(super) struct Dense(u64);
+
+impl Hasher for Dense {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u32(byte.into()));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // Neighbours end up far from each other: Fibonacci hashing (Knuth, volume 3).
+        self.0 = (self.0.rotate_left(8) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 

@@ -60,6 +60,22 @@ impl Levels {
             self.blocks.iter().enumerate().find(|&(level, _)| self.bits[level * self.words + word] >> bit & 1 == 1);
         held.map_or(0, |(_, &blocks)| blocks)
     }
+
+    /// Writes how many leading blocks each column holds, by column.
+    pub(in super::super) fn spread(&self, by_column: &mut Vec<u32>) {
+        by_column.clear();
+        by_column.resize(64 * self.words, 0);
+        for (level, &blocks) in self.blocks.iter().enumerate() {
+            let words = &self.bits[level * self.words..][..self.words];
+            for (held, &bits) in by_column.chunks_exact_mut(64).zip(words) {
+                let mut bits = bits;
+                while bits != 0 {
+                    held[bits.trailing_zeros() as usize] = blocks;
+                    bits &= bits - 1;
+                }
+            }
+        }
+    }
 }
 
 impl View {
