@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -24,6 +24,7 @@ pub struct Endpoint {
     worker: WorkerId,
     rank: Option<u32>,
     metrics: ArcSwapOption<EngineMetrics>,
+    times_said: AtomicU64,
     attributes: ArcSwap<BTreeMap<String, f64>>,
     in_flight: Arc<InFlight>,
 }
@@ -38,6 +39,7 @@ impl Endpoint {
             worker,
             rank: None,
             metrics: ArcSwapOption::empty(),
+            times_said: AtomicU64::new(0),
             attributes: ArcSwap::default(),
             in_flight: Arc::default(),
         }
@@ -124,6 +126,14 @@ impl Endpoint {
     /// Takes what it says about itself.
     pub fn set_metrics(&self, metrics: EngineMetrics) {
         self.metrics.store(Some(Arc::new(metrics)));
+        // Release: whoever sees that it said something sees what it said.
+        self.times_said.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often it said something about itself: what was read after this many times is what it says as long as they are
+    /// no more.
+    pub(crate) fn times_said(&self) -> u64 {
+        self.times_said.load(Ordering::Acquire)
     }
 
     /// What was sent there and has not ended.
@@ -173,29 +183,4 @@ pub struct LoraMetrics {
     pub waiting: Vec<String>,
     /// How many fit into its memory at once.
     pub max: u32,
-}
-
-/// The endpoints of one model, as they are at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Pool(Arc<[Arc<Endpoint>]>);
-
-impl Pool {
-    /// A pool of these endpoints.
-    pub fn new(endpoints: impl IntoIterator<Item = Arc<Endpoint>>) -> Self {
-        Self(endpoints.into_iter().collect())
-    }
-}
-
-impl Deref for Pool {
-    type Target = [Arc<Endpoint>];
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl FromIterator<Endpoint> for Pool {
-    fn from_iter<I: IntoIterator<Item = Endpoint>>(endpoints: I) -> Self {
-        Self::new(endpoints.into_iter().map(Arc::new))
-    }
 }

@@ -70,6 +70,7 @@ mod needs;
 pub mod observer;
 pub mod picker;
 pub mod plugin;
+mod pool;
 pub mod producer;
 mod profile;
 mod request;
@@ -86,10 +87,11 @@ pub mod topology;
 
 pub use config::build::SchedulerBuilder;
 pub use config::document::EndpointPickerConfig;
-pub use endpoint::{Endpoint, EngineMetrics, LoraMetrics, Pool};
+pub use endpoint::{Endpoint, EngineMetrics, LoraMetrics};
 pub use in_flight::{InFlight, InFlightGuard, Load};
 pub use needs::Needs;
 pub use plugin::hooks::Usage;
+pub use pool::Pool;
 pub use profile::Profile;
 pub use request::{Headers, Request};
 pub use scheduler::{

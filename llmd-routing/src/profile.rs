@@ -1,9 +1,8 @@
 //! Filters, then weighted scorers, then a picker: one way to choose an endpoint.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use llmd_core::{Error, ErrorKind, Result};
-use rand::Rng;
 use smallvec::SmallVec;
 
 use crate::plugin::{By, Candidates, Context, Dropped, Filter, Picker, Plugin, Ranked, Scorer, Stage};
@@ -41,8 +40,12 @@ pub(crate) struct Run {
     pub(crate) tried: usize,
     /// A row of scores per scorer, as it gave them, and a last row with their weighted sums.
     pub(crate) scores: Vec<f64>,
-    /// Places in a row, best first.
-    pub(crate) ranked: Ranked,
+    /// Whom the picker picked, by place among the candidates, best first.
+    pub(crate) picks: Ranked,
+    /// The random order in which equal ones follow those that were picked.
+    pub(crate) seed: u64,
+    /// Everybody, best first: made when somebody asks, which few do.
+    pub(crate) order: OnceLock<Ranked>,
 }
 
 impl Profile {
@@ -120,18 +123,18 @@ impl Profile {
         }
         let scores = self.score(cx, &candidates);
         let totals = &scores[self.scorers.len() * candidates.len()..];
-        let mut ranked = Ranked::default();
-        self.picker.1.pick(cx, totals, &mut ranked);
-        ranked.check(candidates.len());
-        if ranked.first().is_none() {
+        let mut picks = Ranked::default();
+        self.picker.1.pick(cx, totals, &mut picks);
+        picks.check(candidates.len());
+        if picks.first().is_none() {
             return Err(Error::new(
                 ErrorKind::Internal,
                 format!("picker {} picked none of its candidates", self.picker.0),
             ));
         }
-        ranked.demote(totals);
+        picks.demote(totals);
         let (places, dropped) = candidates.into_parts();
-        Ok(Run { profile, places, dropped, scores, ranked, ..Run::default() })
+        Ok(Run { profile, places, dropped, scores, picks, ..Run::default() })
     }
 
     fn score(&self, cx: &Context<'_>, candidates: &Candidates<'_>) -> Vec<f64> {
@@ -148,12 +151,6 @@ impl Profile {
 }
 
 impl Run {
-    /// Lets those that were not picked follow by score.
-    pub(crate) fn complete(&mut self, rng: &mut dyn Rng) {
-        let totals = &self.scores[self.scores.len() - self.places.len()..];
-        self.ranked.complete(totals, rng);
-    }
-
     /// The weighted sums, by place among the candidates.
     pub(crate) fn totals(&self) -> &[f64] {
         &self.scores[self.scores.len().saturating_sub(self.places.len())..]
@@ -161,11 +158,25 @@ impl Run {
 
     /// The place in the pool of the endpoint that it chooses now; `None` when the filters left nobody.
     pub(crate) fn current(&self) -> Option<usize> {
-        self.ranked.get(self.tried).map(|column| self.places[column] as usize)
+        self.at(self.tried)
     }
 
-    /// Places in the pool, best first.
+    /// The place in the pool of the endpoint at this rank, from 0.
+    pub(crate) fn at(&self, rank: usize) -> Option<usize> {
+        let column = match self.picks.get(rank) {
+            None if rank < self.places.len() => self.order().get(rank),
+            picked => picked,
+        };
+        column.map(|column| self.places[column] as usize)
+    }
+
+    /// Places in the pool, best first: those that the picker picked, then the others by score.
     pub(crate) fn ranked(&self) -> impl ExactSizeIterator<Item = usize> + Clone {
-        self.ranked.iter().map(|column| self.places[column] as usize)
+        self.order().iter().map(|column| self.places[column] as usize)
+    }
+
+    /// Places among the candidates, best first.
+    pub(crate) fn order(&self) -> &Ranked {
+        self.order.get_or_init(|| self.picks.completed(self.totals(), self.seed))
     }
 }

@@ -103,8 +103,8 @@ fn an_explanation_of_a_picker_alone_has_no_scores_to_show() {
         profile default: round-robin-picker chose vllm-0 of 4 candidates, unscored
           rank  endpoint  total
              1  vllm-0    0.000  chosen
-             2  vllm-3    0.000
-             3  vllm-2    0.000
+             2  vllm-2    0.000
+             3  vllm-3    0.000
              4  vllm-1    0.000
     "#]],
     );

@@ -109,6 +109,6 @@ impl<'a> Candidates<'a> {
 /// The endpoint at a place of the pool, with what was read of it.
 pub(crate) fn candidate<'a>(pool: &'a [Arc<Endpoint>], snapshot: &'a Snapshot, place: u32) -> Candidate<'a> {
     let place = place as usize;
-    let metrics = snapshot.metrics.get(place).and_then(Option::as_deref);
+    let metrics = snapshot.said.as_deref().and_then(|said| said.get(place));
     Candidate { place, endpoint: &pool[place], metrics, load: snapshot.loads.get(place).copied().unwrap_or_default() }
 }

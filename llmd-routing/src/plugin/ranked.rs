@@ -2,8 +2,6 @@
 
 use std::cmp::Ordering;
 
-use rand::Rng;
-use rand::seq::SliceRandom;
 use smallvec::SmallVec;
 
 /// Candidates in the order in which they shall be tried, as places in the scores: first those that the picker picked, then
@@ -43,6 +41,11 @@ impl Ranked {
 
     /// Drops picks that are no candidates, and picks made twice.
     pub(crate) fn check(&mut self, candidates: usize) {
+        if let [only] = self.order[..]
+            && (only as usize) < candidates
+        {
+            return;
+        }
         let mut seen = SmallVec::<[bool; 64]>::from_elem(false, candidates);
         self.order.retain(|&mut place| seen.get_mut(place as usize).is_some_and(|seen| !std::mem::replace(seen, true)));
         self.picked = self.order.len();
@@ -61,16 +64,19 @@ impl Ranked {
         }
     }
 
-    /// Lets everybody else follow by score, equal ones in random order.
-    pub(crate) fn complete(&mut self, scores: &[f64], rng: &mut dyn Rng) {
+    /// The same, with everybody else after them by score, equal ones in the random order of this seed.
+    pub(crate) fn completed(&self, scores: &[f64], seed: u64) -> Self {
         let mut seen = SmallVec::<[bool; 64]>::from_elem(false, scores.len());
         for &place in &self.order {
             seen[place as usize] = true;
         }
-        self.order.extend((0..scores.len() as u32).filter(|&place| !seen[place as usize]));
-        let rest = &mut self.order[self.picked..];
-        rest.shuffle(rng);
-        rest.sort_by(|&a, &b| better(scores[a as usize], scores[b as usize]));
+        let mut all = self.clone();
+        all.order.extend((0..scores.len() as u32).filter(|&place| !seen[place as usize]));
+        all.order[self.picked..].sort_unstable_by(|&a, &b| {
+            let by_chance = || mixed(seed ^ u64::from(a)).cmp(&mixed(seed ^ u64::from(b)));
+            better(scores[a as usize], scores[b as usize]).then_with(by_chance)
+        });
+        all
     }
 }
 
@@ -78,4 +84,42 @@ impl Ranked {
 pub(crate) fn better(a: f64, b: f64) -> Ordering {
     let rank = |score: f64| if score.is_nan() { f64::NEG_INFINITY } else { score };
     rank(b).total_cmp(&rank(a))
+}
+
+/// A number that says nothing of `number`, and that no other number becomes: a step of SplitMix64 (Steele, Lea and Flood
+/// 2014).
+const fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The order of candidates of which the one at `picked` was picked.
+    fn order(picked: usize, scores: &[f64], seed: u64) -> Vec<usize> {
+        let mut ranked = Ranked::default();
+        ranked.push(picked);
+        ranked.completed(scores, seed).iter().collect()
+    }
+
+    #[test]
+    fn those_that_were_not_picked_follow_by_score_and_nonsense_comes_last() {
+        for seed in 0..32 {
+            assert_eq!(order(2, &[0.5, f64::NAN, 0.1, 0.9, -0.5], seed), [2, 3, 0, 4, 1]);
+        }
+    }
+
+    #[test]
+    fn equal_ones_follow_in_each_order_as_often() {
+        let mut times = std::collections::BTreeMap::new();
+        for seed in 0..6000 {
+            *times.entry(order(3, &[0.5, 0.5, 0.5, 0.9], seed)).or_insert(0) += 1;
+        }
+        assert!(times.len() == 6 && times.values().all(|times| (850..1150).contains(times)), "{times:?}");
+        assert_eq!(order(3, &[0.5, 0.5, 0.5, 0.9], 7), order(3, &[0.5, 0.5, 0.5, 0.9], 7), "a seed says one order");
+    }
 }

@@ -2,29 +2,28 @@
 
 use std::sync::Arc;
 
-use crate::{Endpoint, EngineMetrics, Load};
+use crate::pool::Said;
+use crate::{Endpoint, Load, Pool};
 
 /// What was read of each endpoint for one decision, by place in the pool: the same for all plugins, and for the explanation
 /// afterwards. What no plugin reads is not there.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    pub(crate) metrics: Vec<Option<Arc<EngineMetrics>>>,
+    pub(crate) said: Option<Arc<Said>>,
     pub(crate) loads: Vec<Load>,
 }
 
 impl Snapshot {
     /// All that there is to know of these endpoints.
     pub fn of(pool: &[Arc<Endpoint>]) -> Self {
-        let mut snapshot = Self::default();
-        snapshot.read_metrics(pool);
+        let mut snapshot = Self { said: Some(Arc::new(Said::of(pool))), ..Self::default() };
         snapshot.read_loads(pool);
         snapshot
     }
 
     /// Reads what each endpoint last said about itself.
-    pub(crate) fn read_metrics(&mut self, pool: &[Arc<Endpoint>]) {
-        self.metrics.clear();
-        self.metrics.extend(pool.iter().map(|endpoint| endpoint.metrics()));
+    pub(crate) fn read_metrics(&mut self, pool: &Pool) {
+        self.said = Some(pool.said());
     }
 
     /// Reads what was sent to each endpoint and has not ended.

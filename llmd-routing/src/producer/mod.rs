@@ -24,13 +24,14 @@ pub(crate) use mm_embeddings_cache::Parameters as MmEmbeddingsCacheParameters;
 pub use p2p_source::P2pSource;
 pub(crate) use p2p_source::Parameters as P2pSourceParameters;
 pub use precise_prefix_cache::PrecisePrefixCache;
-pub(crate) use session_id::{Parameters as SessionIdParameters, attribute as session_attribute};
+pub(crate) use session_id::Parameters as SessionIdParameters;
 pub use session_id::{SessionIdProducer, SessionIdSource};
 pub use tier_weights::TierWeights;
 
 use crate::plugin::PrefixMatch;
 
 /// A match of the first `leading` blocks of a chain, which count as `blocks`.
+#[inline]
 fn prefix_match(chain: &Chain, leading: u32, blocks: u32, state: WorkerState) -> PrefixMatch {
     PrefixMatch {
         blocks,

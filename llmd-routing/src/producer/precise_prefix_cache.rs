@@ -1,10 +1,11 @@
 //! `precise-prefix-cache-producer`: how much of a prompt each endpoint holds, as its engine's events say.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use llmd_core::hash::Chain;
-use llmd_core::index::{Overlap, PrefixIndex, WorkerOverlap};
+use llmd_core::index::{Overlap, PrefixIndex, WorkerOverlap, WorkerState};
 
 use super::explained::Explained;
 use super::prefix_match;
@@ -26,6 +27,17 @@ pub struct PrecisePrefixCache {
     weights: TierWeights,
     measured: bool,
     speculative: Option<Speculative>,
+}
+
+/// What a lookup needs. The next one of this thread uses its memory again.
+#[derive(Default)]
+struct Lookup {
+    overlap: Overlap,
+    states: Vec<WorkerState>,
+}
+
+thread_local! {
+    static LOOKUP: RefCell<Lookup> = RefCell::default();
 }
 
 impl PrecisePrefixCache {
@@ -54,7 +66,17 @@ impl PrecisePrefixCache {
         Self { speculative: Some(Speculative::new(ttl)), ..self }
     }
 
-    fn found(&self, chain: &Chain, endpoint: &Endpoint, overlap: &Overlap, now: Duration) -> PrefixMatch {
+    /// What an endpoint holds of a chain, of which `whole` would be a match from end to end.
+    #[inline]
+    fn found(
+        &self,
+        chain: &Chain,
+        whole: &PrefixMatch,
+        endpoint: &Endpoint,
+        overlap: &Overlap,
+        state: WorkerState,
+        now: Duration,
+    ) -> PrefixMatch {
         let (worker, shared) = (endpoint.worker(), overlap.shared());
         let mut held = overlap.get(worker).unwrap_or_else(|| WorkerOverlap::none(worker));
         let mut weights = self.weights;
@@ -63,13 +85,19 @@ impl PrecisePrefixCache {
             held.leading = held.leading.max(shared);
         }
         let leading = match &self.speculative {
-            Some(speculative) => speculative.leading(worker, chain, held.leading, now),
+            Some(speculative) => speculative.leading(held.worker, chain, held.leading, now),
             None => held.leading,
         };
         let speculative = leading - held.leading;
-        let blocks = weights.blocks(&held, shared, speculative);
-        let by_medium = held.leading_by_medium;
-        PrefixMatch { speculative, by_medium, ..prefix_match(chain, leading, blocks, self.index.state(worker)) }
+        PrefixMatch {
+            blocks: weights.blocks(&held, shared, speculative),
+            cached: leading,
+            speculative,
+            hit_tokens: (leading * whole.block_size).min(whole.hit_tokens),
+            by_medium: held.leading_by_medium,
+            state,
+            ..*whole
+        }
     }
 }
 
@@ -104,10 +132,18 @@ impl Producer for PrecisePrefixCache {
     ) -> Option<Box<dyn Hooks>> {
         let tokens = request.tokens.as_ref()?;
         let chain = Arc::new(self.index.hasher().chain(tokens, &request.namespace));
-        let overlap = self.index.query(&chain);
-        let matches = pool.iter().map(|endpoint| self.found(&chain, endpoint, &overlap, now));
-        out.set_prefix_matches(&self.name, matches.collect());
         out.add_why(Arc::new(Explained::new(Arc::clone(&self.index), Arc::clone(&chain))));
-        self.speculative.as_ref().map(|speculative| speculative.expect(chain, overlap))
+        LOOKUP.with_borrow_mut(|Lookup { overlap, states }| {
+            self.index.query_into(&chain, overlap);
+            overlap.spread();
+            self.index.states_into(&mut pool.iter().map(|endpoint| endpoint.worker()), states);
+            let blocks = chain.blocks().len() as u32;
+            let whole = prefix_match(&chain, blocks, blocks, WorkerState::default());
+            let each = pool.iter().zip(&*states);
+            let matches = each.map(|(endpoint, &state)| self.found(&chain, &whole, endpoint, overlap, state, now));
+            out.set_prefix_matches(&self.name, matches.collect());
+            let speculative = self.speculative.as_ref()?;
+            Some(speculative.expect(chain, std::mem::take(overlap)))
+        })
     }
 }

@@ -6,16 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::plugin::{Attributes, Data, Hooks, Plugin, Producer};
+use crate::session::attribute;
 use crate::{Endpoint, Headers, Request};
-
-/// What a session's id is called.
-const ATTRIBUTE: &str = "session-id";
-
-/// What llm-d's sources call it.
-const LLMD_ATTRIBUTE: &str = "SessionIDDataKey";
-
-/// The producer whose ids need no name beside them.
-const DEFAULT_PRODUCER: &str = "session-id-producer";
 
 /// Says which session a request belongs to, by a header or by a cookie.
 ///
@@ -65,16 +57,7 @@ impl SessionIdProducer {
             SessionIdSource::Header(header) => SessionIdSource::Header(header.to_ascii_lowercase()),
             cookie @ SessionIdSource::Cookie(_) => cookie,
         };
-        Self { attribute: attribute(ATTRIBUTE, name), source }
-    }
-}
-
-/// The name under which something is said of a request: `attribute`, and for the id of a session also who of several said it.
-pub(crate) fn attribute(attribute: &str, producer: &str) -> String {
-    match (attribute, producer) {
-        (ATTRIBUTE | LLMD_ATTRIBUTE, "" | DEFAULT_PRODUCER) => ATTRIBUTE.to_owned(),
-        (ATTRIBUTE | LLMD_ATTRIBUTE, producer) => format!("{ATTRIBUTE}/{producer}"),
-        (other, _) => other.to_owned(),
+        Self { attribute: attribute::session_id(name), source }
     }
 }
 
@@ -176,14 +159,5 @@ mod tests {
         assert_eq!(said(by_header(), &[("x-session", " a b ")]).as_deref(), Some("a b"));
         assert_eq!(said(by_header(), &[("x-session", "  ")]), None);
         assert_eq!(said(by_header(), &[("cookie", "x-session=abc")]), None);
-    }
-
-    #[test]
-    fn one_of_several_producers_is_told_by_its_name() {
-        let mine = SessionIdProducer::new("mine", SessionIdSource::Cookie("sid".to_owned()));
-        assert_eq!(mine.makes(), Data::RequestAttribute("session-id/mine".to_owned()));
-        assert_eq!(attribute("SessionIDDataKey", "mine"), "session-id/mine");
-        assert_eq!(attribute("SessionIDDataKey", "session-id-producer"), "session-id");
-        assert_eq!(attribute("agent-identity", "whoever"), "agent-identity");
     }
 }

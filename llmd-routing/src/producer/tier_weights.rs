@@ -46,7 +46,18 @@ impl TierWeights {
     ///
     /// A block counts for the best of the media whose own prefix reaches that far. Where no single medium does, the
     /// overlap does not say what the block lies on, and it counts for the least.
-    pub(super) fn blocks(self, overlap: &WorkerOverlap, shared: u32, speculative: u32) -> u32 {
+    #[inline]
+    pub(super) fn blocks(&self, overlap: &WorkerOverlap, shared: u32, speculative: u32) -> u32 {
+        match overlap.leading_by_medium {
+            // Nothing to weigh: so it is with most endpoints, and there are many.
+            [leading, 0, 0] if leading == overlap.leading && self.0[Medium::Gpu.index()] == 1.0 => {
+                leading + speculative
+            }
+            _ => self.weigh(overlap, shared, speculative),
+        }
+    }
+
+    fn weigh(&self, overlap: &WorkerOverlap, shared: u32, speculative: u32) -> u32 {
         let least = self.0.into_iter().fold(f64::INFINITY, f64::min);
         let mut reach = overlap.leading_by_medium;
         reach[Medium::Storage.index()] = reach[Medium::Storage.index()].max(shared);

@@ -62,7 +62,7 @@ impl Decision {
 
     /// How many of [`ranked`](Self::ranked) the picker picked.
     pub fn picked(&self) -> usize {
-        self.run().ranked.picked()
+        self.run().picks.picked()
     }
 
     /// Where the profile of this name sends the request; `None` when it did not run, or its filters left nobody.
@@ -193,8 +193,8 @@ impl Decision {
         let chosen = |place: usize| {
             let run = &self.runs[place];
             let several =
-                if run.stage == Stage::Encode { run.ranked.picked().saturating_sub(run.tried).max(1) } else { 1 };
-            let places = run.ranked().skip(run.tried).take(several);
+                if run.stage == Stage::Encode { run.picks.picked().saturating_sub(run.tried).max(1) } else { 1 };
+            let places = (run.tried..run.tried + several).filter_map(|rank| run.at(rank));
             places.map(|chosen| (run.stage, &self.pool[chosen], chosen))
         };
         let mut stages: SmallVec<[_; 3]> = self.staged().flat_map(chosen).collect();

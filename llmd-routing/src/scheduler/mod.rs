@@ -135,7 +135,7 @@ impl Scheduler {
         drop(turn);
         drop(cx);
 
-        runs.iter_mut().for_each(|run| run.complete(rng));
+        runs.iter_mut().for_each(|run| run.seed = rng.next_u64());
         hooks.extend(parts.plugins.iter().filter_map(|(_, plugin)| plugin.follow(request, &attributes)));
         let mut decision = Decision {
             parts,

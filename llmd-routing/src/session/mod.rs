@@ -1,5 +1,6 @@
 //! Where a session belongs: three ways to know.
 
+pub(crate) mod attribute;
 mod bindings;
 mod parameters;
 mod source;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::attribute::attribute;
 use super::{Affinity, Source};
-use crate::producer::session_attribute;
 
 const TOKEN_HEADER: &str = "x-session-token";
 const SESSION_HEADER: &str = "x-session-id";
@@ -115,7 +115,7 @@ fn sources(configured: &[SourceConfig]) -> Vec<Source> {
         if source.attribute.is_empty() {
             Source::header(source.header.as_str())
         } else {
-            Source::Attribute(session_attribute(&source.attribute, &source.producer))
+            Source::Attribute(attribute(&source.attribute, &source.producer))
         }
     };
     configured.iter().map(source).collect()

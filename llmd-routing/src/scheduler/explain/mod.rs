@@ -108,14 +108,14 @@ fn profile(decision: &Decision, run: &Run) -> ProfileExplanation {
         prefix: decision.attributes.prefix_match(place).copied(),
         why: decision.attributes.why(&decision.pool[place]),
     };
-    let ranked = run.ranked.iter().enumerate().map(|(rank, column)| {
+    let ranked = run.order().iter().enumerate().map(|(rank, column)| {
         let scores = run.scores.chunks_exact(columns).map(|row| row[column]).take(profile.scorers().len()).collect();
         let turn = match rank.cmp(&chosen) {
             Ordering::Less => Turn::Failed,
             Ordering::Equal => Turn::Chosen,
             Ordering::Greater => Turn::Waiting,
         };
-        let picked = rank < run.ranked.picked();
+        let picked = rank < run.picks.picked();
         let seen = candidate(&decision.pool, &decision.snapshot, run.places[column]);
         let inputs = profile.scoring().map(|scorer| scorer.input(&decision.attributes, &seen)).collect();
         let total = run.totals()[column];
