@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 14] = [
+const PLANS: [Plan; 15] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -34,9 +34,22 @@ const PLANS: [Plan; 14] = [
             &["duration", "needs", "sync"],
             &["in_flight"],
             &["endpoint", "request"],
+            &["pool"],
+            &["slo", "tenancy", "topology"],
             &["connector", "plugin"],
             &["session"],
-            &["admitter", "decider", "filter", "handler", "observer", "picker", "producer", "scorer", "screener"],
+            &[
+                "admitter",
+                "decider",
+                "filter",
+                "handler",
+                "header_processor",
+                "observer",
+                "picker",
+                "producer",
+                "scorer",
+            ],
+            &["screener"],
             &["profile"],
             &["scheduler"],
             &["config"],
@@ -78,6 +91,7 @@ const PLANS: [Plan; 14] = [
             &["endpoint"],
             &["decision", "request"],
             &["scheduler"],
+            &["check"],
         ],
         thinks: Thinks::In(&[]),
     },
@@ -86,13 +100,14 @@ const PLANS: [Plan; 14] = [
         sources: "llmd-py/src",
         knows: &["llmd-core", "llmd-gateway", "llmd-routing"],
         floors: &[
-            &["chance", "clock", "error", "explanation", "fork", "gateway", "runtime"],
-            &["buffer", "occupancy", "whole"],
+            &["chance", "clock", "error", "explanation", "fork", "gateway", "headers", "runtime"],
+            &["buffer", "check", "occupancy", "whole"],
             &["guarded"],
-            &["args", "event"],
+            &["args", "connector", "event"],
             &["hash", "index", "request"],
             &["endpoint", "stream"],
             &["pool"],
+            &["stages"],
             &["decision"],
             &["scheduler"],
             &["_native"],
@@ -147,6 +162,13 @@ const PLANS: [Plan; 14] = [
         thinks: Thinks::In(&[]),
     },
     Plan {
+        package: "llmd-decision",
+        sources: "benches/decision/src",
+        knows: &["llmd-core", "llmd-routing"],
+        floors: &[&["counting", "stopwatch"], &["scenario"], &["contention", "latency"]],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
         package: "llmd-benches",
         sources: "benches/src",
         knows: &["llmd-core", "llmd-routing"],
@@ -174,12 +196,17 @@ const PLANS: [Plan; 14] = [
 const EMBEDDED: [&str; 3] = ["llmd-core", "llmd-routing", "llmd-gateway"];
 
 /// The only files in which `unsafe` may stand. The design names `index::span` and `hash::simd` of llmd-core; a file is
-/// entered here when it is there. A test that counts allocations has an allocator of its own, which is unsafe by nature.
-const UNSAFE: [&str; 43] = [
+/// entered here when it is there. A program that counts allocations has an allocator of its own, which is unsafe by nature.
+const UNSAFE: [&str; 49] = [
+    "benches/decision/src/counting.rs",
     "benches/peers/src/system.rs",
     "llmd-c/src/boundary.rs",
     "llmd-c/src/bytes.rs",
+    "llmd-c/src/check.rs",
+    "llmd-c/src/decision/headers.rs",
     "llmd-c/src/decision/mod.rs",
+    "llmd-c/src/decision/report.rs",
+    "llmd-c/src/decision/stages.rs",
     "llmd-c/src/decision/usage.rs",
     "llmd-c/src/endpoint.rs",
     "llmd-c/src/error.rs",
@@ -204,6 +231,7 @@ const UNSAFE: [&str; 43] = [
     "llmd-c/src/request.rs",
     "llmd-c/src/scheduler/mod.rs",
     "llmd-c/src/scheduler/needs.rs",
+    "llmd-c/src/scheduler/settings.rs",
     "llmd-c/src/sized.rs",
     "llmd-c/src/status.rs",
     "llmd-c/src/string.rs",
