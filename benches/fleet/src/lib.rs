@@ -15,6 +15,7 @@ pub mod process;
 pub mod prompt;
 pub mod replay;
 pub mod serve;
+pub mod simulate;
 mod splitmix;
 pub mod vocabulary;
 pub mod wire;

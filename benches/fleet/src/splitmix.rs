@@ -1,5 +1,9 @@
 //! Numbers that are the same on every machine and in every version: SplitMix64.
 
+use std::convert::Infallible;
+
+use rand::TryRng;
+
 /// The generator of Steele, Lea and Flood (OOPSLA 2014). Small, fast, and fixed for ever, unlike `rand`'s `StdRng`.
 #[derive(Clone, Debug)]
 pub(crate) struct SplitMix64(u64);
@@ -22,9 +26,39 @@ impl SplitMix64 {
         ((self.next() as u128 * bound as u128) >> 64) as usize
     }
 
+    /// A waiting time of mean 1, as between the arrivals of a Poisson process.
+    pub(crate) fn exponential(&mut self) -> f64 {
+        -(1.0 - self.unit()).ln()
+    }
+
+    /// A number of mean 0 and standard deviation 1 (Box and Muller 1958).
+    pub(crate) fn normal(&mut self) -> f64 {
+        (2.0 * self.exponential()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
     /// A number from 0 to 1, 1 excluded.
     pub(crate) const fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// For whoever draws by `rand`'s traits, as a scheduler does.
+impl TryRng for SplitMix64 {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok((self.next() >> 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.next())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
     }
 }
 

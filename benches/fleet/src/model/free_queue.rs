@@ -4,7 +4,7 @@ use super::name::BlockId;
 
 /// A queue of block ids that gives up any of them in constant time.
 #[derive(Debug)]
-pub(super) struct FreeQueue {
+pub(crate) struct FreeQueue {
     /// One link per block, and one more that stands before the first and after the last.
     links: Vec<Link>,
     len: usize,
@@ -18,22 +18,22 @@ struct Link {
 
 impl FreeQueue {
     /// An empty queue for blocks with ids below `blocks`.
-    pub(super) fn new(blocks: BlockId) -> Self {
+    pub(crate) fn new(blocks: BlockId) -> Self {
         let links = (0..=blocks).map(|id| Link { before: id, after: id }).collect();
         Self { links, len: 0 }
     }
 
-    pub(super) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
     /// Adds a block that is not in the queue, as the last one.
-    pub(super) fn push_back(&mut self, id: BlockId) {
+    pub(crate) fn push_back(&mut self, id: BlockId) {
         self.insert(id, self.links[self.end() as usize].before, self.end());
     }
 
     /// Adds a block that is not in the queue, as the first one.
-    pub(super) fn push_front(&mut self, id: BlockId) {
+    pub(crate) fn push_front(&mut self, id: BlockId) {
         self.insert(id, self.end(), self.links[self.end() as usize].after);
     }
 
@@ -45,7 +45,7 @@ impl FreeQueue {
     }
 
     /// Takes the first block.
-    pub(super) fn pop_front(&mut self) -> Option<BlockId> {
+    pub(crate) fn pop_front(&mut self) -> Option<BlockId> {
         let first = self.links[self.end() as usize].after;
         (first != self.end()).then(|| {
             self.remove(first);
@@ -54,7 +54,7 @@ impl FreeQueue {
     }
 
     /// Takes a block that is in the queue, wherever it stands.
-    pub(super) fn remove(&mut self, id: BlockId) {
+    pub(crate) fn remove(&mut self, id: BlockId) {
         let Link { before, after } = self.links[id as usize];
         self.links[before as usize].after = after;
         self.links[after as usize].before = before;

@@ -32,6 +32,7 @@ mod settings;
 
 pub use engine::Engine;
 pub use event::{CacheEvent, StoredBlocks};
+pub(crate) use free_queue::FreeQueue;
 pub use name::{Adapter, BlockId, Digest, RequestId};
 pub use pool::BlockPool;
 pub use report::{Admission, Finish, Output, StepReport, Timeline};
