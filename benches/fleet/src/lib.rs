@@ -19,5 +19,6 @@ pub mod simulate;
 mod splitmix;
 pub mod vocabulary;
 pub mod wire;
+pub mod yardstick;
 
 pub use constants::{Constants, ScaledConstants};

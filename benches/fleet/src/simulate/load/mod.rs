@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::engine::Prompt;
 
-pub use sessions::{Conversation, Sessions};
+pub use sessions::{Conversation, Sessions, Spread};
 pub use shared_prefix::SharedPrefix;
 pub use stages::{Arrivals, Stage, staged};
 
