@@ -15,7 +15,8 @@ pub struct Args {
     /// Configurations to compare, by comma: files, or names of those that come with the fleet
     #[arg(long, value_delimiter = ',', value_name = "YAML,...", required_unless_present_any = ["validate", "list"])]
     pub policies: Vec<String>,
-    /// Scenarios, by comma; `ours` is those that were never published, `all` is all; for --validate, all that were published
+    /// Scenarios, by comma; `ours` is those that were never published, `all` is all; NAME:ARM has the fleet of that arm of a
+    /// published table, such as tiered:tiered_hbm
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     pub scenario: Vec<String>,
     /// A trace in Mooncake's format, in place of a scenario

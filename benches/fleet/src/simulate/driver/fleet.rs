@@ -15,6 +15,8 @@ pub struct Fleet {
     pub routers: usize,
     /// How likely it is that a batch of KV events is lost.
     pub lost_events: f64,
+    /// Whether engines replay what was lost when they are asked.
+    pub replays: bool,
     /// Engines that end.
     pub deaths: Vec<Death>,
     /// Whether a request brings a prefix along from another engine that holds more of it.
@@ -29,6 +31,7 @@ impl Fleet {
             scrape: Duration::from_millis(50),
             routers: 1,
             lost_events: 0.0,
+            replays: true,
             deaths: Vec::new(),
             pulls: None,
         }

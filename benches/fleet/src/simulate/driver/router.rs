@@ -7,7 +7,7 @@ use std::time::Duration;
 use llmd_core::event::{KvEvent, KvEventBatch, Numbered};
 use llmd_core::feed::Feed;
 use llmd_core::hash::HashKey;
-use llmd_core::index::{IndexSettings, WorkerState};
+use llmd_core::index::IndexSettings;
 use llmd_core::{Medium, Result, TokenId};
 use llmd_routing::{Decision, Endpoint, EngineMetrics, Headers, Needs, Pool, Request, Scheduler};
 
@@ -79,7 +79,7 @@ impl Routers {
             needs: routers[0].scheduler.needs(),
             routers,
             feed,
-            keeps: fleet.lost_events > 0.0,
+            keeps: fleet.lost_events > 0.0 && fleet.replays,
             streams: names.into_iter().map(|name| EventStream { name, ..EventStream::default() }).collect(),
             request: Request::new("simulated", "simulated"),
             draw: SplitMix64::new(seed ^ 0x0_5eed),
@@ -148,7 +148,7 @@ impl Routers {
             return Ok(false);
         }
         let fed = self.feed.apply_numbered(now, &stream.name, numbered(seq, batch))?;
-        Ok(fed.missing_from.is_some())
+        Ok(self.keeps && fed.missing_from.is_some())
     }
 
     /// An engine replays what the index misses of it.
@@ -173,12 +173,6 @@ impl Routers {
     pub(super) fn restarted(&mut self, engine: usize) {
         let stream = &mut self.streams[engine];
         (stream.next, stream.kept) = (0, VecDeque::new());
-    }
-
-    /// In how many engines' caches the index trusts.
-    pub(super) fn exact(&self) -> Result<usize> {
-        let states = self.streams.iter().map(|stream| self.feed.state(&stream.name));
-        Ok(states.collect::<Result<Vec<_>>>()?.into_iter().filter(|state| *state == WorkerState::Exact).count())
     }
 }
 

@@ -44,15 +44,20 @@ impl Machine {
     /// How long a step takes that reads `context` tokens of KV for `decoding` sequences, computes `prefill` tokens of
     /// prompts, and brings back `restored` tokens from host memory.
     ///
-    /// Formula: ADR 7; weights of experts that no token uses are not read; what is brought back counts when it takes
-    /// longer than the rest.
+    /// Formula: ADR 7, where prompts take as long as what is brought back for them, if that is longer; weights of experts
+    /// that no token uses are not read.
     pub(super) fn step(&self, context: usize, decoding: usize, prefill: usize, restored: usize) -> Duration {
-        let mut seconds = self.constants.scaled(1).step_s(1, context, prefill);
+        let constants = self.constants.scaled(1);
+        let mut seconds = constants.step_s(1, context, prefill);
+        if restored > 0 {
+            let restore = restored as f64 * self.constants.kv_bytes_per_token / self.host_bytes_per_s;
+            let computed = prefill as f64 / self.constants.prefill_tokens_per_s;
+            seconds += (restore - computed).max(0.0);
+        }
         if let Some(Experts { bytes, share }) = self.experts {
             let used = 1.0 - (1.0 - share).powi((decoding + prefill).min(10_000) as i32);
             seconds += used * bytes / self.constants.memory_bytes_per_s;
         }
-        let restore = restored as f64 * self.constants.kv_bytes_per_token / self.host_bytes_per_s;
-        Duration::from_secs_f64(seconds.max(restore) / self.speed)
+        Duration::from_secs_f64(seconds / self.speed)
     }
 }

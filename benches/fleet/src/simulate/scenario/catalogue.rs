@@ -128,21 +128,22 @@ fn k8s() -> Scenario {
 }
 
 fn tiers() -> Scenario {
-    let arm = |figure, host_tokens, table: &[(f64, f64, f64)], within: &[f64]| {
+    let arm = |figure, policy, host_tokens, table: &[(f64, f64, f64)], within: &[f64]| {
         let row = |&(rate, first_token, tokens): &(f64, f64, f64)| {
             let gated = Row::at(Measure::TokensPerS, rate, tokens);
             let gated = if within.contains(&rate) { gated.within(10.0) } else { gated };
             [gated, Row::at(Measure::FirstToken, rate, first_token)]
         };
         let fleet = Fleet::of(8, tiered(host_tokens));
-        Arm { figure, policy: "precise", fleet, rows: table.iter().flat_map(row).collect() }
+        Arm { figure, policy, fleet, rows: table.iter().flat_map(row).collect() }
     };
     Scenario {
         name: "tiered",
         about: "llm-d's tiered prefix cache: 250 × 5 prompts of 16000 + 256 tokens, 256 out, Poisson stages of 60 s at 5 to 40 \
                 requests/s on 8 engines of Qwen3-32B TP2 on H100 with 298,000 tokens of GPU cache; host memory for 1.312 M \
                 tokens each, as the guide counts, or 819,000, which is what 200 GiB hold; 22.5 GB/s and GPU \
-                (guides/tiered-prefix-cache @05126b7). The guide does not say how the arm without host memory was routed.",
+                (guides/tiered-prefix-cache @05126b7). The guide does not say how the arm without host memory was routed: by \
+                the blend over the caches as events tell them, here.",
         objective: Measure::TokensPerS,
         recipe: Recipe::Staged {
             prompts: Arc::new(SharedPrefix::new(250, 5, [16_000, 256, 256], tiered(0).block_size)),
@@ -151,9 +152,9 @@ fn tiers() -> Scenario {
             pause: Duration::from_secs(60),
         },
         arms: vec![
-            arm("tiered_cpu", 1_312_000, &TIERED_CPU, &[20.0, 40.0]),
-            arm("tiered_hbm", 0, &TIERED_HBM, &[]),
-            Arm { rows: Vec::new(), ..arm("tiered_cpu_819k", 819_200, &[], &[]) },
+            arm("tiered_cpu", "tiered", 1_312_000, &TIERED_CPU, &[20.0, 40.0]),
+            arm("tiered_hbm", "precise-unspeculative", 0, &TIERED_HBM, &[]),
+            Arm { rows: Vec::new(), ..arm("tiered_cpu_819k", "tiered", 819_200, &[], &[]) },
         ],
         fleet: Fleet::of(8, tiered(1_312_000)),
     }
@@ -323,8 +324,8 @@ fn burst() -> Scenario {
 fn agentic() -> Scenario {
     Scenario {
         name: "agentic",
-        about: "240 coding sessions, 60 at once: 3000 tokens that all share, 55,000 ± 25,000 of their own (15,000 to 100,000), 2 to \
-                20 turns (mean 6) of 1500 ± 1500 more (100 to 10,000), answers of 800 ± 800 (50 to 4000), tools of 5 s, on 8 \
+        about: "240 coding sessions, 40 at once: 3000 tokens that all share, 55,000 ± 25,000 of their own (15,000 to 100,000), 2 to \
+                20 turns (mean 6) of 1500 ± 1500 more (100 to 10,000), answers of 800 ± 800 (50 to 4000), tools of 5 s, on 10 \
                 engines of Qwen3-32B TP2 on H100 (llm-d's blog of 2026-08-17; the spread of turns, input and output is ours).",
         objective: Measure::Whole,
         recipe: Recipe::Sessions {
@@ -338,11 +339,11 @@ fn agentic() -> Scenario {
                 limit: 150_000,
             },
             number: 240,
-            at_once: 60,
+            at_once: 40,
             block_size: 64,
         },
         arms: Vec::new(),
-        fleet: Fleet::of(8, with_blocks_of(QWEN3_32B, 64)),
+        fleet: Fleet::of(10, with_blocks_of(QWEN3_32B, 64)),
     }
 }
 
@@ -361,9 +362,9 @@ fn stale_metrics() -> Scenario {
 }
 
 fn lost_events() -> Scenario {
-    let fleet = Fleet { lost_events: 0.05, ..Fleet::of(8, QWEN3_32B) };
-    let about = "The prompts of the ladders at 16 requests/s for 150 s on the fleet of ladder-a, one of 20 of whose batches of KV \
-                 events is lost; the index asks for it when it sees the gap.";
+    let fleet = Fleet { lost_events: 0.01, replays: false, ..Fleet::of(8, QWEN3_32B) };
+    let about = "The prompts of the ladders at 16 requests/s for 150 s on the fleet of ladder-a, one of 100 of whose batches of KV \
+                 events is lost; nothing is replayed, so the index waits for 10 s and goes on in doubt.";
     steady("lost-events", about, 16.0, fleet)
 }
 

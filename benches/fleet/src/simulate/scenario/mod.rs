@@ -52,24 +52,4 @@ impl Scenario {
     pub fn load(&self, seed: u64) -> Load {
         self.recipe.load(seed)
     }
-
-    /// The same with at most so many stages, taken evenly, for a quick look; what was published of the whole is left out.
-    #[must_use]
-    pub fn shortened(mut self, most: usize) -> Self {
-        if let Recipe::Staged { stages, .. } = &mut self.recipe {
-            let counting = stages.iter().filter(|stage| stage.counts).count();
-            let step = counting.div_ceil(most.max(1)).max(1);
-            let mut place = counting;
-            stages.retain(|stage| {
-                if stage.counts {
-                    place -= 1;
-                }
-                !stage.counts || place % step == 0
-            });
-            if step > 1 {
-                self.arms.iter_mut().for_each(|arm| arm.rows.retain(|row| row.rate.is_some()));
-            }
-        }
-        self
-    }
 }

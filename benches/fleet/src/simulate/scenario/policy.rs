@@ -43,6 +43,8 @@ policies![
     "precise-37",
     "precise-73",
     "precise-token-load",
+    "precise-unspeculative",
     "random",
     "round-robin",
+    "tiered",
 ];
