@@ -117,15 +117,15 @@ const PLANS: [Plan; 15] = [
     Plan {
         package: "llmd-fleet",
         sources: "benches/fleet/src",
-        knows: &["llmd-core", "llmd-gateway"],
+        knows: &["llmd-core", "llmd-gateway", "llmd-routing"],
         floors: &[
             &["constants", "splitmix"],
             &["vocabulary"],
             &["model", "prompt", "process", "replay"],
-            &["wire"],
-            &["serve"],
+            &["simulate", "wire"],
+            &["serve", "yardstick"],
         ],
-        thinks: Thinks::In(&["constants", "model", "splitmix", "wire"]),
+        thinks: Thinks::In(&["constants", "model", "simulate", "splitmix", "wire"]),
     },
     Plan {
         package: "llmd-demo",

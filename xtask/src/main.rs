@@ -9,6 +9,7 @@ mod demo;
 mod doc;
 mod extension;
 mod failure;
+mod fleet;
 mod fuzz;
 mod install;
 mod install_c;
@@ -42,6 +43,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Fleet(fleet::Args),
     Test(test::Args),
     Check(check::Args),
     Bench(bench::Args),
@@ -57,6 +59,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Demo(args) => demo::run(args),
+        Command::Fleet(args) => fleet::run(args),
         Command::Test(args) => test::run(args),
         Command::Check(args) => check::run(args),
         Command::Bench(args) => bench::run(&args),

@@ -174,7 +174,11 @@ impl fmt::Display for Comparison<'_> {
         for Contest { scenario, contenders } in &self.contests {
             writeln!(f, "\n{}: {}", scenario.name, scenario.about)?;
             let better = if scenario.objective.more_is_better() { "more" } else { "less" };
-            writeln!(f, "objective: {}, {better} is better; gain in percent, with a 95 % interval", scenario.objective.words())?;
+            writeln!(
+                f,
+                "objective: {}, {better} is better; gain in percent, with a 95 % interval",
+                scenario.objective.words()
+            )?;
             writeln!(
                 f,
                 "{:24} {:>18} {:>16} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>6}",

@@ -72,7 +72,7 @@ fn validate(args: &Args) -> Result<bool> {
         report::json_file(path, &command(args), &machine, validation.figures())?;
     }
     let failures = validation.failures();
-    failures.iter().for_each(|failure| console::say(failure));
+    failures.iter().for_each(console::say);
     Ok(failures.is_empty())
 }
 

@@ -14,7 +14,9 @@ use super::validate::{Judged, Validation};
 /// The published tables and how far the simulation is from them: the whole of each, and stages that are held to it.
 pub(super) fn of_validation(validation: &Validation, caption: &str) -> String {
     let mut groups: Vec<Group> = Vec::new();
-    let stands = |judged: &&Judged| judged.row.rate.is_none() || !judged.figure.contains(".at_") || !validation.has_whole(judged);
+    let stands = |judged: &&Judged| {
+        judged.row.rate.is_none() || !judged.figure.contains(".at_") || !validation.has_whole(judged)
+    };
     for judged in validation.rows.iter().filter(stands) {
         if groups.last().is_none_or(|group| group.label != judged.scenario) {
             groups.push(Group { label: judged.scenario.to_owned(), dots: Vec::new() });
@@ -36,7 +38,8 @@ pub(super) fn of_validation(validation: &Validation, caption: &str) -> String {
             group.dots.push(dot);
         }
     }
-    let subtitle = "percent from what was published, with the standard deviation over seeds; green is held to its tolerance";
+    let subtitle =
+        "percent from what was published, with the standard deviation over seeds; green is held to its tolerance";
     picture("llm-d's published tables, simulated", subtitle, &groups, caption)
 }
 

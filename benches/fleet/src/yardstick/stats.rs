@@ -18,9 +18,8 @@ pub(super) fn deviation(values: &[f64]) -> f64 {
 /// Half the width of the 95 % interval of a mean, by Student's t; not a number for fewer than two values.
 pub(super) fn half_interval(values: &[f64]) -> f64 {
     /// The 97.5 % quantile for 1, 2, … degrees of freedom.
-    const T: [f64; 15] = [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-    ];
+    const T: [f64; 15] =
+        [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131];
     match values.len() {
         0 | 1 => f64::NAN,
         n => T.get(n - 2).copied().unwrap_or(2.0) * deviation(values) / (n as f64).sqrt(),

@@ -65,8 +65,13 @@ pub(super) fn picture(title: &str, subtitle: &str, groups: &[Group], caption: &s
     svg.line(format!("<rect class=\"ground\" width=\"960\" height=\"{height:.0}\" rx=\"6\"/>"));
     svg.text(24.0, 32.0, "title", "start", title);
     svg.text(24.0, 52.0, "small", "start", subtitle);
-    let ends = groups.iter().flat_map(|group| &group.dots).flat_map(|dot| [dot.percent - dot.spread, dot.percent + dot.spread]);
-    let (low, high) = ends.filter(|end| end.is_finite()).fold((-10.0_f64, 10.0_f64), |(low, high), end| (low.min(end), high.max(end)));
+    let ends = groups
+        .iter()
+        .flat_map(|group| &group.dots)
+        .flat_map(|dot| [dot.percent - dot.spread, dot.percent + dot.spread]);
+    let (low, high) = ends
+        .filter(|end| end.is_finite())
+        .fold((-10.0_f64, 10.0_f64), |(low, high), end| (low.min(end), high.max(end)));
     let axis = Axis::new(low, high);
     for tick in axis.ticks() {
         let x = axis.place(tick);
@@ -158,13 +163,8 @@ mod tests {
 
     #[test]
     fn every_figure_has_its_dot_and_nothing_is_not_a_number() {
-        let dot = |percent, spread| Dot {
-            label: "a < b".into(),
-            percent,
-            spread,
-            shade: Shade::Good,
-            note: "13,177".into(),
-        };
+        let dot =
+            |percent, spread| Dot { label: "a < b".into(), percent, spread, shade: Shade::Good, note: "13,177".into() };
         let group = Group { label: "ladder".into(), dots: vec![dot(1.0, 2.0), dot(3.0, f64::NAN)] };
         let svg = picture("title", "subtitle", &[group], "caption");
         assert_eq!(svg.matches("<circle").count(), 2);

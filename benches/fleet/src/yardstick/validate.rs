@@ -62,7 +62,11 @@ impl Ranking {
     /// Whether the simulation says of every two policies what was published of them. Of two that were published within
     /// [`TIE_PERCENT`] of each other it need not say anything.
     pub(super) fn is_right(&self) -> bool {
-        let pairs = self.arms.iter().enumerate().flat_map(|(n, first)| self.arms[n + 1..].iter().map(move |last| (first, last)));
+        let pairs = self
+            .arms
+            .iter()
+            .enumerate()
+            .flat_map(|(n, first)| self.arms[n + 1..].iter().map(move |last| (first, last)));
         let told = pairs.filter(|((_, first, _), (_, last, _))| (first / last - 1.0).abs() * 100.0 > TIE_PERCENT);
         told.into_iter().all(|((_, published, simulated), (_, other, than))| (published > other) == (simulated > than))
     }
@@ -114,6 +118,7 @@ pub(super) fn validate(scenarios: &[Scenario], seeds: u64) -> Result<Validation>
     for scenario in scenarios {
         validation.add(scenario, &mut figures);
     }
+    validation.rank_ladders();
     Ok(validation)
 }
 
@@ -124,15 +129,27 @@ impl Validation {
             let Some(seeds) = figures.next() else { return };
             for (place, row) in arm.rows.iter().enumerate() {
                 let simulated = seeds.iter().map(|(rows, _)| rows[place]).collect();
-                let figure = figure(scenario, arm, row);
+                let figure = figure(scenario, arm, row.measure, row.rate);
                 self.rows.push(Judged { scenario: scenario.name, figure, row: row.clone(), simulated });
             }
-            if arm.rows.is_empty() {
+            if arm.rows.iter().all(|row| row.rate.is_some()) {
                 let values = seeds.iter().map(|(_, objective)| *objective).collect();
-                self.beside.push((format!("{}.{}", scenario.objective.key(), arm.figure), values));
+                self.beside.push((figure(scenario, arm, scenario.objective, None), values));
             }
         }
         self.rank(scenario, begin);
+    }
+
+    /// Ranks what the three scenarios with the load of the ladders came to, when all were run.
+    fn rank_ladders(&mut self) {
+        let arms = ["ladder_a", "ladder_b", "k8s"].map(|arm| {
+            let figure = format!("{}.{arm}", Measure::OutputPerS.key());
+            let judged = self.rows.iter().find(|judged| judged.figure == figure)?;
+            Some((arm, judged.row.published, judged.mean()))
+        });
+        if let Some(arms) = arms.into_iter().collect() {
+            self.rankings.push(Ranking { scenario: "ladder".to_owned(), arms });
+        }
     }
 
     /// Ranks the arms of a scenario by the mean of all comparable rows of its objective.
@@ -205,12 +222,12 @@ impl Validation {
 }
 
 /// What a figure is called.
-fn figure(scenario: &Scenario, arm: &Arm, row: &Row) -> String {
-    let (measure, scenario_key) = (row.measure.key(), key(scenario.name));
+fn figure(scenario: &Scenario, arm: &Arm, measure: Measure, rate: Option<f64>) -> String {
+    let (measure, scenario_key) = (measure.key(), key(scenario.name));
     // Arms whose name says which table they are of stand by themselves.
     let stands_alone = ["k8s", "ladder-a", "ladder-b", "tiered"].contains(&scenario.name);
     let arm_key = if stands_alone { arm.figure.to_owned() } else { format!("{scenario_key}.{}", arm.figure) };
-    match row.rate {
+    match rate {
         None => format!("{measure}.{arm_key}"),
         Some(rate) if scenario.name == "tiered" => format!("{measure}.{arm_key}_{rate:.0}"),
         Some(rate) => format!("{measure}.{arm_key}.at_{rate:.0}"),

@@ -3,6 +3,8 @@
 mod fleet;
 mod outcome;
 mod router;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -152,10 +154,7 @@ impl<'a> Run<'a> {
     ///
     /// [`Scheduler::decide`]: llmd_routing::Scheduler::decide
     pub fn run(mut self) -> Result<Outcome> {
-        for (place, node) in self.nodes.iter_mut().enumerate() {
-            _ = place;
-            node.said = said(&node.engine);
-        }
+        self.nodes.iter_mut().for_each(|node| node.said = said(&node.engine));
         self.plan(Duration::ZERO, Event::Scrape);
         for (death, at) in self.fleet.deaths.iter().map(|death| death.at).enumerate() {
             self.plan(at, Event::Die { death: death as u32 });
@@ -241,8 +240,7 @@ impl<'a> Run<'a> {
 
     fn arrive(&mut self, client: u32) -> Result<()> {
         let turn = self.turn(client);
-        let mut decision =
-            self.routers.decide(self.now, client as usize, turn.prompt.tokens(), turn.output)?;
+        let mut decision = self.routers.decide(self.now, client as usize, turn.prompt.tokens(), turn.output)?;
         let mut engine = self.routers.engine(&decision);
         while self.nodes[engine].is_dead {
             if decision.advance(self.now).is_none() {
@@ -277,7 +275,8 @@ impl<'a> Run<'a> {
         }
         let expected = decision.predicted_hit_tokens() as u32;
         let engine_place = engine as u16;
-        self.live[tag] = Some(Live { client, decision, sent, first_token: None, engine: engine_place, again, expected });
+        self.live[tag] =
+            Some(Live { client, decision, sent, first_token: None, engine: engine_place, again, expected });
         self.wake(engine);
         Ok(())
     }
@@ -295,7 +294,9 @@ impl<'a> Run<'a> {
     /// An idle engine looks at its requests when the front end has the next one ready.
     fn wake(&mut self, engine: usize) {
         let node = &self.nodes[engine];
-        if !node.is_stepping && let Some(at) = node.engine.next_arrival() {
+        if !node.is_stepping
+            && let Some(at) = node.engine.next_arrival()
+        {
             let event = Event::Wake { engine: engine as u32, life: node.life };
             self.plan(at.max(self.now), event);
         }

@@ -16,7 +16,7 @@ pub struct PhaseOutcome {
 }
 
 /// One request that was answered.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Served {
     /// From when it was sent to its first token.
     pub first_token: Duration,

@@ -71,7 +71,8 @@ impl Routers {
         let routers = (0..fleet.routers.max(1)).map(|_| {
             let builder = Scheduler::from_yaml(yaml)?.with_index(feed.reader().clone()).allow_experimental(true);
             let endpoints = names.iter().zip(&workers).enumerate();
-            let endpoints = endpoints.map(|(n, (name, &worker))| Endpoint::new(name, format!("10.0.0.{n}:8000"), worker));
+            let endpoints =
+                endpoints.map(|(n, (name, &worker))| Endpoint::new(name, format!("10.0.0.{n}:8000"), worker));
             Ok(Router { scheduler: builder.build()?, pool: endpoints.collect() })
         });
         let routers = routers.collect::<Result<Vec<_>>>()?;
@@ -92,7 +93,13 @@ impl Routers {
     }
 
     /// Chooses an engine for a prompt of a session.
-    pub(super) fn decide(&mut self, now: Duration, session: usize, prompt: &[TokenId], output: usize) -> Result<Decision> {
+    pub(super) fn decide(
+        &mut self,
+        now: Duration,
+        session: usize,
+        prompt: &[TokenId],
+        output: usize,
+    ) -> Result<Decision> {
         if self.needs.tokens {
             let tokens = self.request.tokens.get_or_insert_default();
             tokens.clear();
@@ -156,7 +163,7 @@ impl Routers {
     /// # Errors
     ///
     /// As [`Feed::apply_numbered`].
-    pub(super) fn replay(&mut self, now: Duration, engine: usize) -> Result<()> {
+    pub(super) fn replay(&self, now: Duration, engine: usize) -> Result<()> {
         let stream = &self.streams[engine];
         let Some(from) = self.feed.missing_from(&stream.name)? else { return Ok(()) };
         let begin = stream.kept.partition_point(|(seq, _)| *seq < from);

@@ -19,7 +19,7 @@ impl Stream {
         let tokens = tokens.into();
         let mut parent = ROOT;
         let names = tokens.chunks_exact(block_size).map(|block| {
-            parent = name(parent, block);
+            parent = name(parent, block.iter().copied());
             parent
         });
         Self { names: names.collect(), tokens }

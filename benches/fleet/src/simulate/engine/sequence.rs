@@ -81,9 +81,14 @@ impl Sequence {
                 Some(before) => self.job.prompt.names()[before],
                 None => ROOT,
             };
-            let mut tokens = smallvec::SmallVec::<[TokenId; 128]>::new();
-            tokens.extend((place * block_size..(place + 1) * block_size).map(|position| self.token(position)));
-            self.names.push(name(parent, &tokens));
+            let tokens = place * block_size..(place + 1) * block_size;
+            let next = if tokens.start >= self.job.prompt.len() && !self.job.follows {
+                let (seed, before) = (self.job.seed, self.job.prompt.len());
+                name(parent, tokens.map(|position| output_token(seed, position - before)))
+            } else {
+                name(parent, tokens.map(|position| self.token(position)))
+            };
+            self.names.push(next);
         }
         self.names[place - known]
     }

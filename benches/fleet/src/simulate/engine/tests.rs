@@ -209,6 +209,51 @@ fn run(side: &mut dyn Side, asked: &[Asked], seen: &mut Vec<Seen>) {
     panic!("it does not come to an end");
 }
 
+/// Everything that could be seen of the fast engine, which is what could be seen of the model.
+fn compare(asked: &[Asked], block_size: usize, room: usize, seqs: usize, batched: usize) -> Vec<Seen> {
+    let mut machine = Machine::new(Constants::QWEN3_32B_TP2_H100);
+    machine.block_size = block_size;
+    machine.constants.kv_cache_tokens = (66 + room).next_multiple_of(block_size);
+    let mut settings = EngineSettings::new(machine.constants.scaled(1));
+    (settings.block_size, settings.num_blocks) = (block_size, machine.blocks());
+    (settings.max_num_seqs, settings.max_num_batched_tokens) = (seqs, batched);
+    settings.max_model_len = settings.kv_cache_tokens();
+    let engine = model::Engine::new(settings, output_token).unwrap();
+
+    let mut fast = Fast(Engine::with_limits(machine, true, seqs, batched), StepReport::default());
+    let mut fast_seen = Vec::new();
+    run(&mut fast, asked, &mut fast_seen);
+    let told = fast_seen.iter().filter_map(|seen| match seen {
+        Seen::Stored { names, .. } => Some(names.clone()),
+        _ => None,
+    });
+    let told = told.collect();
+    let (report, tags, names) = (model::StepReport::default(), HashMap::new(), HashMap::new());
+    let mut slow = Slow { engine, report, tags, names, told };
+    let mut slow_seen = Vec::new();
+    run(&mut slow, asked, &mut slow_seen);
+
+    for (fast, slow) in fast_seen.iter().zip(&slow_seen) {
+        assert_eq!(fast, slow);
+    }
+    assert_eq!(fast_seen.len(), slow_seen.len());
+    assert_eq!((fast.load(), slow.load()), ((0, 0, 0.0), (0, 0, 0.0)));
+    fast_seen
+}
+
+#[test]
+fn the_comparison_sees_hits_chunks_evictions_shortages_and_resumptions() {
+    let asked: Vec<_> =
+        (0..20).map(|n| Asked { after_ms: 10, family: n % 3, len: 30 + n as usize, output: 20 }).collect();
+    let seen = compare(&asked, 4, 40, 4, 16);
+    let any = |is: fn(&Seen) -> bool| seen.iter().any(is);
+    assert!(any(|seen| matches!(seen, Seen::Preempted(1..))));
+    assert!(any(|seen| matches!(seen, Seen::Removed(_))));
+    assert!(any(|seen| matches!(seen, Seen::Admitted(Admitted { resumed: true, .. }))));
+    assert!(any(|seen| matches!(seen, Seen::Admitted(Admitted { cached_tokens: 1.., resumed: false, .. }))));
+    assert!(any(|seen| matches!(seen, Seen::Finished { preemptions: 1.., .. })));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -220,33 +265,92 @@ proptest! {
         room in 0..60_usize,
         (seqs, batched) in (2..9_usize, 9..40_usize),
     ) {
-        let mut machine = Machine::new(Constants::QWEN3_32B_TP2_H100);
-        machine.block_size = block_size;
-        machine.constants.kv_cache_tokens = (66 + room).next_multiple_of(block_size);
-        let mut settings = EngineSettings::new(machine.constants.scaled(1));
-        (settings.block_size, settings.num_blocks) = (block_size, machine.blocks());
-        (settings.max_num_seqs, settings.max_num_batched_tokens) = (seqs, batched);
-        settings.max_model_len = settings.kv_cache_tokens();
-        let engine = model::Engine::new(settings, |seed, position| output_token(seed, position)).unwrap();
-
-        let mut fast = Fast(Engine::with_limits(machine, true, seqs, batched), StepReport::default());
-        let mut fast_seen = Vec::new();
-        run(&mut fast, &asked, &mut fast_seen);
-        let told = fast_seen.iter().filter_map(|seen| match seen {
-            Seen::Stored { names, .. } => Some(names.clone()),
-            _ => None,
-        });
-        let told = told.collect();
-        let mut slow =
-            Slow { engine, report: model::StepReport::default(), tags: HashMap::new(), names: HashMap::new(), told };
-        let mut slow_seen = Vec::new();
-        run(&mut slow, &asked, &mut slow_seen);
-
-        for (fast, slow) in fast_seen.iter().zip(&slow_seen) {
-            prop_assert_eq!(fast, slow);
-        }
-        prop_assert_eq!(fast_seen.len(), slow_seen.len());
-        prop_assert_eq!(fast.load(), slow.load());
-        prop_assert_eq!(fast.load(), (0, 0, 0.0));
+        compare(&asked, block_size, room, seqs, batched);
     }
+}
+
+fn stream(first: TokenId, len: usize) -> Prompt {
+    Prompt::new(Arc::new(Stream::new((first..).take(len).collect::<Vec<_>>(), 4)), usize::MAX)
+}
+
+fn job(tag: usize, prompt: Prompt) -> Job {
+    Job { tag, prompt, output: 1, follows: false, seed: 0, pulled: None }
+}
+
+/// Answers one request, and says how many tokens were cached and how long its first step took.
+fn answer(engine: &mut Engine, job: Job) -> (usize, f64) {
+    let mut now = Duration::from_secs(1000);
+    assert!(engine.submit(Duration::ZERO, job));
+    let (mut report, mut first) = (StepReport::default(), None);
+    while let Some(takes) = engine.begin_step(now) {
+        now += takes;
+        first.get_or_insert(takes);
+        engine.end_step(&mut report);
+    }
+    (report.finished[0].cached_tokens, first.unwrap().as_secs_f64())
+}
+
+fn small(host_tokens: usize) -> Machine {
+    let mut machine = Machine::new(Constants::QWEN3_32B_TP2_H100);
+    (machine.block_size, machine.host_tokens, machine.constants.kv_cache_tokens) = (4, host_tokens, 400);
+    machine
+}
+
+#[test]
+fn what_the_gpu_has_lost_comes_back_from_host_memory_in_the_time_of_the_link() {
+    let mut machine = small(4000);
+    // No block of the first prompt survives the second.
+    (machine.host_bytes_per_s, machine.constants.kv_cache_tokens) = (1e8, 304);
+    let mut engine = Engine::new(machine.clone(), true);
+    let prompt = stream(0, 301);
+    assert_eq!(answer(&mut engine, job(0, prompt.clone())).0, 0);
+    answer(&mut engine, job(1, stream(1000, 301)));
+
+    let (cached, took) = answer(&mut engine, job(2, prompt.clone()));
+
+    let link = 300.0 * machine.constants.kv_bytes_per_token / machine.host_bytes_per_s;
+    assert_eq!(cached, 300);
+    assert!((took - (machine.constants.step_s + link)).abs() < 1e-3, "{took} is not {link} and a step");
+    let mut without = Engine::new(Machine { host_tokens: 0, ..machine }, false);
+    (0..3).for_each(|n| assert_eq!(answer(&mut without, job(n, stream(n as TokenId % 2 * 1000, 301))).0, 0));
+}
+
+#[test]
+fn host_memory_is_told_apart_from_the_gpu_in_events() {
+    let mut engine = Engine::new(small(4000), true);
+    answer(&mut engine, job(0, stream(0, 9)));
+    let stored = engine.take_events().into_iter().map(|event| match event {
+        KvEvent::BlockStored(stored) => (stored.medium, stored.block_hashes.len(), stored.token_ids.len()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(stored.collect::<Vec<_>>(), [(Medium::Gpu, 2, 8), (Medium::Cpu, 2, 0)]);
+}
+
+#[test]
+fn what_a_peer_sends_is_not_computed_but_waited_for() {
+    let mut engine = Engine::new(small(0), false);
+    let takes = Duration::from_millis(500);
+    let pulling = Job { pulled: Some((200, takes)), ..job(0, stream(0, 301)) };
+    assert!(engine.submit(Duration::ZERO, pulling.clone()));
+    assert_eq!(engine.next_arrival(), Some(takes + Duration::from_millis(15)));
+    let mut engine = Engine::new(small(0), false);
+    assert_eq!(answer(&mut engine, pulling).0, 200);
+}
+
+#[test]
+fn an_engine_that_died_has_lost_everything_and_works_again() {
+    let mut engine = Engine::new(small(4000), false);
+    answer(&mut engine, job(0, stream(0, 301)));
+    engine.submit(Duration::ZERO, job(7, stream(0, 301)));
+    assert_eq!(engine.die(), [7]);
+    assert_eq!((engine.running(), engine.waiting(), engine.held(&stream(0, 301))), (0, 0, 0));
+    assert_eq!(answer(&mut engine, job(8, stream(0, 301))).0, 0);
+}
+
+#[test]
+fn what_does_not_fit_is_not_taken() {
+    let mut engine = Engine::new(small(0), false);
+    assert!(!engine.submit(Duration::ZERO, job(0, stream(0, 400))));
+    assert!(!engine.submit(Duration::ZERO, job(0, stream(0, 0))));
+    assert!(engine.submit(Duration::ZERO, job(0, stream(0, 399))));
 }

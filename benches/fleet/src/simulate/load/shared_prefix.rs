@@ -19,12 +19,7 @@ pub struct SharedPrefix {
 impl SharedPrefix {
     /// `groups` beginnings of `system` tokens, each of which goes on with `questions` different questions of `question`
     /// tokens; answers have `output` tokens.
-    pub fn new(
-        groups: usize,
-        questions: usize,
-        [system, question, output]: [usize; 3],
-        block_size: usize,
-    ) -> Self {
+    pub fn new(groups: usize, questions: usize, [system, question, output]: [usize; 3], block_size: usize) -> Self {
         let prompts = (0..groups * questions).map(|n| {
             let (mut beginning, mut rest) = (SplitMix64::new((n / questions) as u64), SplitMix64::new(!(n as u64)));
             let tokens = |draw: &mut SplitMix64, len: usize| -> Vec<TokenId> {

@@ -45,7 +45,7 @@ pub fn staged(
     turns: impl IntoIterator<Item = Turn>,
     seed: u64,
 ) -> Load {
-    let (mut turns, mut draw) = (turns.into_iter(), SplitMix64::new(seed ^ 0x57a6_e5));
+    let (mut turns, mut draw) = (turns.into_iter(), SplitMix64::new(seed ^ 0x57a6));
     let phases = stages.iter().map(|&Stage { rate, seconds, counts }| {
         let mut at = 0.0;
         let number = (rate * seconds) as usize;

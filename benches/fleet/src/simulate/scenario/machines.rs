@@ -85,10 +85,5 @@ pub(super) const GPT_OSS_H200: Machine = Machine {
 };
 
 /// Seconds to pull a prefix of gpt-oss-120b from a peer, by its tokens: the P2P guide's table.
-pub(super) const GPT_OSS_PULL_S: &[(f64, f64)] = &[
-    (2_048.0, 0.0490),
-    (8_192.0, 0.1201),
-    (16_384.0, 0.1962),
-    (32_768.0, 0.3763),
-    (49_152.0, 0.5505),
-];
+pub(super) const GPT_OSS_PULL_S: &[(f64, f64)] =
+    &[(2_048.0, 0.0490), (8_192.0, 0.1201), (16_384.0, 0.1962), (32_768.0, 0.3763), (49_152.0, 0.5505)];

@@ -35,8 +35,8 @@ pub(super) const A_K8S_OUT: Column = [
 ];
 /// Its mean seconds to the first token.
 pub(super) const A_K8S_TTFT: Column = [
-    0.415, 0.630, 0.881, 18.103, 20.171, 21.842, 24.597, 24.162, 68.673, 72.429, 70.084, 70.659, 74.326, 72.564, 72.329,
-    75.586,
+    0.415, 0.630, 0.881, 18.103, 20.171, 21.842, 24.597, 24.162, 68.673, 72.429, 70.084, 70.659, 74.326, 72.564,
+    72.329, 75.586,
 ];
 /// Output tokens per second of the guide's second table (affinity filter and token load).
 pub(super) const B_OUT: Column = [

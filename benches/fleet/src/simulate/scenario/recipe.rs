@@ -23,19 +23,9 @@ pub(super) enum Recipe {
     /// The same whatever the seed: a recorded trace.
     Recorded(Load),
     /// Conversations, so many at once.
-    Sessions {
-        sessions: Sessions,
-        number: usize,
-        at_once: usize,
-        block_size: usize,
-    },
+    Sessions { sessions: Sessions, number: usize, at_once: usize, block_size: usize },
     /// inference-perf's stages of shared prefixes.
-    Staged {
-        prompts: Arc<SharedPrefix>,
-        stages: Vec<Stage>,
-        arrivals: Arrivals,
-        pause: Duration,
-    },
+    Staged { prompts: Arc<SharedPrefix>, stages: Vec<Stage>, arrivals: Arrivals, pause: Duration },
 }
 
 impl Recipe {

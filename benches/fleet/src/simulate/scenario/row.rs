@@ -63,7 +63,8 @@ impl Measure {
     /// The figure of a run: the mean of its stages, as llm-d's tables have it; times are those of all requests.
     pub fn of(self, outcome: &Outcome) -> f64 {
         let mean = |seconds: fn(&crate::simulate::Served) -> f64| {
-            let (sum, count) = outcome.served().fold((0.0, 0), |(sum, count), served| (sum + seconds(served), count + 1));
+            let (sum, count) =
+                outcome.served().fold((0.0, 0), |(sum, count), served| (sum + seconds(served), count + 1));
             sum / f64::from(count.max(1))
         };
         match self {
