@@ -306,7 +306,7 @@ fn what_the_gpu_has_lost_comes_back_from_host_memory_in_the_time_of_the_link() {
     assert_eq!(answer(&mut engine, job(0, prompt.clone())).0, 0);
     answer(&mut engine, job(1, stream(1000, 301)));
 
-    let (cached, took) = answer(&mut engine, job(2, prompt.clone()));
+    let (cached, took) = answer(&mut engine, job(2, prompt));
 
     let link = 300.0 * machine.constants.kv_bytes_per_token / machine.host_bytes_per_s;
     assert_eq!(cached, 300);
