@@ -13,8 +13,8 @@ const BUILD: [&str; 6] = ["build", "--release", "--package", "llmd-fleet", "--bi
 
 /// Policies of scheduling, judged by a fleet of simulated engines in virtual time.
 ///
-/// With --validate, llm-d's published tables beside what the simulation makes of the same loads (half a minute for each seed
-/// on two cores). With --policies, any configurations of llm-d's endpoint picker beside each other, on the same seeds.
+/// With --validate, llm-d's published tables beside what the simulation makes of the same loads (a quarter of a minute
+/// for each seed on two cores). With --policies, any configurations of llm-d's endpoint picker beside each other, on the same seeds.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES)]
 pub(crate) struct Args {

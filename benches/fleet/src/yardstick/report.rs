@@ -10,12 +10,14 @@ use super::compare::{Comparison, Contest};
 use super::stats::{deviation, mean};
 use super::svg::{Dot, Group, Shade, picture};
 use super::validate::{Judged, Validation};
+use crate::simulate::scenario::Measure;
 
-/// The published tables and how far the simulation is from them: the whole of each, and stages that are held to it.
+/// The throughputs of the published tables and how far the simulation is from them: the whole of each, and stages where no
+/// whole was published.
 pub(super) fn of_validation(validation: &Validation, caption: &str) -> String {
     let mut groups: Vec<Group> = Vec::new();
     let stands = |judged: &&Judged| {
-        judged.row.rate.is_none() || !judged.figure.contains(".at_") || !validation.has_whole(judged)
+        judged.row.measure != Measure::FirstToken && (judged.row.rate.is_none() || !validation.has_whole(judged))
     };
     for judged in validation.rows.iter().filter(stands) {
         if groups.last().is_none_or(|group| group.label != judged.scenario) {
