@@ -11,6 +11,7 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 pub struct InFlight {
     requests: AtomicU64,
     tokens: AtomicU64,
+    context: AtomicU64,
 }
 
 /// What is in flight to an endpoint at one moment.
@@ -21,6 +22,9 @@ pub struct Load {
     pub requests: u64,
     /// Tokens of prompts that were not in the endpoint's cache, as far as the sender knew.
     pub tokens: u64,
+    /// Tokens of prompts, cached or not, and of the answers that they are expected to have: what an engine reads to decode
+    /// them, and has to keep meanwhile.
+    pub context: u64,
 }
 
 impl InFlight {
@@ -36,20 +40,34 @@ impl InFlight {
         self.tokens.load(Ordering::Relaxed)
     }
 
-    /// Both.
-    pub fn load(&self) -> Load {
-        Load { requests: self.requests(), tokens: self.tokens() }
+    /// Tokens that engines read to decode the requests in flight.
+    pub fn context(&self) -> u64 {
+        // Relaxed: as above.
+        self.context.load(Ordering::Relaxed)
     }
 
-    /// Counts a request in; it is counted out when the guard drops.
+    /// All of it.
+    pub fn load(&self) -> Load {
+        Load { requests: self.requests(), tokens: self.tokens(), context: self.context() }
+    }
+
+    /// Counts a request in, with so many tokens to compute; it is counted out when the guard drops.
     #[must_use = "the request is counted out when the guard drops"]
     pub fn admit(self: &Arc<Self>, tokens: u64) -> InFlightGuard {
+        self.admit_with_context(tokens, tokens)
+    }
+
+    /// The same, with so many tokens to read when it is decoded.
+    #[must_use = "the request is counted out when the guard drops"]
+    pub fn admit_with_context(self: &Arc<Self>, tokens: u64, context: u64) -> InFlightGuard {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
+        self.context.fetch_add(context, Ordering::Relaxed);
         InFlightGuard(Arc::new(Place {
             in_flight: Arc::clone(self),
             held: AtomicBool::new(true),
             tokens: AtomicU64::new(tokens),
+            context,
             deadline: AtomicU64::new(u64::MAX),
         }))
     }
@@ -83,6 +101,7 @@ pub(crate) struct Place {
     in_flight: Arc<InFlight>,
     held: AtomicBool,
     tokens: AtomicU64,
+    context: u64,
     /// In microseconds.
     deadline: AtomicU64,
 }
@@ -95,6 +114,7 @@ impl Place {
         let held = self.held.swap(false, Ordering::Relaxed);
         if held {
             self.in_flight.requests.fetch_sub(1, Ordering::Relaxed);
+            self.in_flight.context.fetch_sub(self.context, Ordering::Relaxed);
         }
         held
     }
@@ -129,9 +149,9 @@ mod tests {
     fn a_place_is_given_back_once() {
         let in_flight: Arc<InFlight> = Arc::default();
         let guard = in_flight.admit(100);
-        assert_eq!(in_flight.load(), Load { requests: 1, tokens: 100 });
+        assert_eq!(in_flight.load(), Load { requests: 1, tokens: 100, context: 100 });
         guard.release_tokens();
-        assert_eq!(in_flight.load(), Load { requests: 1, tokens: 0 });
+        assert_eq!(in_flight.load(), Load { requests: 1, tokens: 0, context: 100 });
 
         assert!(guard.place().release());
         assert!(!guard.place().release());
@@ -161,7 +181,7 @@ mod models {
             lapses.join().expect("it ends");
             let seen = reads.join().expect("it ends");
             assert!((1..=2).contains(&seen.requests) && [5, 12].contains(&seen.tokens), "{seen:?}");
-            assert_eq!(in_flight.load(), Load { requests: 1, tokens: 5 });
+            assert_eq!(in_flight.load(), Load { requests: 1, tokens: 5, context: 5 });
             drop(stays);
             assert_eq!(in_flight.load(), Load::default());
         });

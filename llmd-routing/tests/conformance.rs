@@ -7,9 +7,9 @@ use llmd_routing::filter::{
 };
 use llmd_routing::picker::{MaxScorePicker, PowerOfTwoPicker, RandomPicker, RoundRobinPicker, WeightedRandomPicker};
 use llmd_routing::scorer::{
-    ActiveRequestScorer, Better, ContextLengthAware, EndpointAttributeScorer, HeaderLabelAffinityScorer, Headroom,
-    KvCacheUtilizationScorer, LatencyScorer, LoadAwareScorer, LoraAffinityScorer, MissingMetrics,
-    MmEmbeddingsCacheScorer, NoHitLruScorer, PrefixCacheScorer, QueueScorer, RunningRequestsScorer,
+    ActiveRequestScorer, Better, CompletionTimeScorer, ContextLengthAware, EndpointAttributeScorer,
+    HeaderLabelAffinityScorer, Headroom, KvCacheUtilizationScorer, LatencyScorer, LoadAwareScorer, LoraAffinityScorer,
+    MissingMetrics, MmEmbeddingsCacheScorer, NoHitLruScorer, PrefixCacheScorer, QueueScorer, RunningRequestsScorer,
     SessionAffinityScorer, Slots, TokenLoadScorer, TopologyAffinityScorer,
 };
 use llmd_routing::session::{Affinity, Source};
@@ -82,6 +82,7 @@ fn scorers_conform() {
     testing::scorer(|| SessionAffinityScorer::new(Affinity::remembered("x-session-id")));
     testing::scorer(|| SessionAffinityScorer::new(Affinity::hash("x-session-id")));
     testing::scorer(|| TokenLoadScorer::new(10_000));
+    testing::scorer(CompletionTimeScorer::default);
     testing::scorer(TopologyAffinityScorer::default);
 }
 

@@ -56,6 +56,7 @@ const PARAMETERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("by-label", &["{label: llm-d.ai/role, validValues: [decode], allowsNoLabel: true}"]),
+    ("completion-time-scorer", &["{}", "{evictionCost: 0, readMsPerKiloToken: 0}"]),
     ("concurrency-detector", &["{}", "{maxConcurrency: 1, concurrencyMode: hybrid}"]),
     ("context-length-aware", &["{}", "{enableFiltering: true}"]),
     (

@@ -125,21 +125,34 @@ impl InFlightLoad {
         self.prefix_producer.as_ref()
     }
 
-    /// Counts a request in at `endpoint`, which has to compute so many tokens of its prompt. Where it `decodes`, which says
-    /// how long the prompt is, the tokens that it is expected to make count as well.
+    /// Counts a request in at `endpoint`, which has to compute so many tokens of its `prompt`. Where it `decodes`, the
+    /// tokens that it is expected to make count as well.
     pub(crate) fn reserve(
         &self,
         endpoint: &Arc<Endpoint>,
         uncached: u64,
-        decodes: Option<u64>,
+        prompt: u64,
+        decodes: bool,
         max_output_tokens: Option<u32>,
     ) -> Reservation {
-        let output =
-            self.output.zip(decodes).map_or(0, |(estimate, prompt)| estimate.tokens(prompt, max_output_tokens));
-        let guard = endpoint.in_flight().admit(uncached.saturating_add(output));
+        let output = self.output.filter(|_| decodes).map_or(0, |estimate| estimate.tokens(prompt, max_output_tokens));
+        let made = if decodes { expected_output(max_output_tokens) } else { 0 };
+        let (tokens, context) = (uncached.saturating_add(output), prompt.saturating_add(made));
+        let guard = endpoint.in_flight().admit_with_context(tokens, context);
         Reservation { guard, until_end: self.output.is_some() }
     }
 }
+
+/// How many tokens a request is expected to make: what it asks for, as far as that is not only a precaution.
+pub(crate) fn expected_output(max_output_tokens: Option<u32>) -> u64 {
+    max_output_tokens.map_or(USUAL_OUTPUT, u64::from).min(LONG_OUTPUT)
+}
+
+/// How many tokens a request makes that does not say how many it wants.
+const USUAL_OUTPUT: u64 = 256;
+
+/// Who asks for more than this sets a limit, and does not expect so much.
+const LONG_OUTPUT: u64 = 4096;
 
 impl OutputEstimate {
     fn tokens(self, prompt: u64, asked: Option<u32>) -> u64 {

@@ -11,11 +11,12 @@ mod session_id;
 mod speculative;
 mod sweep;
 mod tier_weights;
+mod trusted_prefix_cache;
 
 pub(crate) use approx_prefix_cache::Parameters as ApproxParameters;
 pub use approx_prefix_cache::{ApproxPrefixCache, ApproxSettings};
-pub(crate) use inflight_load::Parameters as InFlightLoadParameters;
 pub use inflight_load::{InFlightLoad, OutputEstimate, Reservation, Reserve};
+pub(crate) use inflight_load::{Parameters as InFlightLoadParameters, expected_output};
 use llmd_core::Medium;
 use llmd_core::hash::Chain;
 use llmd_core::index::WorkerState;
@@ -27,6 +28,8 @@ pub use precise_prefix_cache::PrecisePrefixCache;
 pub(crate) use session_id::Parameters as SessionIdParameters;
 pub use session_id::{SessionIdProducer, SessionIdSource};
 pub use tier_weights::TierWeights;
+pub(crate) use trusted_prefix_cache::Parameters as TrustedParameters;
+pub use trusted_prefix_cache::TrustedPrefixCache;
 
 use crate::plugin::PrefixMatch;
 

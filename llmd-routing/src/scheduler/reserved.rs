@@ -110,9 +110,9 @@ impl Reserved {
     ) -> Option<Reservation> {
         let run = &runs[place];
         let chosen = run.current()?;
-        let prompt = if computes_prompt(runs, run) { attributes.uncached_tokens(chosen) } else { 0 };
-        let decodes = (run.stage == Stage::Decode).then_some(attributes.prompt_tokens());
-        let reservation = load.reserve(&pool[chosen], prompt, decodes, self.max_output_tokens);
+        let uncached = if computes_prompt(runs, run) { attributes.uncached_tokens(chosen) } else { 0 };
+        let (prompt, decodes) = (attributes.prompt_tokens(), run.stage == Stage::Decode);
+        let reservation = load.reserve(&pool[chosen], uncached, prompt, decodes, self.max_output_tokens);
         reservation.place().set_deadline(now.saturating_add(load.ttl));
         Some(reservation)
     }

@@ -1,6 +1,7 @@
 //! Scorers: how good each candidate is, from 0 to 1.
 
 mod active_request;
+mod completion_time;
 mod context_length_aware;
 mod endpoint_attribute;
 mod header_label_affinity;
@@ -20,6 +21,8 @@ mod topology_affinity;
 
 pub use active_request::ActiveRequestScorer;
 pub(crate) use active_request::Parameters as ActiveRequestParameters;
+pub use completion_time::CompletionTimeScorer;
+pub(crate) use completion_time::Parameters as CompletionTimeParameters;
 pub use context_length_aware::ContextLengthAware;
 pub(crate) use context_length_aware::Parameters as ContextLengthParameters;
 pub(crate) use endpoint_attribute::Parameters as EndpointAttributeParameters;

@@ -6,6 +6,7 @@ use crate::config::tokens::{TokenParameters, TokenProducer};
 use crate::producer::{
     ApproxParameters, ApproxPrefixCache, ApproxSettings, InFlightLoadParameters, MmEmbeddingsCache,
     MmEmbeddingsCacheParameters, P2pSource, P2pSourceParameters, SessionIdParameters, SessionIdProducer,
+    TrustedParameters, TrustedPrefixCache,
 };
 
 pub(in crate::config) fn inflight_load_producer(parameters: InFlightLoadParameters) -> Result<Blueprint> {
@@ -46,4 +47,10 @@ pub(in crate::config) fn session_id_producer(parameters: SessionIdParameters) ->
 
 pub(in crate::config) fn token_producer(parameters: TokenParameters) -> Result<Blueprint> {
     TokenProducer::new(parameters).map(Blueprint::Tokens)
+}
+
+/// llmd's own.
+pub(in crate::config) fn trusted_prefix_cache_producer(parameters: TrustedParameters) -> Result<Blueprint> {
+    let TrustedParameters { exact_producer_name: exact, other_producer_name: otherwise } = parameters;
+    Ok(Blueprint::prefix_producer(move |name| TrustedPrefixCache::new(name, exact.clone(), otherwise.clone())))
 }

@@ -7,13 +7,13 @@ use super::{
 };
 use crate::config::kv_events::{Precise, PreciseParameters};
 use crate::scorer::{
-    ActiveRequestParameters, ActiveRequestScorer, ContextLengthAware, ContextLengthParameters,
-    EndpointAttributeParameters, EndpointAttributeScorer, HeaderLabelAffinityParameters, HeaderLabelAffinityScorer,
-    KvCacheUtilizationScorer, LatencyParameters, LatencyScorer, LatencyWeights, LoadAwareParameters, LoadAwareScorer,
-    LoraAffinityParameters, LoraAffinityScorer, MetricsParameters, MmEmbeddingsCacheParameters,
-    MmEmbeddingsCacheScorer, NoHitLruParameters, NoHitLruScorer, PrefixCacheParameters, PrefixCacheScorer, QueueScorer,
-    RunningRequestsScorer, SessionAffinityScorer, TokenLoadParameters, TokenLoadScorer, TopologyAffinityParameters,
-    TopologyAffinityScorer,
+    ActiveRequestParameters, ActiveRequestScorer, CompletionTimeParameters, CompletionTimeScorer, ContextLengthAware,
+    ContextLengthParameters, EndpointAttributeParameters, EndpointAttributeScorer, HeaderLabelAffinityParameters,
+    HeaderLabelAffinityScorer, KvCacheUtilizationScorer, LatencyParameters, LatencyScorer, LatencyWeights,
+    LoadAwareParameters, LoadAwareScorer, LoraAffinityParameters, LoraAffinityScorer, MetricsParameters,
+    MmEmbeddingsCacheParameters, MmEmbeddingsCacheScorer, NoHitLruParameters, NoHitLruScorer, PrefixCacheParameters,
+    PrefixCacheScorer, QueueScorer, RunningRequestsScorer, SessionAffinityScorer, TokenLoadParameters, TokenLoadScorer,
+    TopologyAffinityParameters, TopologyAffinityScorer,
 };
 use crate::session;
 
@@ -129,4 +129,20 @@ pub(in crate::config) fn header_label_affinity_scorer(parameters: HeaderLabelAff
 
 pub(in crate::config) fn topology_affinity_scorer(parameters: TopologyAffinityParameters) -> Result<Blueprint> {
     Ok(Blueprint::scorer(move || TopologyAffinityScorer::new(parameters.labels.clone())))
+}
+
+/// llmd's own.
+pub(in crate::config) fn completion_time_scorer(parameters: CompletionTimeParameters) -> Result<Blueprint> {
+    let positive = [("prefillTokensPerSecond", parameters.prefill_tokens_per_second), ("stepMs", parameters.step_ms)];
+    if let Some((field, number)) = positive.into_iter().find(|(_, number)| *number <= 0.0) {
+        return Err(Fault::invalid(format!("number `{number}` where one above 0 was expected")).within(field));
+    }
+    let at_least_0 =
+        [("readMsPerKiloToken", parameters.read_ms_per_kilo_token), ("evictionCost", parameters.eviction_cost)];
+    if let Some((field, number)) = at_least_0.into_iter().find(|(_, number)| *number < 0.0) {
+        return Err(
+            Fault::invalid(format!("number `{number}` where one that is not negative was expected")).within(field)
+        );
+    }
+    Ok(Blueprint::scorer(move || CompletionTimeScorer::from(parameters)))
 }
