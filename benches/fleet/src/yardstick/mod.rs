@@ -6,6 +6,7 @@
 mod args;
 mod compare;
 mod console;
+mod gains;
 mod machine;
 mod report;
 mod runs;
@@ -65,15 +66,31 @@ fn validate(args: &Args) -> Result<bool> {
     let line = machine::line(&machine);
     console::say(format!("{line}\n{validation}"));
     console::say(speed(validation.cost));
+    let gains = if args.short || !args.scenario.is_empty() { gains::Gains::default() } else { gains(seeds)? };
+    if !gains.each.is_empty() {
+        console::say(format!("\n{gains}\n{}", speed(gains.cost)));
+    }
     let picture = args.out.join("validate.svg");
     report::write(&picture, &report::of_validation(&validation, &format!("{seeds} seeds · {line}")))?;
     console::say(format!("picture: {}", picture.display()));
     if let Some(path) = &args.json {
-        report::json_file(path, &command(args), &machine, validation.figures())?;
+        let mut figures = validation.figures();
+        gains.figures(&mut figures);
+        report::json_file(path, &command(args), &machine, figures)?;
     }
     let failures = validation.failures();
     failures.iter().for_each(console::say);
     Ok(failures.is_empty())
+}
+
+/// llmd's default in every scenario that has a load of its own, and in each fleet of the tiered one.
+fn gains(seeds: u64) -> Result<gains::Gains> {
+    let tiered = ["tiered:tiered_hbm", "tiered:tiered_cpu"];
+    let others = NAMES.iter().copied().filter(|name| !["k8s", "ladder-b", "tiered"].contains(name));
+    let names: Vec<_> = others.chain(tiered).collect();
+    let labels = names.iter().map(|name| name.rsplit(':').next().unwrap_or(name).to_owned());
+    let labelled: Vec<_> = labels.zip(scenarios(&names)?).collect();
+    gains::gains(&labelled, seeds)
 }
 
 fn compare(args: &Args) -> Result<bool> {

@@ -37,6 +37,7 @@ policies![
     "llm-d-affinity",
     "llm-d-affinity-gpt-oss",
     "llm-d-blend",
+    "llmd-default",
     "load",
     "p2p-load",
     "precise",
