@@ -1,6 +1,6 @@
 //! Endpoints that are remembered, until they are gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use llmd_core::WorkerId;
@@ -13,18 +13,23 @@ const INTERVAL: Duration = Duration::from_secs(120);
 /// Who is remembered, and when it is next asked whether they are still there.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
-    workers: BTreeSet<WorkerId>,
+    /// When a request last went to each.
+    workers: BTreeMap<WorkerId, Duration>,
     next: Duration,
 }
 
 impl Sweep {
     /// Something was remembered of where a request goes. When it is time, tells `forget` of those that are gone.
     pub(super) fn heard(&mut self, picked: &Picked<'_>, forget: impl FnMut(WorkerId)) {
-        self.workers.insert(picked.endpoint.worker());
+        self.workers.insert(picked.endpoint.worker(), picked.now);
         if self.next <= picked.now {
             self.next = picked.now.saturating_add(INTERVAL);
             let there: BTreeSet<_> = picked.pool.iter().map(|endpoint| endpoint.worker()).collect();
-            self.workers.extract_if(.., |worker| !there.contains(worker)).for_each(forget);
+            // One producer sees the pools of several models: who is not in this one, but had a request lately, is in another.
+            let gone = |worker: &WorkerId, last: &mut Duration| {
+                !there.contains(worker) && last.saturating_add(INTERVAL) <= picked.now
+            };
+            self.workers.extract_if(.., gone).map(|(worker, _)| worker).for_each(forget);
         }
     }
 }
@@ -46,7 +51,8 @@ mod tests {
         assert_eq!(heard(0, 0, 0), [0; 0]);
         assert_eq!(heard(1, 0, 1), [0; 0]);
         assert_eq!(heard(2, 2, 119), [0; 0], "it is not time");
-        assert_eq!(heard(2, 2, 120), [0, 1]);
-        assert_eq!(heard(2, 2, 240), [0; 0]);
+        assert_eq!(heard(2, 2, 120), [0], "the other had a request within the interval");
+        assert_eq!(heard(2, 2, 240), [1]);
+        assert_eq!(heard(2, 2, 360), [0; 0]);
     }
 }
