@@ -58,7 +58,9 @@ impl Proxy {
         let answered = self.attempts(&wanted.outgoing, &mut decision).await;
         let (answer, attempts) = answered.map_err(|refusal| refused(&mut account, refusal))?;
 
-        decision.first_token(self.clock.now());
+        if answer.head.status.is_success() {
+            decision.first_token(self.clock.now());
+        }
         account.first_byte();
         let mut response = Response::new(());
         *response.status_mut() = answer.head.status;
@@ -72,7 +74,8 @@ impl Proxy {
             account.fail(answer.head.status.as_str());
         }
         let directory = Arc::clone(&self.directory);
-        let passage = Passage { decision, account, directory, clock: self.clock.clone(), slot };
+        let succeeded = answer.head.status.is_success();
+        let passage = Passage { succeeded, decision, account, directory, clock: self.clock.clone(), slot };
         let counts = settings.requests.count_tokens == CountTokens::Always || self.plan.needs().usage;
         let relay = Relay::new(answer, passage, settings.timeouts.between_bytes, counts.then(Tail::default));
         Ok(response.map(|()| relay.boxed_unsync()))
@@ -141,6 +144,7 @@ impl Proxy {
     async fn attempts(&self, outgoing: &Outgoing, decision: &mut Decision) -> Result<(Answer, usize), Refusal> {
         let Self { settings, clock, upstream, directory, telemetry, .. } = self;
         let mut attempts = 1;
+        decision.sent(clock.now());
         loop {
             let endpoint = Arc::clone(decision.endpoint());
             let (patience, changes) = (settings.timeouts.first_byte, decision.request_headers());

@@ -30,7 +30,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Headers by which gateways tell engines and sidecars where to fetch KV and which rank computes: a client that could
 /// set them could reach another tenant's blocks, or any host of the network.
-const ROUTING: [HeaderName; 5] = [
+const ROUTING: [HeaderName; 6] = [
+    HeaderName::from_static("x-data-parallel-host-port"),
     HeaderName::from_static("x-data-parallel-rank"),
     HeaderName::from_static("x-encoder-hosts-ports"),
     HeaderName::from_static("x-gateway-destination-endpoint"),

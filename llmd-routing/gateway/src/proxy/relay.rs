@@ -17,6 +17,9 @@ use crate::answer::BoxError;
 use crate::clock::Clock;
 use crate::model::Directory;
 
+/// A request whose answer goes on keeps its reservation: it is put off this often.
+const RENEW_AFTER: Duration = Duration::from_secs(10);
+
 /// An answer's body on its way to the client. Nothing is held back: a frame goes on as it comes.
 pub(super) struct Relay {
     first: Option<Frame<Bytes>>,
@@ -26,11 +29,15 @@ pub(super) struct Relay {
     /// `None` when everything is settled.
     passage: Option<Passage>,
     silence: Silence,
+    /// When its reservation was last put off.
+    renewed: Duration,
 }
 
 /// What is held while an answer passes. Dropped before the answer is complete, the request was aborted: the decision
 /// releases its reservation, and the endpoint's connection is closed.
 pub(super) struct Passage {
+    /// Whether the answer is one, and no error.
+    pub(super) succeeded: bool,
     pub(super) decision: Decision,
     pub(super) account: Account,
     pub(super) directory: Arc<Directory>,
@@ -42,7 +49,14 @@ impl Relay {
     /// An answer on its way. Without a `tail` nothing of it is looked at.
     pub(super) fn new(answer: Answer, passage: Passage, between_bytes: Duration, tail: Option<Tail>) -> Self {
         let silence = Silence::new(passage.clock.clone(), between_bytes);
-        let mut relay = Self { first: answer.first, rest: answer.rest, tail, passage: Some(passage), silence };
+        let mut relay = Self {
+            first: answer.first,
+            rest: answer.rest,
+            tail,
+            renewed: silence.last,
+            passage: Some(passage),
+            silence,
+        };
         relay.complete_if_ended();
         relay
     }
@@ -51,6 +65,10 @@ impl Relay {
     fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let (Some(tail), Some(piece)) = (&mut self.tail, frame.data_ref()) {
             tail.push(piece);
+        }
+        if let Some(passage) = self.passage.as_ref().filter(|_| self.silence.last >= self.renewed + RENEW_AFTER) {
+            self.renewed = self.silence.last;
+            passage.decision.renew(self.renewed);
         }
         self.complete_if_ended();
         Poll::Ready(Some(Ok(frame)))
@@ -66,7 +84,11 @@ impl Relay {
     fn complete(&mut self) {
         let Some(mut passage) = self.passage.take() else { return };
         let found = self.tail.as_ref().and_then(Tail::usage);
-        passage.decision.end(passage.clock.now(), &found.map_or_else(Usage::default, for_plugins));
+        if passage.succeeded {
+            passage.decision.end(passage.clock.now(), &found.map_or_else(Usage::default, for_plugins));
+        } else {
+            passage.decision.abort();
+        }
         passage.account.complete(found);
         drop(passage.slot);
     }
