@@ -156,6 +156,11 @@ impl Run {
         &self.scores[self.scores.len().saturating_sub(self.places.len())..]
     }
 
+    /// Sends the request nowhere any more.
+    pub(crate) fn retire(&mut self) {
+        self.tried = self.places.len();
+    }
+
     /// The place in the pool of the endpoint that it chooses now; `None` when the filters left nobody.
     pub(crate) fn current(&self) -> Option<usize> {
         self.at(self.tried)

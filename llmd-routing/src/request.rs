@@ -71,6 +71,17 @@ impl Request {
     }
 }
 
+/// How many tokens a request makes that does not say how many it wants.
+const USUAL_OUTPUT: u64 = 256;
+
+/// Who asks for more than this sets a limit, and does not expect so much.
+const LONG_OUTPUT: u64 = 4096;
+
+/// How many tokens a request is expected to make that wants so many at most.
+pub(crate) fn expected_output(max_output_tokens: Option<u32>) -> u64 {
+    max_output_tokens.map_or(USUAL_OUTPUT, u64::from).min(LONG_OUTPUT)
+}
+
 /// The headers of a request: few, and read by name.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Headers(Vec<(Cow<'static, str>, String)>);

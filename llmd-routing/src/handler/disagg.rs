@@ -279,6 +279,12 @@ impl ProfileHandler for DisaggProfileHandler {
         Ok(wanted.find_map(|stage| place(self.profile(stage))))
     }
 
+    /// Where nobody was left to decode, the fallback profile chooses who does everything.
+    fn alone(&self, profiles: &[String], ran: &[Ran]) -> bool {
+        let decode = profiles.iter().position(|profile| *profile == self.settings.decode);
+        ran.iter().any(|ran| Some(ran.profile) == decode && ran.picked.is_none())
+    }
+
     fn primary(&self, ran: &[Ran]) -> usize {
         // Decode runs first, or last; after a fallback profile nothing runs.
         match self.settings.order {
@@ -308,7 +314,6 @@ struct StageHeaders;
 
 impl Hooks for StageHeaders {
     fn request_headers(&self, route: &Route<'_>, changes: &mut HeaderChanges) {
-        changes.remove.extend([PREFILLER_HEADER.into(), ENCODERS_HEADER.into()]);
         if let Some(prefill) = route.endpoint(Stage::Prefill) {
             changes.set.insert(PREFILLER_HEADER, prefill.address());
         }

@@ -31,6 +31,13 @@ pub trait ProfileHandler: Plugin {
         StagePolicy::default()
     }
 
+    /// Whether, after those that `ran`, one endpoint does everything: the profile that runs next, or ran last, decides, and what
+    /// others chose does not count.
+    fn alone(&self, profiles: &[String], ran: &[Ran]) -> bool {
+        let _ = (profiles, ran);
+        false
+    }
+
     /// Whether these two may work together on one request: what does not fit `peer` is taken out before filters run.
     fn pairs(&self, peer: &Endpoint, candidate: &Endpoint) -> bool {
         let _ = (peer, candidate);

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::duration::GoDuration;
 use crate::in_flight::Place;
+use crate::request::expected_output;
 use crate::{Endpoint, InFlightGuard};
 
 /// How long a reservation lasts that nobody gives back.
@@ -142,17 +143,6 @@ impl InFlightLoad {
         Reservation { guard, until_end: self.output.is_some() }
     }
 }
-
-/// How many tokens a request is expected to make: what it asks for, as far as that is not only a precaution.
-pub(crate) fn expected_output(max_output_tokens: Option<u32>) -> u64 {
-    max_output_tokens.map_or(USUAL_OUTPUT, u64::from).min(LONG_OUTPUT)
-}
-
-/// How many tokens a request makes that does not say how many it wants.
-const USUAL_OUTPUT: u64 = 256;
-
-/// Who asks for more than this sets a limit, and does not expect so much.
-const LONG_OUTPUT: u64 = 4096;
 
 impl OutputEstimate {
     fn tokens(self, prompt: u64, asked: Option<u32>) -> u64 {

@@ -15,8 +15,8 @@ mod trusted_prefix_cache;
 
 pub(crate) use approx_prefix_cache::Parameters as ApproxParameters;
 pub use approx_prefix_cache::{ApproxPrefixCache, ApproxSettings};
+pub(crate) use inflight_load::Parameters as InFlightLoadParameters;
 pub use inflight_load::{InFlightLoad, OutputEstimate, Reservation, Reserve};
-pub(crate) use inflight_load::{Parameters as InFlightLoadParameters, expected_output};
 use llmd_core::Medium;
 use llmd_core::hash::Chain;
 use llmd_core::index::WorkerState;

@@ -14,6 +14,17 @@ use crate::{Endpoint, Headers, Pool, Usage};
 /// How vLLM is told which of its data-parallel ranks a request is for.
 const RANK_HEADER: &str = "x-data-parallel-rank";
 
+/// Headers by which engines and sidecars are told where KV comes from and which rank computes: a client that could set them
+/// could reach another tenant's blocks, or any host of the network.
+const NOT_FROM_CLIENTS: [&str; 6] = [
+    "x-data-parallel-host-port",
+    RANK_HEADER,
+    "x-encoder-hosts-ports",
+    "x-gateway-destination-endpoint",
+    "x-kv-cache-source-host-port",
+    "x-prefiller-host-port",
+];
+
 /// Where a request goes. The request counts as in flight there until this is told the [`end`](Self::end), or drops.
 ///
 /// Whoever sends the request says how it goes on: [`advance`](Self::advance) when the endpoint fails before its first
@@ -73,10 +84,10 @@ impl Decision {
 
     /// Counts the request in, where the configuration says that it counts from when it is sent; else it does already.
     pub fn sent(&mut self, now: Duration) {
-        if self.progress == Progress::Over {
+        if self.progress != Progress::Sent || !self.reserved.begin() {
             return;
         }
-        let places: SmallVec<[usize; 3]> = self.staged().filter(|&place| !self.reserved.holds(place)).collect();
+        let places: SmallVec<[usize; 3]> = self.staged().collect();
         let Self { parts, runs, pool, attributes, reserved, .. } = self;
         for place in places {
             reserved.again(&parts.in_flight, runs, place, pool, attributes, now);
@@ -84,13 +95,12 @@ impl Decision {
     }
 
     /// The endpoint failed before its first byte: the reservation moves to the next ranked one. `None` when all were tried,
-    /// or the request is over; the reservation then stays where it is.
+    /// the first token came, or the request is over; the reservation then stays where it is.
     pub fn advance(&mut self, now: Duration) -> Option<&Arc<Endpoint>> {
-        if self.progress == Progress::Over {
+        if self.progress != Progress::Sent {
             return None;
         }
         self.next_of(self.primary, now)?;
-        self.progress = Progress::Sent;
         Some(self.endpoint())
     }
 
@@ -113,6 +123,7 @@ impl Decision {
     /// rank it is.
     pub fn request_headers(&self) -> HeaderChanges {
         let mut changes = HeaderChanges::default();
+        changes.remove.extend(NOT_FROM_CLIENTS.map(Into::into));
         let route = self.route();
         self.hooks.iter().for_each(|hooks| hooks.request_headers(&route, &mut changes));
         if let Some(rank) = self.rank() {
@@ -138,7 +149,7 @@ impl Decision {
         }
     }
 
-    /// The request goes on: its reservation lapses as long after now as after a decision.
+    /// The request goes on: its reservation lapses as long after now as after a decision. One that has lapsed stays so.
     pub fn renew(&self, now: Duration) {
         self.reserved.renew(now, self.parts.in_flight.ttl);
     }

@@ -166,8 +166,10 @@ impl Parts {
             let mut candidates = places
                 .map_or_else(|| Candidates::new(pool, snapshot), |places| Candidates::among(pool, snapshot, places));
             candidates.enter(By::Handler);
-            for peer in cx.peers() {
-                candidates.retain(|candidate| handler.pairs(peer, candidate.endpoint));
+            if !handler.alone(&self.names, &ran) {
+                for peer in cx.peers() {
+                    candidates.retain(|candidate| handler.pairs(peer, candidate.endpoint));
+                }
             }
             let run = Run { stage: handler.stage(profile.name()), ..profile.run(cx, place, candidates)? };
             let picked = run.current().map(|place| (place, &pool[place]));
@@ -183,6 +185,13 @@ impl Parts {
         let primary = handler.primary(&ran).min(runs.len() - 1);
         if runs[primary].current().is_none() {
             return Err(self.drained(&runs[primary], pool.len()).into());
+        }
+        // Whoever decides answers, whatever its profile is for else.
+        runs[primary].stage = Stage::Decode;
+        if handler.alone(&self.names, &ran) {
+            let others = runs.iter_mut().enumerate().filter(|(place, _)| *place != primary);
+            others.for_each(|(_, run)| run.retire());
+            return Ok(Found { runs, primary, skipped: SmallVec::new() });
         }
         let skipped = self.skipped(&runs, primary, pool.len())?;
         Ok(Found { runs, primary, skipped })

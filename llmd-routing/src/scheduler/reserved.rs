@@ -19,12 +19,14 @@ pub(super) struct Reserved {
     places: SmallVec<[Option<Reservation>; 1]>,
     deadlines: Arc<Mutex<Deadlines>>,
     max_output_tokens: Option<u32>,
+    /// Whether the request counts already.
+    counts: bool,
 }
 
 impl Reserved {
     /// Nothing yet. Places lapse by `deadlines`.
     pub(super) fn new(deadlines: Arc<Mutex<Deadlines>>, max_output_tokens: Option<u32>) -> Self {
-        Self { places: SmallVec::new(), deadlines, max_output_tokens }
+        Self { places: SmallVec::new(), deadlines, max_output_tokens, counts: false }
     }
 
     /// Counts the request in wherever a run sends it, under the lock, unless that is to happen when it is sent.
@@ -39,6 +41,7 @@ impl Reserved {
     ) {
         self.places.resize_with(runs.len(), || None);
         if load.reserve == Reserve::AtPick {
+            self.counts = true;
             for place in 0..runs.len() {
                 self.places[place] = self.place(load, runs, place, pool, attributes, now);
                 self.places[place].iter().for_each(|reservation| deadlines.add(reservation.place()));
@@ -61,6 +64,11 @@ impl Reserved {
             self.deadlines.lock().add(reservation.place());
         }
         self.places[place] = reservation;
+    }
+
+    /// Says that the request counts from now on, unless it does already.
+    pub(super) const fn begin(&mut self) -> bool {
+        !std::mem::replace(&mut self.counts, true)
     }
 
     /// Whether the run at this place holds one.
@@ -96,6 +104,8 @@ impl Reserved {
 
     /// Puts off the deadlines: the request goes on.
     pub(super) fn renew(&self, now: Duration, ttl: Duration) {
+        // Under the lock: nothing lapses meanwhile.
+        let _deadlines = self.deadlines.lock();
         self.places.iter().flatten().for_each(|held| held.place().set_deadline(now.saturating_add(ttl)));
     }
 

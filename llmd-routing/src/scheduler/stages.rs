@@ -59,11 +59,11 @@ impl Decision {
     }
 
     /// The endpoint of a stage failed at it: says how the request goes on, and reserves there. An endpoint that does not
-    /// fit those of the other stages is passed over.
+    /// fit those of the other stages is passed over. After the first token, a request does not go on elsewhere.
     pub fn stage_failed(&mut self, stage: Stage, now: Duration) -> NextStep {
         let place =
             self.staged().find(|&place| self.runs[place].stage == stage && self.runs[place].current().is_some());
-        let Some(place) = place.filter(|_| self.progress != Progress::Over) else { return NextStep::Fail };
+        let Some(place) = place.filter(|_| self.progress == Progress::Sent) else { return NextStep::Fail };
         if let Some(endpoint) = self.next_of(place, now) {
             return NextStep::Retry(endpoint);
         }
@@ -71,8 +71,7 @@ impl Decision {
             return NextStep::Fail;
         }
         self.reserved.release(place);
-        let run = &mut self.runs[place];
-        run.tried = run.places.len();
+        self.runs[place].retire();
         self.skipped.push(stage);
         if stage == Stage::Prefill && self.reserved.holds(self.primary) {
             self.reserve_again(self.primary, now);

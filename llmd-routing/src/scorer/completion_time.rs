@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::plugin::{Attributes, Candidate, Candidates, Context, Data, Plugin, Scorer};
-use crate::producer::expected_output;
+use crate::request::expected_output;
 
 /// `least / t`, where `t` is how long the request would take at a candidate and `least` the shortest of these:
 ///
@@ -24,7 +24,7 @@ use crate::producer::expected_output;
 ///
 /// The times need not be right, only in proportion. The defaults are those of a 32B model on two H100 GPUs; where an engine
 /// measures how long it computes a token of a prompt, that counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CompletionTimeScorer(Parameters);
 
 /// How the cost of eviction grows as a cache fills: found with the fleet in virtual time, as were the defaults.
@@ -44,12 +44,6 @@ pub(crate) struct Parameters {
 impl Default for Parameters {
     fn default() -> Self {
         Self { prefill_tokens_per_second: 16_000.0, step_ms: 10.0, read_ms_per_kilo_token: 0.04, eviction_cost: 128.0 }
-    }
-}
-
-impl Default for CompletionTimeScorer {
-    fn default() -> Self {
-        Self(Parameters::default())
     }
 }
 
