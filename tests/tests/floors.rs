@@ -119,7 +119,7 @@ const PLANS: [Plan; 15] = [
         sources: "benches/fleet/src",
         knows: &["llmd-core", "llmd-gateway", "llmd-routing"],
         floors: &[
-            &["constants", "splitmix"],
+            &["constants", "machine", "splitmix"],
             &["vocabulary"],
             &["model", "prompt", "process", "replay"],
             &["simulate", "wire"],

@@ -13,7 +13,6 @@ mod fleet;
 mod gateway;
 mod http;
 mod index;
-mod machine;
 mod policy;
 mod quiet;
 mod race;

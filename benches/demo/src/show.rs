@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use llmd_core::Result;
 use llmd_fleet::Constants;
+use llmd_fleet::machine;
 use llmd_fleet::prompt::Words;
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ use crate::report::{self, files, gates, json};
 use crate::stage::{Scene, Stage};
 use crate::trace::{RATE, SCALE, Trace};
 use crate::why::Explanation;
-use crate::{machine, workload};
+use crate::workload;
 
 /// How it ended, when it could be run at all.
 #[derive(Debug)]

@@ -10,6 +10,7 @@
 //! a router can see is real: sockets, batching, blocks, evictions, events.
 
 mod constants;
+pub mod machine;
 pub mod model;
 pub mod process;
 pub mod prompt;

@@ -14,9 +14,9 @@ use super::{fault, quiet, race, report};
 use crate::args::Args;
 use crate::clock::Clock;
 use crate::console::Console;
-use crate::machine;
 use crate::report::{files, json};
 use crate::show::{Ending, show_faults, show_race, show_why};
+use llmd_fleet::machine;
 
 /// Bytes of a block of KV cache: 2 layers of keys and values, 2 heads, 64 numbers of 2 bytes, 32 tokens.
 const BLOCK_BYTES: usize = 2 * 2 * 2 * 64 * 2 * BLOCK_SIZE;

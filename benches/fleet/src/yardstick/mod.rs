@@ -7,7 +7,6 @@ mod args;
 mod compare;
 mod console;
 mod gains;
-mod machine;
 mod report;
 mod runs;
 mod stats;
@@ -23,6 +22,7 @@ use llmd_core::{Error, ErrorKind, Result};
 
 pub use args::Args;
 
+use crate::machine;
 use crate::simulate::scenario::{BUILT_IN, NAMES, Policy, Scenario, named, traced};
 
 /// How many of [`NAMES`] stand for published tables.

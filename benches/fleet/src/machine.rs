@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 /// Processor, cores, memory, operating system and compiler; null where this machine does not tell.
-pub(super) fn describe() -> Value {
+pub fn describe() -> Value {
     let cpu = field("/proc/cpuinfo", "model name");
     let memory = field("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
     json!({
@@ -19,7 +19,7 @@ pub(super) fn describe() -> Value {
 }
 
 /// The same in a few words.
-pub(super) fn line(machine: &Value) -> String {
+pub fn line(machine: &Value) -> String {
     let text = |name: &str| machine[name].as_str().unwrap_or("unknown").to_owned();
     format!("{}, {} cores, {} GiB, {}", text("cpu"), machine["cores"], machine["memory_gib"], text("os"))
 }
