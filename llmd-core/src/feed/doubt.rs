@@ -48,13 +48,13 @@ impl Feed {
     ///
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when nobody has heard of the worker.
     pub fn lag(&self, worker: &str, now: f64) -> Result<Option<f64>> {
-        let writing = self.0.writing.lock();
+        let writing = self.0.writing.wait();
         let id = self.known(worker)?;
         Ok(writing.workers.get(&id).and_then(Worker::newest).map(|newest| now - newest))
     }
 
     fn doubt(&self, now: Duration, worker: &str, what: impl FnOnce(&mut Doubts)) -> Result<()> {
-        let mut writing = self.0.writing.lock();
+        let mut writing = self.0.writing.wait();
         let id = self.known(worker)?;
         let (index, known) = writing.unfollowed(id, worker)?;
         known.doubt(now, index, what);

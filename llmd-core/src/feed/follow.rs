@@ -16,7 +16,7 @@ impl FeedWriter {
     }
 
     fn write<T: Default>(&self, worker: WorkerId, how: impl FnOnce(&mut ExactWriter) -> T) -> T {
-        let mut writing = self.0.0.writing.lock();
+        let mut writing = self.0.0.writing.wait();
         let is_followed = writing.workers.get(&worker).is_some_and(Worker::is_followed);
         if is_followed { how(&mut writing.index) } else { T::default() }
     }
@@ -41,7 +41,7 @@ impl IndexWriter for FeedWriter {
     }
 
     fn residents(&self, worker: WorkerId) -> Vec<Resident> {
-        self.0.0.writing.lock().index.residents(worker)
+        self.0.0.writing.wait().index.residents(worker)
     }
 }
 
@@ -67,7 +67,7 @@ impl Followed {
 /// What the stream said is forgotten.
 impl Drop for Followed {
     fn drop(&mut self) {
-        let mut writing = self.feed.0.writing.lock();
+        let mut writing = self.feed.0.writing.wait();
         writing.index.remove_worker(self.worker);
         writing.workers.insert(self.worker, Worker::new(self.worker, &self.feed.0.limits));
     }

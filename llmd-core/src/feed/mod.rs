@@ -35,6 +35,7 @@ mod settings;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod worker;
 
 use std::collections::HashMap;
@@ -42,13 +43,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 pub use fed::Fed;
 pub use follow::{FeedWriter, Followed};
 pub use settings::FeedSettings;
 
 use self::names::Names;
+use self::turns::Turns;
 use self::worker::Worker;
 use crate::event::{KvEventBatch, Numbered, SequencerCounts, number_batch};
 use crate::index::{
@@ -71,7 +71,7 @@ struct Inner {
     limits: FeedSettings,
     reader: ExactReader,
     names: Names,
-    writing: Mutex<Writing>,
+    writing: Turns<Writing>,
 }
 
 /// What one thread at a time changes.
@@ -102,7 +102,7 @@ impl Feed {
             return Err(invalid("block_size is 0; expected at least 1 token".into()));
         }
         let (index, reader) = ExactIndex::new(settings);
-        let writing = Mutex::new(Writing { index, workers: HashMap::new(), given: 0 });
+        let writing = Turns::new(Writing { index, workers: HashMap::new(), given: 0 });
         Ok(Self(Arc::new(Inner { settings, limits, reader, names: Names::default(), writing })))
     }
 
@@ -130,7 +130,7 @@ impl Feed {
     pub fn worker(&self, name: &str) -> Result<WorkerId> {
         match self.0.names.id(name) {
             Some(worker) => Ok(worker),
-            None => self.enlist(&mut self.0.writing.lock(), name),
+            None => self.enlist(&mut self.0.writing.wait(), name),
         }
     }
 
@@ -196,7 +196,7 @@ impl Feed {
         if seq == Some(END) {
             return Err(invalid(format!("batch number {END} ends a replay and is no batch")));
         }
-        let mut writing = self.0.writing.lock();
+        let mut writing = self.0.writing.wait();
         let id = self.enlist(&mut writing, worker)?;
         let (index, known) = writing.unfollowed(id, worker)?;
         let mut fed = match seq {
@@ -215,7 +215,7 @@ impl Feed {
     ///
     /// [`ErrorKind::Invalid`] when nobody has heard of the worker, or when it is followed by a live stream.
     pub fn give_up(&self, now: Duration, worker: &str) -> Result<Fed> {
-        let mut writing = self.0.writing.lock();
+        let mut writing = self.0.writing.wait();
         let id = self.known(worker)?;
         let (index, known) = writing.unfollowed(id, worker)?;
         let mut fed = known.make_do(now, index);
@@ -238,7 +238,7 @@ impl Feed {
     ///
     /// [`ErrorKind::Invalid`] when nobody has heard of the worker.
     pub fn missing_from(&self, worker: &str) -> Result<Option<u64>> {
-        let writing = self.0.writing.lock();
+        let writing = self.0.writing.wait();
         let id = self.known(worker)?;
         Ok(writing.workers.get(&id).and_then(Worker::missing_from))
     }
@@ -253,7 +253,7 @@ impl Feed {
     ///
     /// [`ErrorKind::Invalid`] when nobody has heard of the worker, or when it is followed by a live stream.
     pub fn reconnected(&self, now: Duration, worker: &str) -> Result<()> {
-        let mut writing = self.0.writing.lock();
+        let mut writing = self.0.writing.wait();
         let id = self.known(worker)?;
         let (index, known) = writing.unfollowed(id, worker)?;
         known.reconnected(now, index);
@@ -266,7 +266,7 @@ impl Feed {
     ///
     /// [`ErrorKind::Invalid`] when nobody has heard of the worker.
     pub fn last_seq(&self, worker: &str) -> Result<Option<u64>> {
-        let writing = self.0.writing.lock();
+        let writing = self.0.writing.wait();
         let id = self.known(worker)?;
         Ok(writing.workers.get(&id).and_then(Worker::last_seq))
     }
@@ -277,7 +277,7 @@ impl Feed {
     ///
     /// [`ErrorKind::Invalid`] when nobody has heard of the worker.
     pub fn counts(&self, worker: &str) -> Result<SequencerCounts> {
-        let writing = self.0.writing.lock();
+        let writing = self.0.writing.wait();
         let id = self.known(worker)?;
         Ok(writing.workers.get(&id).map(Worker::counts).unwrap_or_default())
     }
@@ -291,7 +291,7 @@ impl Feed {
     ///
     /// [`ErrorKind::Invalid`] when nobody has heard of the worker, or when it is followed by a live stream.
     pub fn clear(&self, worker: &str) -> Result<()> {
-        let mut writing = self.0.writing.lock();
+        let mut writing = self.0.writing.wait();
         let id = self.known(worker)?;
         let (index, known) = writing.unfollowed(id, worker)?;
         known.clear(index);
@@ -304,7 +304,7 @@ impl Feed {
     ///
     /// [`ErrorKind::Invalid`] when nobody has heard of the worker, or when it is followed by a live stream.
     pub fn remove_worker(&self, worker: &str) -> Result<()> {
-        let mut writing = self.0.writing.lock();
+        let mut writing = self.0.writing.wait();
         let id = self.known(worker)?;
         writing.unfollowed(id, worker)?;
         writing.workers.remove(&id);
@@ -324,7 +324,7 @@ impl Feed {
     ///
     /// [`ErrorKind::Invalid`] when nobody has heard of the worker.
     pub fn residents(&self, worker: &str) -> Result<Vec<Resident>> {
-        let writing = self.0.writing.lock();
+        let writing = self.0.writing.wait();
         self.known(worker).map(|id| writing.index.residents(id))
     }
 
@@ -341,7 +341,7 @@ impl Feed {
     ///
     /// [`ErrorKind::Invalid`] when it is followed already; as [`worker`](Self::worker) otherwise.
     pub fn follow(&self, worker: &str) -> Result<Followed> {
-        let mut writing = self.0.writing.lock();
+        let mut writing = self.0.writing.wait();
         let id = self.enlist(&mut writing, worker)?;
         let (index, known) = writing.unfollowed(id, worker)?;
         index.remove_worker(id);
@@ -350,10 +350,15 @@ impl Feed {
         Ok(Followed::new(self.clone(), id))
     }
 
-    /// Whether somebody feeds it at this moment. In a child that was forked while another thread did, it stays so for
-    /// ever, and whatever would feed it there would wait for ever.
-    pub fn is_writing(&self) -> bool {
-        self.0.writing.is_locked()
+    /// To be called in a forked child before anything else there: whether another thread of the parent fed the index at
+    /// that moment. If so, to feed it in the child would wait for ever; readers do not wait, and leave out what that
+    /// thread was changing.
+    pub fn forked(&self) -> bool {
+        let is_torn = self.0.writing.are_taken();
+        if is_torn {
+            self.0.reader.lose_writer();
+        }
+        is_torn
     }
 
     /// The worker of this name, which is made if there is room for it.

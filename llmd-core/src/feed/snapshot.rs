@@ -6,9 +6,8 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::names::{self, Names};
+use super::turns::Turns;
 use super::worker::Worker;
 use super::{Feed, FeedSettings, Inner, Writing};
 use crate::index::{ExactIndex, IndexSettings, IndexWriter as _, Standing};
@@ -23,7 +22,7 @@ impl Feed {
     /// The bytes hold the secret that blocks are named with. Whoever reads them can make two prompts that the index takes
     /// for one, so only their owner should be able to.
     pub fn snapshot(&self) -> Vec<u8> {
-        let writing = self.0.writing.lock();
+        let writing = self.0.writing.wait();
         writing.index.snapshot(|id| {
             let worker = writing.workers.get(&id).filter(|worker| !worker.is_followed())?;
             self.name(id).map(|name| worker.standing(name))
@@ -68,7 +67,7 @@ impl Feed {
             worker.mistrust(!index.residents(id).is_empty());
         }
         let settings = *index.settings();
-        let writing = Mutex::new(Writing { index, workers, given });
+        let writing = Turns::new(Writing { index, workers, given });
         Ok(Self(Arc::new(Inner { settings, limits, reader, names, writing })))
     }
 }

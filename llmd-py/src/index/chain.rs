@@ -86,7 +86,7 @@ impl Chain {
     /// Where each worker's prefix ends, and why.
     fn explain(&self, py: Python<'_>) -> PyResult<PrefixExplanation> {
         let index = &self.index;
-        let explained = py.detach(|| self.chain.with(|chain| index.reading().reader().explain(chain)))?;
+        let explained = py.detach(|| self.chain.with(|chain| index.explain(chain)))??;
         Ok(PrefixExplanation::new(index, explained))
     }
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
 use llmd_core::hash::Chain;
-use llmd_core::index::{self, PrefixIndex as _, WorkerOverlap};
+use llmd_core::index::{self, WorkerOverlap};
 use llmd_core::{Medium, WorkerId};
 use pyo3::exceptions::PyKeyError;
 use pyo3::inspect::PyStaticExpr;
@@ -130,10 +130,10 @@ impl Overlap {
     }
 
     /// Where each worker's prefix ends, and why: as of now, which may be later than this answer.
-    fn explain(&self, py: Python<'_>) -> PrefixExplanation {
+    fn explain(&self, py: Python<'_>) -> PyResult<PrefixExplanation> {
         let (index, chain) = (&self.index, &self.chain);
-        let explained = py.detach(|| index.reading().reader().explain(chain));
-        PrefixExplanation::new(index, explained)
+        let explained = py.detach(|| index.explain(chain))?;
+        Ok(PrefixExplanation::new(index, explained))
     }
 
     /// The blocks of this worker, or `default`.

@@ -271,7 +271,7 @@ impl PrefixIndex {
     ) -> PyResult<PrefixExplanation> {
         let namespace = namespace(lora, None, salt, mm)?;
         let reader = self.shared.reading().reader();
-        let explained = tokens.read(py, |tokens| reader.explain(&hashed(reader, tokens, &namespace, names)));
+        let explained = tokens.read(py, |tokens| self.shared.explain(&hashed(reader, tokens, &namespace, names)))?;
         Ok(PrefixExplanation::new(&self.shared, explained))
     }
 

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use llmd_core::feed::Feed;
-use llmd_core::index::WorkerState;
+use llmd_core::hash::Chain;
+use llmd_core::index::{Explanation, PrefixIndex as _, WorkerState};
 use llmd_core::{Error, ErrorKind, Result};
+use pyo3::PyResult;
 
 use crate::fork::{self, Forked};
+use crate::occupancy::Occupancy;
 
 /// An index, which knows whether it can still be written to.
 #[derive(Debug)]
@@ -15,17 +18,18 @@ pub(crate) struct Shared {
     feed: Feed,
     /// In a forked child: the parent was writing when it forked, and what it had begun nobody will end.
     torn: AtomicBool,
+    explaining: Occupancy,
 }
 
 impl Shared {
     pub(crate) fn new(feed: Feed) -> Arc<Self> {
-        let shared = Arc::new(Self { feed, torn: AtomicBool::new(false) });
+        let shared = Arc::new(Self { feed, torn: AtomicBool::new(false), explaining: Occupancy::default() });
         let forked: Arc<dyn Forked> = Arc::<Self>::clone(&shared);
         fork::tell(Arc::downgrade(&forked));
         shared
     }
 
-    /// The index, for whoever only reads and waits for nobody.
+    /// The index, for whoever only reads.
     pub(crate) fn reading(&self) -> &Feed {
         &self.feed
     }
@@ -43,6 +47,16 @@ impl Shared {
         Ok(&self.feed)
     }
 
+    /// Has the index explain, for which it locks what is remembered of workers.
+    ///
+    /// # Errors
+    ///
+    /// `UnavailableError` in a forked child when a thread of its parent had something explained at the time.
+    pub(crate) fn explain(&self, chain: &Chain) -> PyResult<Explanation> {
+        let _inside = self.explaining.enter_or_refuse("index")?;
+        Ok(self.feed.reader().explain(chain))
+    }
+
     pub(crate) fn is_torn(&self) -> bool {
         // Set before any other thread of the child is there.
         self.torn.load(Ordering::Relaxed)
@@ -51,7 +65,7 @@ impl Shared {
 
 impl Forked for Shared {
     fn in_child(&self) {
-        if self.feed.is_writing() {
+        if self.feed.forked() {
             self.torn.store(true, Ordering::Relaxed);
         }
     }

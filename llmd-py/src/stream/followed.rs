@@ -206,7 +206,7 @@ impl Forked for Following {
         let Some(open) = self.open.try_lock() else { return };
         let Some(open) = &*open else { return };
         let feed = self.index.reading();
-        if feed.is_writing() {
+        if feed.forked() {
             return;
         }
         let mut writer = feed.writer();

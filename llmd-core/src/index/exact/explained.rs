@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use super::super::groups::{Kind, alike};
 use super::super::roster::{Roster, Seat};
 use super::super::span::{Column, Stretches};
@@ -19,7 +21,11 @@ pub(super) fn explain(reader: &ExactReader, shared: &Shared, chain: &Chain) -> E
     let (mut stretches, wanted) = (Stretches::default(), everything(&roster));
     shared.view.gather_all(chain.blocks(), &wanted, &mut stretches);
     let workers = shared.workers.pin();
-    let view = |seat: &Seat| workers.get(&seat.worker).cloned().unwrap_or_default();
+    let view = |seat: &Seat| {
+        let view = workers.get(&seat.worker).cloned().unwrap_or_default();
+        // What is remembered of a worker is locked for ever when its writer is gone.
+        if shared.view.writer_is_gone() { WorkerView { memory: Arc::default(), ..view } } else { view }
+    };
     let looks = roster.seats.iter();
     let looks =
         looks.map(|seat| Look { seat, pool: roster.pool, chain, levels: &overlap.levels, stretches: Some(&stretches) });

@@ -21,6 +21,11 @@ impl ExactReader {
         Self(shared)
     }
 
+    /// The writer will never end what it is at, as in a forked child that has its memory and not its thread.
+    pub(crate) fn lose_writer(&self) {
+        self.0.view.lose_writer();
+    }
+
     /// How much is held, and what was dropped.
     pub fn stats(&self) -> IndexStats {
         *self.0.stats.lock()

@@ -48,7 +48,7 @@ pub(super) use self::remove::Removed;
 use self::run::Run;
 pub(super) use self::store::{At, Batch, Stored};
 pub(super) use self::sweep::Swept;
-use self::sync::AtomicU64;
+use self::sync::{AtomicBool, AtomicU64, Ordering};
 use self::table::{Table, TableView};
 pub(super) use self::walk::{Levels, Walk};
 
@@ -87,6 +87,8 @@ pub(super) struct View {
     runs: Arc<Stable<Run>>,
     words: Arc<Stable<AtomicU64>>,
     heads: Arc<TableView>,
+    /// Whether what the writer is changing stays half changed.
+    writer_is_gone: AtomicBool,
 }
 
 /// The writing end.
@@ -155,7 +157,8 @@ impl Span {
     pub(super) fn new(secret: u64) -> Self {
         let (runs, words) = (Arc::new(Stable::new()), Arc::new(Stable::new()));
         let heads = Table::new(secret);
-        let view = View { runs, words: Arc::clone(&words), heads: heads.view() };
+        let view =
+            View { runs, words: Arc::clone(&words), heads: heads.view(), writer_is_gone: AtomicBool::new(false) };
         Self {
             view: Arc::new(view),
             arena: Arena::new(words),
@@ -299,6 +302,17 @@ impl fmt::Debug for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (blocks, runs) = (self.blocks, self.runs());
         f.debug_struct("Span").field("blocks", &blocks).field("runs", &runs).finish_non_exhaustive()
+    }
+}
+
+impl View {
+    /// The writer will never end what it is at: readers wait for it no longer.
+    pub(super) fn lose_writer(&self) {
+        self.writer_is_gone.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn writer_is_gone(&self) -> bool {
+        self.writer_is_gone.load(Ordering::Relaxed)
     }
 }
 

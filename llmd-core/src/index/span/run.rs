@@ -15,7 +15,7 @@
 
 use super::memory::Cell;
 use super::set::Set;
-use super::sync::{AtomicU32, AtomicU64, Ordering, fence, spin_loop};
+use super::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence, spin_loop};
 
 /// The header of a run, as it lies in memory.
 #[cfg_attr(loom, derive(Default))]
@@ -66,13 +66,17 @@ pub(super) struct Header {
 }
 
 impl Run {
-    /// The header and its version, for a reader. Looks again while the writer is at work.
+    /// The header and its version, for a reader. Looks again while the writer is at work; once that is gone, what it left
+    /// half done is not in use.
     #[inline]
-    pub(super) fn read(&self) -> (u32, Header) {
+    pub(super) fn read(&self, writer_is_gone: &AtomicBool) -> (u32, Header) {
         loop {
             let version = self.version.load(Ordering::Acquire);
             if version & 1 == 0 {
                 return (version, self.peek());
+            }
+            if writer_is_gone.load(Ordering::Relaxed) {
+                return (version, Header::default());
             }
             spin_loop();
         }
@@ -132,5 +136,29 @@ impl Run {
         self.list.store(header.list, Ordering::Relaxed);
         let version = self.version.load(Ordering::Relaxed);
         self.version.store(version.wrapping_add(1), Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::memory::Stable;
+    use super::*;
+
+    #[test]
+    fn what_a_writer_that_is_gone_left_half_done_is_not_in_use() {
+        let runs = Stable::<Run>::new();
+        runs.reserve(0, 2);
+        let [done, begun] = [runs.at(0), runs.at(1)];
+        let header = Header { len: 3, head: 7, ..Header::default() };
+        for run in [done, begun] {
+            run.begin();
+            run.finish(&header);
+        }
+        begun.begin();
+        let gone = AtomicBool::new(true);
+        assert_eq!(done.read(&gone), (2, header));
+        let (version, left) = begun.read(&gone);
+        assert_eq!(left, Header::default());
+        assert!(begun.is_still(version), "or a reader would look again for ever");
     }
 }

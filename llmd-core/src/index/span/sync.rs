@@ -1,6 +1,9 @@
 //! Atomics as readers and the writer share them: the standard ones, or loom's, which tries every order in which threads may
 //! see what they do (`cargo xtask loom`).
 
+/// Of one that nobody changes while another thread is there, loom has nothing to try.
+pub(super) use std::sync::atomic::AtomicBool;
+
 #[cfg(not(loom))]
 pub(super) use std::hint::spin_loop;
 #[cfg(not(loom))]
