@@ -11,6 +11,7 @@ use llmd_core::protocol::{ROLE_LABEL, Role};
 use llmd_core::{Medium, WorkerId};
 
 use crate::InFlight;
+use crate::pace::Pace;
 
 /// An address that requests can go to, with what is known about it now.
 ///
@@ -27,6 +28,7 @@ pub struct Endpoint {
     times_said: AtomicU64,
     attributes: ArcSwap<BTreeMap<String, f64>>,
     in_flight: Arc<InFlight>,
+    pace: Pace,
 }
 
 impl Endpoint {
@@ -42,6 +44,7 @@ impl Endpoint {
             times_said: AtomicU64::new(0),
             attributes: ArcSwap::default(),
             in_flight: Arc::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -134,6 +137,17 @@ impl Endpoint {
     /// no more.
     pub(crate) fn times_said(&self) -> u64 {
         self.times_said.load(Ordering::Acquire)
+    }
+
+    /// How long it takes to decode, by how long a plugin that measures it expected; `None` until one has. Only how endpoints
+    /// compare means something.
+    pub fn pace(&self) -> Option<f64> {
+        self.pace.ratio()
+    }
+
+    /// An answer of it took this long from its first token on, and was expected to take that many seconds.
+    pub(crate) fn decoded(&self, took: Duration, expected: f64) {
+        self.pace.measured(took, expected);
     }
 
     /// What was sent there and has not ended.

@@ -12,6 +12,7 @@ pub struct InFlight {
     requests: AtomicU64,
     tokens: AtomicU64,
     context: AtomicU64,
+    computed: AtomicU64,
 }
 
 /// What is in flight to an endpoint at one moment.
@@ -44,6 +45,13 @@ impl InFlight {
     pub fn context(&self) -> u64 {
         // Relaxed: as above.
         self.context.load(Ordering::Relaxed)
+    }
+
+    /// Tokens that were computed there since counting began, and then were [released](InFlightGuard::release_tokens). It wraps
+    /// around.
+    pub fn computed(&self) -> u64 {
+        // Relaxed: as above.
+        self.computed.load(Ordering::Relaxed)
     }
 
     /// All of it.
@@ -80,7 +88,8 @@ pub struct InFlightGuard(Arc<Place>);
 impl InFlightGuard {
     /// Counts the tokens out, and leaves the request: its prompt has been computed.
     pub fn release_tokens(&self) {
-        self.0.release_tokens();
+        let computed = self.0.release_tokens();
+        self.0.in_flight.computed.fetch_add(computed, Ordering::Relaxed);
     }
 
     /// The place that it holds, for whoever ends it when nobody else does.
@@ -133,11 +142,13 @@ impl Place {
         self.deadline.store(micros, Ordering::Relaxed);
     }
 
-    fn release_tokens(&self) {
+    /// Counts the tokens out, and says how many that were.
+    fn release_tokens(&self) -> u64 {
         let tokens = self.tokens.swap(0, Ordering::Relaxed);
         if tokens > 0 {
             self.in_flight.tokens.fetch_sub(tokens, Ordering::Relaxed);
         }
+        tokens
     }
 }
 
@@ -152,6 +163,10 @@ mod tests {
         assert_eq!(in_flight.load(), Load { requests: 1, tokens: 100, context: 100 });
         guard.release_tokens();
         assert_eq!(in_flight.load(), Load { requests: 1, tokens: 0, context: 100 });
+        assert_eq!(in_flight.computed(), 100);
+        guard.release_tokens();
+        drop(in_flight.admit(7));
+        assert_eq!(in_flight.computed(), 100, "once, and not what was given up");
 
         assert!(guard.place().release());
         assert!(!guard.place().release());

@@ -68,6 +68,7 @@ pub mod header_processor;
 mod in_flight;
 mod needs;
 pub mod observer;
+mod pace;
 pub mod picker;
 pub mod plugin;
 mod pool;

@@ -138,6 +138,7 @@ pub struct Attributes {
     texts: Vec<(Cow<'static, str>, String)>,
     latencies: Vec<(Arc<str>, Vec<Option<Latency>>)>,
     encoder: Vec<(Arc<str>, Vec<f64>)>,
+    evicted_share: f64,
 }
 
 impl Attributes {
@@ -173,6 +174,11 @@ impl Attributes {
         self.encoder.push((Arc::clone(producer), shares));
     }
 
+    /// Takes which share of what prompts had to have computed lately had been somewhere before, and was evicted: from 0 to 1.
+    pub const fn set_evicted_share(&mut self, share: f64) {
+        self.evicted_share = share;
+    }
+
     /// What `producer` found for each endpoint, by place in the pool; `None` when it found nothing out.
     pub fn prefix_matches(&self, producer: &str) -> Option<&[PrefixMatch]> {
         self.prefix.iter().find(|(name, _)| **name == *producer).map(|(_, matches)| matches.as_slice())
@@ -191,6 +197,12 @@ impl Attributes {
     /// Which share of the request's multimodal items each endpoint has encoded, by place in the pool.
     pub fn encoder_matches(&self, producer: &str) -> Option<&[f64]> {
         self.encoder.iter().find(|(name, _)| **name == *producer).map(|(_, shares)| shares.as_slice())
+    }
+
+    /// Which share of what prompts had to have computed lately had been somewhere before, and was evicted: from 0 to 1; 0 when
+    /// nobody knows.
+    pub const fn evicted_share(&self) -> f64 {
+        self.evicted_share
     }
 
     /// How many tokens the prompt has.

@@ -51,6 +51,5 @@ pub(in crate::config) fn token_producer(parameters: TokenParameters) -> Result<B
 
 /// llmd's own.
 pub(in crate::config) fn trusted_prefix_cache_producer(parameters: TrustedParameters) -> Result<Blueprint> {
-    let TrustedParameters { exact_producer_name: exact, other_producer_name: otherwise } = parameters;
-    Ok(Blueprint::prefix_producer(move |name| TrustedPrefixCache::new(name, exact.clone(), otherwise.clone())))
+    Ok(Blueprint::prefix_producer(move |name| TrustedPrefixCache::with(name.into(), parameters.clone())))
 }
