@@ -96,6 +96,9 @@ fn a_value_of_the_wrong_kind_is_named_with_what_was_expected() {
             "plugins:\n- type: header-label-affinity-scorer\n  parameters: {headerName: x-where}\n",
             "plugins:\n- type: lora-affinity-scorer\n  parameters: {slots: both}\n",
             "plugins:\n- type: queue-scorer\n  parameters: {missingMetrics: full}\n",
+            "plugins:\n- type: completion-time-scorer\n  parameters: {stepMs: 0}\n",
+            "plugins:\n- type: completion-time-scorer\n  parameters: {recomputeCost: .inf}\n",
+            "plugins:\n- type: trusted-prefix-cache-producer\n  parameters: {rememberedWeight: 2}\n",
             "plugins: queue-scorer\n",
             "plugins:\n- queue-scorer\n",
             "plugins:\n- type: 7\n",
@@ -139,6 +142,9 @@ fn a_value_of_the_wrong_kind_is_named_with_what_was_expected() {
             line 5, column 15: plugins[0].parameters: field labelKey is missing
             line 5, column 23: plugins[0].parameters.slots: unknown value `both`, expected `sum` or `union`
             line 5, column 32: plugins[0].parameters.missingMetrics: unknown value `full`, expected `unknown` or `zero`
+            line 5, column 24: plugins[0].parameters.stepMs: number `0` where one above 0 was expected
+            line 5, column 31: not YAML: non-finite float `.inf` rejected by the configured policy
+            line 5, column 34: plugins[0].parameters.rememberedWeight: number `2` where one from 0 to 1 was expected
             line 3, column 10: plugins: string "queue-scorer" where a list was expected
             line 4, column 3: plugins[0]: string "queue-scorer" where a map was expected
             line 4, column 9: plugins[0].type: number `7` where a string was expected

@@ -56,7 +56,7 @@ const PARAMETERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("by-label", &["{label: llm-d.ai/role, validValues: [decode], allowsNoLabel: true}"]),
-    ("completion-time-scorer", &["{}", "{evictionCost: 0, readMsPerKiloToken: 0}"]),
+    ("completion-time-scorer", &["{}", "{evictionCost: 0, readMsPerKiloToken: 0, recomputeCost: 0}"]),
     ("concurrency-detector", &["{}", "{maxConcurrency: 1, concurrencyMode: hybrid}"]),
     ("context-length-aware", &["{}", "{enableFiltering: true}"]),
     (
@@ -120,6 +120,7 @@ const PARAMETERS: &[(&str, &[&str])] = &[
     ),
     ("session-id-producer", &["{headerName: x-session-id}", "{cookieName: session}"]),
     ("token-producer", &["{}"]),
+    ("trusted-prefix-cache-producer", &["{}", "{rememberedWeight: 0}"]),
     ("utilization-filter", &["{conditions: [{metric: waiting-queue, maxValue: 4}], fallbackOnEmpty: true}"]),
     ("weighted-random-picker", &["{}", "{maxNumOfEndpoints: 2}"]),
 ];

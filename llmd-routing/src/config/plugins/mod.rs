@@ -37,6 +37,11 @@ fn not_negative(number: f64, field: &str) -> Result<()> {
     number_within(number >= 0.0 && number.is_finite(), number, "that is not negative", field)
 }
 
+/// Refuses what is not above 0, or not finite.
+fn above_0(number: f64, field: &str) -> Result<()> {
+    number_within(number > 0.0 && number.is_finite(), number, "above 0", field)
+}
+
 fn number_within(within: bool, number: f64, expected: &str, field: &str) -> Result<()> {
     let fault = || Fault::invalid(format!("number `{number}` where one {expected} was expected")).within(field);
     if within { Ok(()) } else { Err(fault()) }

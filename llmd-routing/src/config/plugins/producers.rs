@@ -1,6 +1,6 @@
 //! Producers, from their parameters.
 
-use super::{Blueprint, DEFAULT_PREFIX_PRODUCER, Fault, Result};
+use super::{Blueprint, DEFAULT_PREFIX_PRODUCER, Fault, Result, from_0_to_1};
 use crate::config::kv_events::{Precise, PreciseParameters};
 use crate::config::tokens::{TokenParameters, TokenProducer};
 use crate::producer::{
@@ -51,5 +51,6 @@ pub(in crate::config) fn token_producer(parameters: TokenParameters) -> Result<B
 
 /// llmd's own.
 pub(in crate::config) fn trusted_prefix_cache_producer(parameters: TrustedParameters) -> Result<Blueprint> {
+    from_0_to_1(parameters.remembered_weight, "rememberedWeight")?;
     Ok(Blueprint::prefix_producer(move |name| TrustedPrefixCache::with(name.into(), parameters.clone())))
 }

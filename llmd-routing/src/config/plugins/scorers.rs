@@ -2,7 +2,7 @@
 
 use super::session::known_session;
 use super::{
-    Blueprint, DEFAULT_ENCODER_PRODUCER, DEFAULT_LATENCY_PRODUCER, DEFAULT_PREFIX_PRODUCER, Fault, Result,
+    Blueprint, DEFAULT_ENCODER_PRODUCER, DEFAULT_LATENCY_PRODUCER, DEFAULT_PREFIX_PRODUCER, Fault, Result, above_0,
     attribute_name, from_0_to_1, not_empty, not_negative,
 };
 use crate::config::kv_events::{Precise, PreciseParameters};
@@ -133,16 +133,10 @@ pub(in crate::config) fn topology_affinity_scorer(parameters: TopologyAffinityPa
 
 /// llmd's own.
 pub(in crate::config) fn completion_time_scorer(parameters: CompletionTimeParameters) -> Result<Blueprint> {
-    let positive = [("prefillTokensPerSecond", parameters.prefill_tokens_per_second), ("stepMs", parameters.step_ms)];
-    if let Some((field, number)) = positive.into_iter().find(|(_, number)| *number <= 0.0) {
-        return Err(Fault::invalid(format!("number `{number}` where one above 0 was expected")).within(field));
-    }
-    let at_least_0 =
-        [("readMsPerKiloToken", parameters.read_ms_per_kilo_token), ("evictionCost", parameters.eviction_cost)];
-    if let Some((field, number)) = at_least_0.into_iter().find(|(_, number)| *number < 0.0) {
-        return Err(
-            Fault::invalid(format!("number `{number}` where one that is not negative was expected")).within(field)
-        );
-    }
+    above_0(parameters.prefill_tokens_per_second, "prefillTokensPerSecond")?;
+    above_0(parameters.step_ms, "stepMs")?;
+    not_negative(parameters.read_ms_per_kilo_token, "readMsPerKiloToken")?;
+    not_negative(parameters.eviction_cost, "evictionCost")?;
+    not_negative(parameters.recompute_cost, "recomputeCost")?;
     Ok(Blueprint::scorer(move || CompletionTimeScorer::from(parameters)))
 }
