@@ -56,7 +56,7 @@ impl View {
                 at += 1;
                 continue;
             };
-            let (_, header) = self.runs.at(place.run as usize).read(&self.writer_is_gone);
+            let (_, header) = self.runs.at(place.run as usize).read();
             let is_it = header.head == digests[at].0 && header.start as usize == at && header.len > 0;
             if !is_it || (at > 0 && header.before != digests[at - 1].0) {
                 at += 1;
@@ -74,7 +74,7 @@ impl View {
         let cell = self.runs.at(run as usize);
         let known = found.0.len();
         loop {
-            let (version, header) = cell.read(&self.writer_is_gone);
+            let (version, header) = cell.read();
             let last = start as usize + matched as usize - 1;
             let is_it = header.start == start && header.len > 0 && header.head == digests[start as usize].0;
             let matched = if is_it && self.word(header.digests.wrapping_add(matched - 1)) == digests[last].0 {

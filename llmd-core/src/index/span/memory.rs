@@ -91,6 +91,15 @@ impl<T: Cell> Stable<T> {
         unsafe { std::slice::from_raw_parts(cells.add(offset), len) }
     }
 
+    /// Every cell that there is.
+    pub(super) fn all(&self) -> impl Iterator<Item = &T> {
+        let chunks = self.chunks.iter().enumerate().filter(|(_, cells)| !cells.load(Ordering::Acquire).is_null());
+        chunks.flat_map(|(chunk, _)| {
+            let len = Self::FIRST << chunk;
+            self.cells(len - Self::FIRST, len)
+        })
+    }
+
     /// Where the next `len` cells that follow each other in memory can begin, at `at` or behind it.
     pub(super) fn fit(at: usize, len: usize) -> usize {
         let (mut chunk, offset) = Self::split(at);

@@ -87,7 +87,7 @@ pub(super) struct View {
     runs: Arc<Stable<Run>>,
     words: Arc<Stable<AtomicU64>>,
     heads: Arc<TableView>,
-    /// Whether what the writer is changing stays half changed.
+    /// Whether what the writer has locked stays locked.
     writer_is_gone: AtomicBool,
 }
 
@@ -306,9 +306,10 @@ impl fmt::Debug for Span {
 }
 
 impl View {
-    /// The writer will never end what it is at: readers wait for it no longer.
+    /// The writer will never end what it is at, and readers need not wait for it. There must be no other thread.
     pub(super) fn lose_writer(&self) {
         self.writer_is_gone.store(true, Ordering::Relaxed);
+        self.runs.all().for_each(Run::give_up);
     }
 
     pub(super) fn writer_is_gone(&self) -> bool {

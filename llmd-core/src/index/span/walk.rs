@@ -125,7 +125,7 @@ impl View {
         let (mut run, mut at, mut tries) = (place.run, 0, 0);
         loop {
             let cell = self.runs.at(run as usize);
-            let (version, header) = cell.read(&self.writer_is_gone);
+            let (version, header) = cell.read();
             let is_it = header.head == digests[at].0
                 && header.start as usize == at
                 && header.len > 0

@@ -3,7 +3,7 @@
 use super::super::memory::Stable;
 use super::super::run::{Header, Run};
 use super::super::set::Set;
-use super::super::sync::{AtomicBool, AtomicU64, Ordering};
+use super::super::sync::{AtomicU64, Ordering};
 use super::explore;
 
 /// A header every field of which says `n`.
@@ -48,7 +48,7 @@ fn a_header_and_its_words_are_of_one_moment() {
         shared.run.finish(&header(1));
     };
     let orders = explore(2, Shared::new, write, |shared| {
-        let (version, found) = shared.run.read(&AtomicBool::new(false));
+        let (version, found) = shared.run.read();
         let word = shared.word(0);
         if shared.run.is_still(version) {
             assert_eq!(found, header(word as u32));
@@ -73,7 +73,7 @@ fn words_that_another_run_took_over_are_not_believed() {
         shared.set(0, 9);
     };
     let orders = explore(2, shared, write, |shared| {
-        let (version, found) = shared.run.read(&AtomicBool::new(false));
+        let (version, found) = shared.run.read();
         let word = shared.word(found.list);
         if shared.run.is_still(version) {
             assert_eq!(word, MINE, "in {}", found.list);
