@@ -25,6 +25,9 @@ pub struct Args {
     /// How many seeds each policy is given
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub seeds: u64,
+    /// The first seed, for --policies: a policy is best chosen on other seeds than it is shown on
+    #[arg(long, default_value_t = 1, value_name = "N", conflicts_with = "validate")]
+    pub first_seed: u64,
     /// A minute at most, for CI: fewer stages, and an exit code of 1 when a figure is out of tolerance
     #[arg(long)]
     pub short: bool,

@@ -1,6 +1,7 @@
 //! Any configurations beside each other, on the same seeds.
 
 use std::fmt;
+use std::ops::Range;
 
 use llmd_core::Result;
 use serde_json::{Map, Value, json};
@@ -90,13 +91,13 @@ impl Contender {
     }
 }
 
-/// Runs every policy in every scenario with as many seeds.
-pub(super) fn compare<'a>(scenarios: &'a [Scenario], policies: &[Policy], seeds: u64) -> Result<Comparison<'a>> {
+/// Runs every policy in every scenario with these seeds.
+pub(super) fn compare<'a>(scenarios: &'a [Scenario], policies: &[Policy], seeds: Range<u64>) -> Result<Comparison<'a>> {
     let mut units = Vec::new();
     for scenario in scenarios {
         for (place, policy) in policies.iter().enumerate() {
-            for seed in 1..=seeds {
-                let explains = place == 0 && seed == 1;
+            for seed in seeds.clone() {
+                let explains = place == 0 && seed == seeds.start;
                 units.push(Unit { scenario, fleet: &scenario.fleet, policy, seed, explains });
             }
         }
@@ -104,7 +105,7 @@ pub(super) fn compare<'a>(scenarios: &'a [Scenario], policies: &[Policy], seeds:
     let progress = Progress::new("compare", units.len());
     let (measured, cost) = runs::all(&units, &progress, |unit, outcome| Measured::of(unit.scenario, outcome))?;
     progress.end();
-    let mut measured = measured.chunks(seeds as usize);
+    let mut measured = measured.chunks(seeds.count());
     let contests = scenarios.iter().map(|scenario| {
         let runs: Vec<_> = policies.iter().map(|_| measured.next().unwrap_or_default().to_vec()).collect();
         let sign = if scenario.objective.more_is_better() { 1.0 } else { -1.0 };

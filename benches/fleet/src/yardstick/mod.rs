@@ -101,7 +101,10 @@ fn compare(args: &Args) -> Result<bool> {
         None if args.scenario.is_empty() => scenarios(&["ladder-a"])?,
         None => scenarios(&wanted(&args.scenario))?,
     };
-    let comparison = compare::compare(&scenarios, &policies, args.seeds)?;
+    let end = args.first_seed.checked_add(args.seeds);
+    let end =
+        end.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("no {} seeds from {}", args.seeds, args.first_seed)))?;
+    let comparison = compare::compare(&scenarios, &policies, args.first_seed..end)?;
     let line = machine::line(&machine);
     console::say(format!("{line}\n{comparison}"));
     for (scenario, why) in comparison.slowest() {
@@ -175,6 +178,7 @@ fn command(args: &Args) -> String {
     words.extend((!args.scenario.is_empty()).then(|| format!("--scenario {}", args.scenario.join(","))));
     words.extend(args.trace.as_ref().map(|path| format!("--trace {}", path.display())));
     words.push(format!("--seeds {}", args.seeds));
+    words.extend((args.first_seed != 1).then(|| format!("--first-seed {}", args.first_seed)));
     words.join(" ")
 }
 
