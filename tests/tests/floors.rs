@@ -32,7 +32,7 @@ const PLANS: [Plan; 15] = [
         knows: &["llmd-core", "llmd-routing"],
         floors: &[
             &["duration", "needs", "sync"],
-            &["in_flight"],
+            &["in_flight", "pace"],
             &["endpoint", "request"],
             &["pool"],
             &["slo", "tenancy", "topology"],
