@@ -11,7 +11,6 @@ use llmd_core::protocol::{ROLE_LABEL, Role};
 use llmd_core::{Medium, WorkerId};
 
 use crate::InFlight;
-use crate::pace::Pace;
 
 /// An address that requests can go to, with what is known about it now.
 ///
@@ -28,7 +27,6 @@ pub struct Endpoint {
     times_said: AtomicU64,
     attributes: ArcSwap<BTreeMap<String, f64>>,
     in_flight: Arc<InFlight>,
-    pace: Pace,
 }
 
 impl Endpoint {
@@ -44,7 +42,6 @@ impl Endpoint {
             times_said: AtomicU64::new(0),
             attributes: ArcSwap::default(),
             in_flight: Arc::default(),
-            pace: Pace::default(),
         }
     }
 
@@ -70,7 +67,7 @@ impl Endpoint {
         Self { labels, ..self }
     }
 
-    /// The same, counting with `in_flight`: for an endpoint that takes the place of one that still has requests.
+    /// The same, counting and measured with `in_flight`: for an endpoint that takes the place of one that still has requests.
     #[must_use]
     pub fn with_in_flight(self, in_flight: Arc<InFlight>) -> Self {
         Self { in_flight, ..self }
@@ -139,15 +136,10 @@ impl Endpoint {
         self.times_said.load(Ordering::Acquire)
     }
 
-    /// How long it takes to decode, by how long a plugin that measures it expected; `None` until one has. Only how endpoints
-    /// compare means something.
-    pub fn pace(&self) -> Option<f64> {
-        self.pace.ratio()
-    }
-
-    /// An answer of it took this long from its first token on, and was expected to take that many seconds.
-    pub(crate) fn decoded(&self, took: Duration, expected: f64) {
-        self.pace.measured(took, expected);
+    /// How long it takes to decode, by how long a plugin that measures it expected: over its last answers, and `None` when there
+    /// were fewer than eight, or none within a minute. Only how endpoints compare means something.
+    pub fn pace(&self, now: Duration) -> Option<f64> {
+        self.in_flight.pace().ratio(now)
     }
 
     /// What was sent there and has not ended.

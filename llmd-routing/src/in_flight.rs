@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pace::Pace;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// What was sent to an endpoint and has not ended, counted by the sender: as fresh as can be, and blind to what others
@@ -13,6 +14,7 @@ pub struct InFlight {
     tokens: AtomicU64,
     context: AtomicU64,
     computed: AtomicU64,
+    pace: Pace,
 }
 
 /// What is in flight to an endpoint at one moment.
@@ -47,11 +49,15 @@ impl InFlight {
         self.context.load(Ordering::Relaxed)
     }
 
-    /// Tokens that were computed there since counting began, and then were [released](InFlightGuard::release_tokens). It wraps
-    /// around.
+    /// Tokens of prompts that have been computed there since counting began. It wraps around.
     pub fn computed(&self) -> u64 {
         // Relaxed: as above.
         self.computed.load(Ordering::Relaxed)
+    }
+
+    /// How fast the endpoint's answers come.
+    pub(crate) const fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// All of it.
@@ -88,8 +94,12 @@ pub struct InFlightGuard(Arc<Place>);
 impl InFlightGuard {
     /// Counts the tokens out, and leaves the request: its prompt has been computed.
     pub fn release_tokens(&self) {
-        let computed = self.0.release_tokens();
-        self.0.in_flight.computed.fetch_add(computed, Ordering::Relaxed);
+        self.0.release_tokens();
+    }
+
+    /// So many tokens of its prompt have been computed there.
+    pub(crate) fn computed(&self, tokens: u64) {
+        self.0.in_flight.computed.fetch_add(tokens, Ordering::Relaxed);
     }
 
     /// The place that it holds, for whoever ends it when nobody else does.
@@ -142,13 +152,11 @@ impl Place {
         self.deadline.store(micros, Ordering::Relaxed);
     }
 
-    /// Counts the tokens out, and says how many that were.
-    fn release_tokens(&self) -> u64 {
+    fn release_tokens(&self) {
         let tokens = self.tokens.swap(0, Ordering::Relaxed);
         if tokens > 0 {
             self.in_flight.tokens.fetch_sub(tokens, Ordering::Relaxed);
         }
-        tokens
     }
 }
 
@@ -163,10 +171,6 @@ mod tests {
         assert_eq!(in_flight.load(), Load { requests: 1, tokens: 100, context: 100 });
         guard.release_tokens();
         assert_eq!(in_flight.load(), Load { requests: 1, tokens: 0, context: 100 });
-        assert_eq!(in_flight.computed(), 100);
-        guard.release_tokens();
-        drop(in_flight.admit(7));
-        assert_eq!(in_flight.computed(), 100, "once, and not what was given up");
 
         assert!(guard.place().release());
         assert!(!guard.place().release());

@@ -31,8 +31,8 @@ const PLANS: [Plan; 15] = [
         // Itself too: its tests use its feature `testing`.
         knows: &["llmd-core", "llmd-routing"],
         floors: &[
-            &["duration", "needs", "sync"],
-            &["in_flight", "pace"],
+            &["duration", "needs", "pace", "sync"],
+            &["in_flight"],
             &["endpoint", "request"],
             &["pool"],
             &["slo", "tenancy", "topology"],

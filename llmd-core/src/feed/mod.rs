@@ -350,15 +350,16 @@ impl Feed {
         Ok(Followed::new(self.clone(), id))
     }
 
-    /// To be called in a forked child before anything else there: whether another thread of the parent fed the index at
-    /// that moment. If so, to feed it in the child would wait for ever; readers do not wait, and leave out what that
-    /// thread was changing.
-    pub fn forked(&self) -> bool {
-        let is_torn = self.0.writing.are_taken();
-        if is_torn {
-            self.0.reader.lose_writer();
-        }
-        is_torn
+    /// Whether somebody feeds it at this moment, or waits to. In a child that was forked while another thread did, it stays so for
+    /// ever, and whatever would feed it there would wait for ever.
+    pub fn is_writing(&self) -> bool {
+        self.0.writing.are_taken()
+    }
+
+    /// In a forked child, before anything else is asked there: nobody will feed it any more, nor end what a thread of the parent
+    /// was at. Readers do not wait for that; they leave out what was being changed, and explanations what is remembered.
+    pub fn lose_writer(&self) {
+        self.0.reader.lose_writer();
     }
 
     /// The worker of this name, which is made if there is room for it.

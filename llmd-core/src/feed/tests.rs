@@ -383,7 +383,7 @@ fn readers_go_on_while_others_feed() {
         readers.into_iter().for_each(|reader| reader.join().unwrap());
     });
     assert_eq!((feed.names().len(), feed.stats().held.residents), (4, 800));
-    assert!(!feed.forked());
+    assert!(!feed.is_writing());
 }
 
 #[test]

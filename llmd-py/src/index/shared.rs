@@ -51,7 +51,8 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// `UnavailableError` in a forked child when a thread of its parent had something explained at the time.
+    /// `UnavailableError` in a forked child when a thread of its parent had something explained at the time: then nobody can
+    /// write there either.
     pub(crate) fn explain(&self, chain: &Chain) -> PyResult<Explanation> {
         let _inside = self.explaining.enter_or_refuse("index")?;
         Ok(self.feed.reader().explain(chain))
@@ -65,7 +66,9 @@ impl Shared {
 
 impl Forked for Shared {
     fn in_child(&self) {
-        if self.feed.forked() {
+        // Who has something explained locks what is remembered of workers, as whoever feeds does.
+        if self.feed.is_writing() || self.explaining.enter().is_none() {
+            self.feed.lose_writer();
             self.torn.store(true, Ordering::Relaxed);
         }
     }

@@ -205,11 +205,11 @@ impl Forked for Following {
     fn in_child(&self) {
         let Some(open) = self.open.try_lock() else { return };
         let Some(open) = &*open else { return };
-        let feed = self.index.reading();
-        if feed.forked() {
+        // The index was told before, since it was there before.
+        if self.index.is_torn() {
             return;
         }
-        let mut writer = feed.writer();
+        let mut writer = self.index.reading().writer();
         let workers: Vec<WorkerId> = open.workers.values().map(Followed::worker).collect();
         for worker in workers {
             writer.set_state(worker, WorkerState::Approximate);

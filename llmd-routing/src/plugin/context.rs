@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::Rng;
 use smallvec::SmallVec;
 
-use super::{Attributes, Candidate, PrefixMatch};
+use super::{Attributes, Candidate, PrefixMatch, Stage};
 use crate::{Endpoint, Request};
 
 /// What a plugin sees of one decision besides its candidates.
@@ -22,12 +22,13 @@ pub struct Context<'a> {
     /// Where chance comes from.
     pub rng: &'a mut dyn Rng,
     peers: SmallVec<[&'a Arc<Endpoint>; 2]>,
+    stage: Stage,
 }
 
 impl<'a> Context<'a> {
     /// The view of one decision.
     pub fn new(request: &'a Request, attributes: &'a Attributes, now: Duration, rng: &'a mut dyn Rng) -> Self {
-        Self { request, attributes, now, rng, peers: SmallVec::new() }
+        Self { request, attributes, now, rng, peers: SmallVec::new(), stage: Stage::Decode }
     }
 
     /// What the producer of this name found for each endpoint, by place in the pool; `None` when it did not run, as when the
@@ -39,6 +40,16 @@ impl<'a> Context<'a> {
     /// How many tokens of the prompt `candidate` would have to compute, as far as is known.
     pub fn uncached_tokens(&self, candidate: &Candidate<'_>) -> u64 {
         self.attributes.uncached_tokens(candidate.place)
+    }
+
+    /// The stage that the profile chooses for. An endpoint that decodes computes the prompt as well, unless another does.
+    pub const fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Says which stage the next profile chooses for.
+    pub const fn set_stage(&mut self, stage: Stage) {
+        self.stage = stage;
     }
 
     /// The endpoint that the profile before chose, with which the next must work together; `None` in the first.

@@ -95,6 +95,9 @@ pub struct PrefixMatch {
     pub block_size: u32,
     /// Tokens of the prompt that the endpoint need not compute.
     pub hit_tokens: u32,
+    /// Of what follows these, tokens that had been there and are gone, as far as a scorer should take them for there: prompts that
+    /// come back to engines which cannot hold them all do best to come back to the same one.
+    pub remembered_tokens: u32,
     /// Leading blocks that lie on each medium, by [`Medium::index`]; all 0 when the producer does not know.
     pub by_medium: [u32; Medium::ALL.len()],
     /// How far this can be trusted.

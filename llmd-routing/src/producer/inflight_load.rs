@@ -140,7 +140,7 @@ impl InFlightLoad {
         let made = if decodes { expected_output(max_output_tokens) } else { 0 };
         let (tokens, context) = (uncached.saturating_add(output), prompt.saturating_add(made));
         let guard = endpoint.in_flight().admit_with_context(tokens, context);
-        Reservation { guard, until_end: self.output.is_some() }
+        Reservation { guard, uncached, until_end: self.output.is_some() }
     }
 }
 
@@ -156,6 +156,8 @@ impl OutputEstimate {
 #[derive(Debug)]
 pub struct Reservation {
     guard: InFlightGuard,
+    /// Tokens of the prompt that are computed there.
+    uncached: u64,
     until_end: bool,
 }
 
@@ -165,8 +167,9 @@ impl Reservation {
         self.guard.place()
     }
 
-    /// The first token came back.
+    /// The prompt has been computed. To be said once.
     pub fn first_token(&self) {
+        self.guard.computed(self.uncached);
         if !self.until_end {
             self.guard.release_tokens();
         }

@@ -43,6 +43,7 @@ fn prefix_match(chain: &Chain, leading: u32, blocks: u32, state: WorkerState) ->
         total: chain.blocks().len() as u32,
         block_size: chain.block_size() as u32,
         hit_tokens: chain.hit_tokens(leading as usize) as u32,
+        remembered_tokens: 0,
         by_medium: [0; Medium::ALL.len()],
         state,
     }

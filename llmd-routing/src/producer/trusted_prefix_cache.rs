@@ -17,10 +17,9 @@ use crate::{Endpoint, Request};
 /// - **An engine whose events are late, lost, or not there at all** holds what was sent there.
 /// - **An engine with a queue** will, when it comes to this prompt, no longer hold what it holds now, but what the prompts before
 ///   it leave there. When requests wait, and three of four that run or wait there were sent from here, it holds what was sent
-///   there as well; blocks in host memory or storage outlast the queue.
-/// - **Any other engine** holds what it says, and where it has evicted some of what was sent there, `rememberedWeight` of that
-///   counts as if it were there: prompts that come back again and again to engines which cannot hold them all do best to come
-///   back to the same one.
+///   there as well, and what it has in host memory or storage, which outlasts the queue.
+/// - **Any other engine** holds what it says. Where it has evicted some of what was sent there, `rememberedWeight` of that is
+///   [remembered](PrefixMatch::remembered_tokens).
 ///
 /// Besides, it says which share of what the last prompts had to have computed had been sent somewhere before, and was evicted
 /// ([`Attributes::evicted_share`]): by that a scorer knows that caches are too small for what is asked for.
@@ -79,12 +78,11 @@ impl TrustedPrefixCache {
         if holds == should {
             return *said;
         }
-        let outlasts = said.by_medium.iter().skip(1 + Medium::Gpu.index()).any(|&blocks| blocks > 0);
-        if (should > holds || !outlasts) && has_queue_of_ours(endpoint) {
-            return with_hit(said, should);
+        if has_queue_of_ours(endpoint) {
+            return with_hit(said, should.max(outlasts(said)));
         }
         let gone = f64::from(should.saturating_sub(holds));
-        with_hit(said, holds.saturating_add((gone * self.remembered_weight) as u32))
+        PrefixMatch { remembered_tokens: (gone * self.remembered_weight) as u32, ..*said }
     }
 }
 
@@ -97,10 +95,23 @@ fn has_queue_of_ours(endpoint: &Endpoint) -> bool {
     })
 }
 
+/// How many of the tokens that an endpoint holds it will hold whatever is computed there: what is not on the GPU, or reaches
+/// farther than what is.
+fn outlasts(said: &PrefixMatch) -> u32 {
+    let (gpu, others) = (said.by_medium[Medium::Gpu.index()], &said.by_medium[1 + Medium::Gpu.index()..]);
+    let reaches = others.iter().copied().max().unwrap_or(0);
+    let is_known = gpu > 0 || reaches > 0;
+    if is_known && gpu < said.cached {
+        said.hit_tokens
+    } else {
+        said.hit_tokens.min(reaches.saturating_mul(said.block_size))
+    }
+}
+
 /// The same, with so many tokens that need not be computed.
 fn with_hit(found: &PrefixMatch, hit_tokens: u32) -> PrefixMatch {
-    let blocks = hit_tokens.div_ceil(found.block_size.max(1)).min(found.total);
-    PrefixMatch { blocks, hit_tokens, ..*found }
+    let blocks = (hit_tokens / found.block_size.max(1)).min(found.total);
+    PrefixMatch { blocks, cached: blocks, speculative: 0, hit_tokens, ..*found }
 }
 
 /// How many prompts are remembered: each counts for this much less than the one after it.
@@ -204,22 +215,26 @@ mod tests {
     }
 
     #[test]
-    fn of_what_was_sent_and_is_gone_half_counts() {
+    fn of_what_was_sent_and_is_gone_half_is_remembered() {
         let (said, sent) = ([prefix(1, 8, 16), prefix(0, 8, 16)], [prefix(7, 8, 16), prefix(1, 8, 16)]);
         let known = settled(&producer(), &pool(2), &said, &sent);
-        assert_eq!(blocks_and_hits(&known), [(4, 16 + 48), (1, 8)]);
+        assert_eq!(blocks_and_hits(&known), [(1, 16), (0, 0)], "what is said of the cache is true");
+        let remembered: Vec<_> =
+            known.prefix_matches("trusted").unwrap().iter().map(|found| found.remembered_tokens).collect();
+        assert_eq!(remembered, [48, 8]);
     }
 
     #[test]
     fn a_queue_leaves_what_was_sent_there() {
-        let pool = pool(5);
-        let said = [prefix(7, 8, 16), prefix(7, 8, 16), prefix(7, 8, 16), prefix(0, 8, 16), prefix(7, 8, 16)];
-        let mut said = said.to_vec();
-        said[4].by_medium[Medium::Cpu.index()] = 7;
-        let sent = [1, 1, 1, 6, 1].map(|blocks| prefix(blocks, 8, 16));
+        let pool = pool(7);
+        let mut said = [7, 7, 7, 0, 7, 7, 7].map(|blocks| prefix(blocks, 8, 16));
+        said[4].by_medium = [7, 7, 0];
+        said[5].by_medium = [7, 2, 0];
+        said[6].by_medium = [3, 0, 0];
+        let sent = [1, 1, 1, 6, 1, 1, 1].map(|blocks| prefix(blocks, 8, 16));
         let mut guards = Vec::new();
         // How many wait, and how many of these and one that runs were sent from here.
-        for (endpoint, (waiting, ours)) in pool.iter().zip([(3, 3), (0, 1), (3, 2), (3, 3), (3, 3)]) {
+        for (endpoint, (waiting, ours)) in pool.iter().zip([(3, 3), (0, 1), (3, 2), (3, 3), (3, 3), (3, 3), (3, 3)]) {
             let mut metrics = EngineMetrics::default();
             (metrics.waiting_requests, metrics.running_requests) = (Some(waiting), Some(1));
             endpoint.set_metrics(metrics);
@@ -228,8 +243,8 @@ mod tests {
         let known = settled(&producer(), &pool, &said, &sent);
         assert_eq!(
             blocks_and_hits(&known),
-            [(1, 16), (7, 112), (7, 112), (6, 96), (7, 112)],
-            "a queue, none, one of others, one that brings more, and what lies in host memory"
+            [(1, 16), (7, 112), (7, 112), (6, 96), (7, 112), (2, 32), (7, 112)],
+            "a queue, none, one of others, one that brings more; all in host memory, some of it, and the rest in a pool"
         );
     }
 

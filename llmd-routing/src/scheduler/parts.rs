@@ -171,7 +171,9 @@ impl Parts {
                     candidates.retain(|candidate| handler.pairs(peer, candidate.endpoint));
                 }
             }
-            let run = Run { stage: handler.stage(profile.name()), ..profile.run(cx, place, candidates)? };
+            let stage = handler.stage(profile.name());
+            cx.set_stage(stage);
+            let run = Run { stage, ..profile.run(cx, place, candidates)? };
             let picked = run.current().map(|place| (place, &pool[place]));
             if let Some((_, peer)) = picked {
                 cx.add_peer(peer);

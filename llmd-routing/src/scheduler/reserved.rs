@@ -76,11 +76,9 @@ impl Reserved {
         self.places.get(place).is_some_and(Option::is_some)
     }
 
-    /// Gives back the place of one run.
-    pub(super) fn release(&mut self, place: usize) {
-        if let Some(reservation) = self.places.get_mut(place) {
-            *reservation = None;
-        }
+    /// One run has done its stage: its place is given back.
+    pub(super) fn done(&mut self, place: usize) {
+        self.places.get_mut(place).and_then(Option::take).iter().for_each(Reservation::first_token);
     }
 
     /// Gives back all.
@@ -91,13 +89,11 @@ impl Reserved {
     /// The prompt has been computed: its tokens count no more, and neither do the stages before the decode.
     pub(super) fn first_token(&mut self, runs: &Runs, now: Duration, ttl: Duration) {
         for (reservation, run) in self.places.iter_mut().zip(runs) {
-            match reservation {
-                Some(_) if run.stage != Stage::Decode => *reservation = None,
-                Some(held) => {
-                    held.first_token();
-                    held.place().set_deadline(now.saturating_add(ttl));
-                }
-                None => {}
+            let Some(held) = reservation else { continue };
+            held.first_token();
+            held.place().set_deadline(now.saturating_add(ttl));
+            if run.stage != Stage::Decode {
+                *reservation = None;
             }
         }
     }

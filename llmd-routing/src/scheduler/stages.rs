@@ -70,7 +70,7 @@ impl Decision {
         if stage == Stage::Decode || self.parts.handler.1.policy(stage).fallback == Fallback::Fail {
             return NextStep::Fail;
         }
-        self.reserved.release(place);
+        self.reserved.done(place);
         self.runs[place].retire();
         self.skipped.push(stage);
         if stage == Stage::Prefill && self.reserved.holds(self.primary) {
@@ -82,7 +82,7 @@ impl Decision {
     /// A stage before the decode is done: its reservation is released.
     pub fn stage_done(&mut self, stage: Stage) {
         let done = self.staged().find(|&place| self.runs[place].stage == stage && stage != Stage::Decode);
-        done.into_iter().for_each(|place| self.reserved.release(place));
+        done.into_iter().for_each(|place| self.reserved.done(place));
     }
 
     /// The places of the runs that send the request somewhere: the one that decides, and those of stages before the decode.

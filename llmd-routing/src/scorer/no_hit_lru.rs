@@ -8,7 +8,9 @@ use serde::Deserialize;
 use smallvec::SmallVec;
 
 use crate::Request;
-use crate::plugin::{Attributes, Candidate, Candidates, Context, Data, Hooks, Picked, Plugin, Scorer, Stage, UNKNOWN};
+use crate::plugin::{
+    Attributes, Candidate, Candidates, Context, Data, Hooks, Picked, Plugin, PrefixMatch, Scorer, Stage, UNKNOWN,
+};
 
 /// How many endpoints are remembered when the parameters do not say, as in llm-d.
 const LRU_SIZE: usize = 1024;
@@ -90,7 +92,7 @@ impl Plugin for NoHitLruScorer {
 
     fn follow(&self, _: &Request, attributes: &Attributes) -> Option<Box<dyn Hooks>> {
         let matches = attributes.prefix_matches(&self.producer).unwrap_or_default();
-        let holders = (0..matches.len()).filter(|&place| matches[place].blocks > 0).collect();
+        let holders = (0..matches.len()).filter(|&place| is_warm(&matches[place])).collect();
         Some(Box::new(Sent { holders, recency: Arc::clone(&self.recency) }))
     }
 
@@ -107,7 +109,7 @@ impl Plugin for NoHitLruScorer {
 impl Scorer for NoHitLruScorer {
     fn score(&self, cx: &Context<'_>, candidates: &Candidates<'_>, out: &mut [f64]) {
         let matches = cx.prefix_matches(&self.producer).unwrap_or_default();
-        if candidates.iter().any(|candidate| matches.get(candidate.place).is_some_and(|found| found.blocks > 0)) {
+        if candidates.iter().any(|candidate| matches.get(candidate.place).is_some_and(is_warm)) {
             return out.fill(UNKNOWN);
         }
         let used = self.recency.lock().of(candidates);
@@ -125,6 +127,11 @@ impl Scorer for NoHitLruScorer {
         let found = attributes.prefix_matches(&self.producer)?.get(candidate.place)?;
         Some(format!("{} of {} blocks", found.blocks, found.total))
     }
+}
+
+/// Whether an endpoint holds some of a prompt, or should be taken for one that does.
+const fn is_warm(found: &PrefixMatch) -> bool {
+    found.blocks > 0 || found.remembered_tokens > 0
 }
 
 impl Recency {

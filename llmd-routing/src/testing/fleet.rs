@@ -88,6 +88,7 @@ pub fn prefix(blocks: u32, total: u32, block_size: u32) -> PrefixMatch {
         total,
         block_size,
         hit_tokens: blocks * block_size,
+        remembered_tokens: 0,
         by_medium: [blocks, 0, 0],
         state: WorkerState::Exact,
     }

@@ -51,7 +51,8 @@ fn endpoint(endpoint: &EndpointExplanation) -> Value {
 }
 
 fn prefix(found: &PrefixMatch) -> Value {
-    let PrefixMatch { blocks, cached, speculative, total, block_size, hit_tokens, by_medium, state } = found;
+    let PrefixMatch { blocks, cached, speculative, total, block_size, hit_tokens, remembered_tokens, by_medium, state } =
+        found;
     json!({
         "by_medium": by_medium,
         "blocks": blocks,
@@ -60,6 +61,7 @@ fn prefix(found: &PrefixMatch) -> Value {
         "total": total,
         "block_size": block_size,
         "hit_tokens": hit_tokens,
+        "remembered_tokens": remembered_tokens,
         "state": state.to_string(),
     })
 }

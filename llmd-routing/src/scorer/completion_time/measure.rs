@@ -19,6 +19,10 @@ pub(super) struct Measure {
     decodes: Option<Decodes>,
 }
 
+/// No engine takes less time for a token of one answer. One that comes faster was made before its first byte was sent, as those
+/// are that are not streamed: how long that took, nobody saw.
+const FASTEST: Duration = Duration::from_micros(100);
+
 /// Who decodes it.
 #[derive(Debug)]
 struct Decodes {
@@ -38,8 +42,9 @@ impl Measure {
 impl Hooks for Measure {
     fn picked(&mut self, picked: &Picked<'_>) {
         if picked.stage == Stage::Decode {
-            let context = picked.endpoint.in_flight().context().saturating_add(self.tokens) as f64;
-            let seconds_per_token = self.parameters.step(context);
+            // It counts itself by now, unless requests count from when they are sent.
+            let context = picked.endpoint.in_flight().context().max(self.tokens);
+            let seconds_per_token = self.parameters.step(context as f64);
             self.decodes = Some(Decodes { endpoint: Arc::clone(picked.endpoint), seconds_per_token, first: None });
         }
     }
@@ -54,17 +59,25 @@ impl Hooks for Measure {
         let Some(Decodes { endpoint, seconds_per_token, first: Some((first, computed)) }) = self.decodes.take() else {
             return;
         };
-        let Some(made) = usage.completion_tokens.filter(|&made| made > 1) else { return };
+        // The first token was there when this began.
+        let steps = usage.completion_tokens.unwrap_or(0).saturating_sub(1);
+        let took = now.saturating_sub(first);
+        if took < FASTEST.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX)) {
+            return;
+        }
         let meanwhile = endpoint.in_flight().computed().wrapping_sub(computed) as f64;
-        let seconds_per_prompt_token = self.parameters.per_prompt_token(endpoint.metrics().as_deref());
-        let expected = made as f64 * seconds_per_token + meanwhile * seconds_per_prompt_token;
-        endpoint.decoded(now.saturating_sub(first), expected);
+        let (seconds_per_prompt_token, _) = self.parameters.per_prompt_token(endpoint.metrics().as_deref());
+        let expected = steps as f64 * seconds_per_token + meanwhile * seconds_per_prompt_token;
+        if steps > 0 {
+            endpoint.in_flight().pace().measured(now, took, expected);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Pool;
     use crate::testing::pool;
 
     const PARAMETERS: Parameters = Parameters {
@@ -79,37 +92,59 @@ mod tests {
         Usage { completion_tokens: Some(tokens), ..Usage::default() }
     }
 
+    /// Eight of these requests, of which each says the same, at the second of two endpoints.
+    fn pace(request: impl Fn(&Pool)) -> Option<f64> {
+        let pool = pool(2);
+        (0..8).for_each(|_| request(&pool));
+        assert_eq!(pool[0].pace(END), None, "it decodes nothing");
+        pool[1].pace(END)
+    }
+
+    const END: Duration = Duration::from_secs(15);
+
+    /// A request of 6000 tokens in all, whose first token comes after 5 s and which ends after 15.
+    fn ends(pool: &Pool, usage: Usage, meanwhile: impl FnOnce()) {
+        let mut request = Measure::new(PARAMETERS, 6000);
+        let _counted = pool[1].in_flight().admit_with_context(0, 6000);
+        request.picked(&Picked::new(&pool[0], pool, Duration::ZERO).of(Stage::Prefill));
+        request.picked(&Picked::new(&pool[1], pool, Duration::ZERO));
+        request.first_token(Duration::from_secs(5));
+        meanwhile();
+        request.end(END, &usage);
+    }
+
     #[test]
     fn an_answer_is_expected_to_take_its_steps_and_the_prompts_that_are_computed_meanwhile() {
-        let pool = pool(2);
-        let _others = pool[1].in_flight().admit_with_context(0, 4000);
-        let mut request = Measure::new(PARAMETERS, 6000);
-        request.picked(&Picked::new(&pool[0], &pool, Duration::ZERO).of(Stage::Prefill));
-        request.picked(&Picked::new(&pool[1], &pool, Duration::ZERO));
-        request.first_token(Duration::from_secs(5));
-        let other = pool[1].in_flight().admit(3000);
-        other.release_tokens();
+        let pace = pace(|pool| {
+            let other = pool[1].in_flight().admit_with_context(3000, 4000);
+            ends(pool, made(101), || other.computed(3000));
+        });
         // 100 steps of 10 ms and 1 ms for each 1000 of the 10,000 tokens that are read, and 3 s of another's prompt.
-        request.end(Duration::from_secs(15), &made(100));
-        assert_eq!(pool[1].pace(), Some(10.0 / (2.0 + 3.0)));
-        assert_eq!(pool[0].pace(), None, "it decoded nothing");
+        assert!((pace.unwrap() - 10.0 / (2.0 + 3.0)).abs() < 1e-12);
     }
 
     #[test]
     fn what_has_no_first_token_or_no_second_says_nothing() {
-        let pool = pool(1);
-        let ends = |first: bool, usage: Usage| {
+        assert_eq!(pace(|pool| ends(pool, made(1), || {})), None);
+        assert_eq!(pace(|pool| ends(pool, Usage::default(), || {})), None);
+        let unanswered = |pool: &Pool| {
             let mut request = Measure::new(PARAMETERS, 100);
-            request.picked(&Picked::new(&pool[0], &pool, Duration::ZERO));
-            if first {
-                request.first_token(Duration::from_secs(1));
-            }
-            request.end(Duration::from_secs(2), &usage);
-            pool[0].pace()
+            request.picked(&Picked::new(&pool[1], pool, Duration::ZERO));
+            request.end(END, &made(100));
         };
-        assert_eq!(ends(false, made(100)), None);
-        assert_eq!(ends(true, made(1)), None);
-        assert_eq!(ends(true, Usage::default()), None);
-        assert!(ends(true, made(100)).is_some());
+        assert_eq!(pace(unanswered), None);
+    }
+
+    #[test]
+    fn an_answer_that_comes_whole_says_nothing() {
+        let whole = |pool: &Pool, took: u64| {
+            let mut request = Measure::new(PARAMETERS, 100);
+            request.picked(&Picked::new(&pool[1], pool, Duration::ZERO));
+            request.first_token(END.saturating_sub(Duration::from_micros(took)));
+            request.end(END, &made(101));
+        };
+        assert_eq!(pace(|pool| whole(pool, 50)), None);
+        assert_eq!(pace(|pool| whole(pool, 9_999)), None);
+        assert!(pace(|pool| whole(pool, 10_000)).is_some());
     }
 }

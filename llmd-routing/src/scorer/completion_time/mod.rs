@@ -6,16 +6,16 @@ mod measure;
 use serde::Deserialize;
 
 use self::measure::Measure;
-use crate::plugin::{Attributes, Candidate, Candidates, Context, Data, Hooks, Plugin, Scorer};
+use crate::plugin::{Attributes, Candidate, Candidates, Context, Data, Hooks, Plugin, Scorer, Stage};
 use crate::request::expected_output;
 use crate::{EngineMetrics, Request};
 
 /// `least / t`, where `t` is what the request would cost at a candidate, in seconds, and `least` the smallest of these:
 ///
 /// ```text
-/// t = pace · (  (tokens in flight + uncached · burden) / prefill       the prompts before it, and its own
-///             + output · (step + context · read) · (1 + overflow)     its tokens, one by one, as all others are read
-///             + requests · output / 2 · own · read )                  the others, who wait while it is read
+/// t = pace · (tokens in flight + uncached · burden) / prefill            the prompts before it, and its own
+///   + pace · output · (step + context · read) · (1 + overflow)          its tokens, one by one, as all others are read
+///   + pace · requests · output / 2 · own · read                         the others, who wait while it is read
 ///
 /// burden = 1 + min(requests, 64) + evictionCost · fill + recomputeCost · evicted
 /// ```
@@ -30,8 +30,14 @@ use crate::{EngineMetrics, Request};
 ///   `pinned` is what the engine says running requests hold, and `own` for each request that it has not counted yet. It waits
 ///   for others to end.
 /// - `pace` is 1, and for engines that turn out slower than the fastest candidate by more than 30 % as many times as long as
-///   they take ([`Endpoint::pace`](crate::Endpoint::pace)). For this the scorer measures how long answers take, of which the
-///   engine must say how many tokens they had.
+///   they take ([`Endpoint::pace`](crate::Endpoint::pace)). For this the scorer measures how long answers take that are streamed,
+///   of which the engine must say how many tokens they had. Where an engine measures how long it computes a token of a
+///   prompt, its pace does not count in the first line.
+/// - `uncached` are the tokens of the prompt that the endpoint does not hold, less those that
+///   [count as if it did](crate::plugin::PrefixMatch::remembered_tokens).
+///
+/// A profile that chooses where prompts are prefilled leaves out the second and the third line. One that chooses where they are
+/// decoded has all three, since that endpoint computes what no other does.
 ///
 /// What an engine does not say is taken for nothing: one that does not say how large its cache is has room for everything.
 ///
@@ -73,11 +79,11 @@ impl Default for Parameters {
 }
 
 impl Parameters {
-    /// How long an engine takes to compute a token of a prompt, in seconds.
-    fn per_prompt_token(&self, metrics: Option<&EngineMetrics>) -> f64 {
+    /// How long an engine takes to compute a token of a prompt, in seconds, and whether it says so itself.
+    fn per_prompt_token(&self, metrics: Option<&EngineMetrics>) -> (f64, bool) {
         let measured = metrics.and_then(|metrics| metrics.prefill_s_per_token);
         let measured = measured.filter(|&seconds| seconds > 0.0 && seconds.is_finite());
-        measured.unwrap_or(1.0 / self.prefill_tokens_per_second)
+        (measured.unwrap_or(1.0 / self.prefill_tokens_per_second), measured.is_some())
     }
 
     /// How long it takes to read so many tokens, in seconds.
@@ -105,8 +111,8 @@ struct Asked {
 }
 
 impl CompletionTimeScorer {
-    /// What a request of which so many tokens are not cached would cost at a candidate that is as fast as expected, in seconds.
-    fn seconds(&self, candidate: &Candidate<'_>, uncached: u64, asked: &Asked) -> f64 {
+    /// What a request of which so many tokens are not cached would cost at a candidate of this pace, in seconds.
+    fn seconds(&self, candidate: &Candidate<'_>, pace: f64, uncached: u64, asked: &Asked) -> f64 {
         let (load, engine) = (candidate.load, Engine::of(candidate.metrics));
         let (uncached, output) = (uncached as f64, asked.output as f64);
         let own = asked.prompt as f64 + output;
@@ -120,11 +126,18 @@ impl CompletionTimeScorer {
             + requests.min(MAX_DELAYED)
             + self.0.eviction_cost * part(context).min(1.0)
             + self.0.recompute_cost * asked.evicted;
-        let prefill = (load.tokens as f64 + uncached * burden) * self.0.per_prompt_token(candidate.metrics);
+        let (per_prompt_token, is_measured) = self.0.per_prompt_token(candidate.metrics);
+        let prefill = (load.tokens as f64 + uncached * burden) * per_prompt_token;
         let decode = output * self.0.step(context) * (1.0 + overflow);
         let delays = requests * output / 2.0 * self.0.read(own);
-        prefill + decode + delays
+        prefill * if is_measured { 1.0 } else { pace } + (decode + delays) * pace
     }
+}
+
+/// How many tokens of the prompt the endpoint at this place would have to compute, but for those that count as if it held them.
+fn uncached(attributes: &Attributes, place: usize) -> u64 {
+    let remembered = attributes.prefix_match(place).map_or(0, |found| found.remembered_tokens);
+    attributes.uncached_tokens(place).saturating_sub(remembered.into())
 }
 
 /// What an engine says of itself, as far as that goes.
@@ -174,21 +187,23 @@ impl Scorer for CompletionTimeScorer {
     fn score(&self, cx: &Context<'_>, candidates: &Candidates<'_>, out: &mut [f64]) {
         let asked = Asked {
             prompt: cx.attributes.prompt_tokens(),
-            output: expected_output(cx.request.max_output_tokens),
+            output: if cx.stage() == Stage::Prefill { 0 } else { expected_output(cx.request.max_output_tokens) },
             evicted: cx.attributes.evicted_share(),
         };
-        let fastest = candidates.iter().filter_map(|candidate| candidate.endpoint.pace()).fold(f64::INFINITY, f64::min);
+        let pace = |candidate: &Candidate<'_>| candidate.endpoint.pace(cx.now);
+        let fastest = candidates.iter().filter_map(|candidate| pace(&candidate)).fold(f64::INFINITY, f64::min);
         for (score, candidate) in out.iter_mut().zip(candidates.iter()) {
-            let slower = candidate.endpoint.pace().map(|pace| pace / fastest).filter(|&slower| slower > ALIKE);
-            *score = self.seconds(&candidate, cx.uncached_tokens(&candidate), &asked) * slower.unwrap_or(1.0);
+            let slower = pace(&candidate).map(|pace| pace / fastest).filter(|&slower| slower > ALIKE);
+            *score = self.seconds(&candidate, slower.unwrap_or(1.0), uncached(cx.attributes, candidate.place), &asked);
         }
         let least = out.iter().copied().fold(f64::INFINITY, f64::min);
         out.iter_mut().for_each(|score| *score = least / *score);
     }
 
     fn input(&self, attributes: &Attributes, candidate: &Candidate<'_>) -> Option<String> {
-        let (uncached, load) = (attributes.uncached_tokens(candidate.place), candidate.load);
-        let pace = candidate.endpoint.pace().map(|pace| format!(", pace {pace:.2}")).unwrap_or_default();
+        let (uncached, load) = (uncached(attributes, candidate.place), candidate.load);
+        let pace = candidate.endpoint.in_flight().pace().last();
+        let pace = pace.map(|pace| format!(", pace {pace:.2} when last measured")).unwrap_or_default();
         Some(format!(
             "{} + {uncached} tokens to compute, {} requests of {} in flight{pace}",
             load.tokens, load.requests, load.context
@@ -200,9 +215,15 @@ impl Scorer for CompletionTimeScorer {
 mod tests {
     use std::time::Duration;
 
+    use rand::SeedableRng as _;
+
     use super::*;
+    use crate::plugin::{PrefixMatch, Snapshot};
     use crate::testing::{attributes, pool, prefix, request, scores};
     use crate::{InFlightGuard, Pool};
+
+    /// When the scores are asked for.
+    const NOW: Duration = Duration::ZERO;
 
     const PARAMETERS: Parameters = Parameters {
         prefill_tokens_per_second: 10_000.0,
@@ -307,10 +328,38 @@ mod tests {
     fn an_engine_that_takes_longer_than_the_fastest_is_slower_in_all() {
         let (pool, _guards) = fleet(&[(0, 0, 160_000), (0, 0, 160_000), (0, 0, 160_000), (0, 0, 160_000)]);
         for (place, took) in [(0, 10), (1, 12), (2, 20)] {
-            pool[place].decoded(Duration::from_secs(took), 10.0);
+            let measured = || pool[place].in_flight().pace().measured(NOW, Duration::from_secs(took), 10.0);
+            (0..8).for_each(|_| measured());
         }
-        let said = scores(&scorer(), &asks(1000, 100), &pool, &Attributes::new(1000, None));
-        assert_eq!(said, [1.0, 1.0, 0.5, 1.0], "a fifth is no difference, and of the last nothing is known");
+        let said = || scores(&scorer(), &asks(1000, 100), &pool, &Attributes::new(1000, None));
+        assert_eq!(said(), [1.0, 1.0, 0.5, 1.0], "a fifth is no difference, and of the last nothing is known");
+
+        // The slow one says how long it computes a token: that is no longer than for the others.
+        says(&pool, 2, |metrics| metrics.prefill_s_per_token = Some(1.0 / 10_000.0));
+        let (compute, rest) = (0.1 * (1.0 + 1.0 + 3.0 * 1100.0 / 160_000.0), decode(100.0, 1100.0) + DELAYS);
+        check(&said(), &[compute + rest, compute + rest, compute + 2.0 * rest, compute + rest]);
+    }
+
+    #[test]
+    fn where_prompts_are_prefilled_nothing_is_decoded() {
+        let (pool, _guards) = fleet(&[(0, 0, 160_000), (5000, 90_000, 160_000)]);
+        let (asks, known) = (asks(1000, 100), Attributes::new(1000, None));
+        let mut rng = rand::rngs::StdRng::seed_from_u64(1);
+        let mut cx = Context::new(&asks, &known, NOW, &mut rng);
+        cx.set_stage(Stage::Prefill);
+        let snapshot = Snapshot::of(&pool);
+        let mut said = [0.0; 2];
+        scorer().score(&cx, &Candidates::new(&pool, &snapshot), &mut said);
+        let compute = |context: f64| 0.1 * (1.0 + 1.0 + 3.0 * context / 160_000.0);
+        check(&said, &[compute(1000.0), 0.5 + compute(91_000.0)]);
+    }
+
+    #[test]
+    fn what_was_there_and_is_gone_counts_as_far_as_a_producer_says() {
+        let gone = PrefixMatch { remembered_tokens: 400, ..prefix(1, 10, 100) };
+        let known = attributes(1000, "p", &[gone, prefix(5, 10, 100)]);
+        let (pool, _guards) = fleet(&[(0, 0, 160_000), (0, 0, 160_000)]);
+        assert_eq!(scores(&scorer(), &asks(1000, 100), &pool, &known), [1.0, 1.0]);
     }
 
     #[test]
