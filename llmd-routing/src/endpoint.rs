@@ -137,7 +137,7 @@ impl Endpoint {
     }
 
     /// How long it takes to decode, by how long a plugin that measures it expected: over its last answers, and `None` when there
-    /// were fewer than eight, or none within a minute. Only how endpoints compare means something.
+    /// were fewer than eight, or none within five minutes. Only how endpoints compare means something.
     pub fn pace(&self, now: Duration) -> Option<f64> {
         self.in_flight.pace().ratio(now)
     }
