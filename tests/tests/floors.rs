@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 15] = [
+const PLANS: [Plan; 16] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -55,6 +55,13 @@ const PLANS: [Plan; 15] = [
             &["config"],
             &["testing"],
         ],
+        thinks: Thinks::Everywhere,
+    },
+    Plan {
+        package: "llmd-kvxfer",
+        sources: "llmd-kvxfer/src",
+        knows: &["llmd-core"],
+        floors: &[&["layout"], &["plan"]],
         thinks: Thinks::Everywhere,
     },
     Plan {

@@ -16,7 +16,7 @@ use crate::{instructions, python, types};
 pub(crate) struct Args {}
 
 /// The crates that others embed: each of their features must stand alone.
-const EMBEDDED: [&str; 2] = ["llmd-core", "llmd-routing"];
+const EMBEDDED: [&str; 3] = ["llmd-core", "llmd-kvxfer", "llmd-routing"];
 
 pub(crate) fn run(Args {}: Args) -> Result {
     let workspace = Workspace::load()?;
