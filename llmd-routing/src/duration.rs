@@ -1,8 +1,13 @@
-//! Durations as Go writes them: `2s`, `1m30s`, `250ms`.
+//! Durations as Go writes them: `2s`, `1m30s`, `250ms`, and as atomics hold them.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
+
+/// In whole microseconds; what is longer than a number holds is as long as it can be.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// A field that holds a duration, as Go writes it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::duration::micros;
 use crate::pace::Pace;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
@@ -148,8 +149,7 @@ impl Place {
     }
 
     pub(crate) fn set_deadline(&self, deadline: Duration) {
-        let micros = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
-        self.deadline.store(micros, Ordering::Relaxed);
+        self.deadline.store(micros(deadline), Ordering::Relaxed);
     }
 
     fn release_tokens(&self) {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::duration::micros;
+
 /// How many answers are remembered: each counts for this much less than the one after it.
 const MEMORY: f64 = 32.0;
 /// How many there must be before they say something: the first of an engine that just started are slow.
@@ -67,10 +69,6 @@ impl Pace {
         let ratio = f64::from_bits(self.ratio.load(Ordering::Relaxed));
         (ratio > 0.0 && micros(now) <= self.until.load(Ordering::Relaxed)).then_some(ratio)
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -31,7 +31,8 @@ const PLANS: [Plan; 16] = [
         // Itself too: its tests use its feature `testing`.
         knows: &["llmd-core", "llmd-routing"],
         floors: &[
-            &["duration", "needs", "pace", "sync"],
+            &["duration", "needs", "sync"],
+            &["pace"],
             &["in_flight"],
             &["endpoint", "request"],
             &["pool"],

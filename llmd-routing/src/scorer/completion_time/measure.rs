@@ -62,15 +62,13 @@ impl Hooks for Measure {
         // The first token was there when this began.
         let steps = usage.completion_tokens.unwrap_or(0).saturating_sub(1);
         let took = now.saturating_sub(first);
-        if took < FASTEST.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX)) {
+        if steps == 0 || took < FASTEST.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX)) {
             return;
         }
         let meanwhile = endpoint.in_flight().computed().wrapping_sub(computed) as f64;
         let (seconds_per_prompt_token, _) = self.parameters.per_prompt_token(endpoint.metrics().as_deref());
         let expected = steps as f64 * seconds_per_token + meanwhile * seconds_per_prompt_token;
-        if steps > 0 {
-            endpoint.in_flight().pace().measured(now, took, expected);
-        }
+        endpoint.in_flight().pace().measured(now, took, expected);
     }
 }
 

@@ -6,7 +6,7 @@ mod measure;
 use serde::Deserialize;
 
 use self::measure::Measure;
-use crate::plugin::{Attributes, Candidate, Candidates, Context, Data, Hooks, Plugin, Scorer, Stage};
+use crate::plugin::{Attributes, Candidate, Candidates, Context, Data, Hooks, Plugin, PrefixMatch, Scorer, Stage};
 use crate::request::expected_output;
 use crate::{EngineMetrics, Request};
 
@@ -136,8 +136,8 @@ impl CompletionTimeScorer {
 
 /// How many tokens of the prompt the endpoint at this place would have to compute, but for those that count as if it held them.
 fn uncached(attributes: &Attributes, place: usize) -> u64 {
-    let remembered = attributes.prefix_match(place).map_or(0, |found| found.remembered_tokens);
-    attributes.uncached_tokens(place).saturating_sub(remembered.into())
+    let held = |found: &PrefixMatch| u64::from(found.hit_tokens) + u64::from(found.remembered_tokens);
+    attributes.prompt_tokens().saturating_sub(attributes.prefix_match(place).map_or(0, held))
 }
 
 /// What an engine says of itself, as far as that goes.
@@ -218,7 +218,7 @@ mod tests {
     use rand::SeedableRng as _;
 
     use super::*;
-    use crate::plugin::{PrefixMatch, Snapshot};
+    use crate::plugin::Snapshot;
     use crate::testing::{attributes, pool, prefix, request, scores};
     use crate::{InFlightGuard, Pool};
 
