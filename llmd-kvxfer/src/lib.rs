@@ -23,8 +23,19 @@
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
+mod copy;
+mod grant;
+mod handshake;
 mod layout;
+mod lease;
+mod outcome;
 mod plan;
+mod region;
+mod wire;
 
+pub use grant::{Address, AgentId, Grant};
 pub use layout::{Axis, KvLayout, KvShape};
+pub use lease::{Capability, Lease, LeaseEnd, LeaseId};
+pub use outcome::{Blocks, Outcome};
 pub use plan::{Copies, Copy, Plan};
+pub use region::{HostMemory, Region};

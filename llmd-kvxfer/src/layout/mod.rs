@@ -1,6 +1,7 @@
 //! Where each part of a KV cache lies in memory.
 
 mod axis;
+mod code;
 mod name;
 
 use std::fmt;
