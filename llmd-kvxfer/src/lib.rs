@@ -23,6 +23,7 @@
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
+mod agent;
 mod copy;
 mod grant;
 mod handshake;
@@ -30,12 +31,19 @@ mod layout;
 mod lease;
 mod outcome;
 mod plan;
+mod pool;
 mod region;
+mod transport;
 mod wire;
 
+pub use agent::{Agent, AgentBuilder, AgentStats, Considered, Event, Fetch, Fetched, Kept, OpId};
 pub use grant::{Address, AgentId, Grant};
 pub use layout::{Axis, KvLayout, KvShape};
 pub use lease::{Capability, Lease, LeaseEnd, LeaseId};
 pub use outcome::{Blocks, Outcome};
 pub use plan::{Copies, Copy, Plan};
+pub use pool::Pool;
 pub use region::{HostMemory, Region};
+pub use transport::{
+    Check, Cost, Ending, Home, LeaseEnded, Local, Note, Reading, Shm, Transfer, TransferId, Transport, Trust, Word,
+};

@@ -5,10 +5,12 @@
     reason = "what is copied may be written meanwhile by who owns it: by pointer, never by reference"
 )]
 
+mod blocks;
 mod sum;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(crate) use self::blocks::{Copying, Expected, Readable, sum_of};
 pub(crate) use self::sum::Sum;
 
 /// From how many bytes on a copy goes around the caches: KV is read by a device or much later, and what it would push out is

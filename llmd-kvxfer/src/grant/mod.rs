@@ -140,6 +140,11 @@ impl Grant {
         self.part.clone()
     }
 
+    /// All that the lease holds.
+    pub(crate) fn all_blocks(&self) -> Arc<[u32]> {
+        Arc::clone(&self.whole.blocks)
+    }
+
     pub(crate) fn capability(&self) -> &Capability {
         &self.whole.capability
     }

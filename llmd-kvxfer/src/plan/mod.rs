@@ -23,12 +23,15 @@ pub struct Plan {
     /// What is copied in each period: the fewest blocks that hold as many tokens on both sides.
     pieces: Vec<Piece>,
     is_complete: bool,
+    keeps_order: bool,
 }
 
 /// One side of a plan.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Side {
     offset: u64,
+    /// Where the last byte of its layout ends.
+    end: u64,
     block_stride: u64,
     /// How many blocks there are.
     blocks: u32,
@@ -67,12 +70,17 @@ impl Plan {
         }
         let side = |layout: &KvLayout, tokens: u64| Side {
             offset: layout.offset(),
+            end: layout.end(),
             block_stride: layout.stride(Axis::Block),
             blocks: layout.shape().blocks,
             tokens: layout.shape().tokens,
             period: (period / tokens) as usize,
         };
-        Ok(Self { from: side(from, a), to: side(to, b), pieces, is_complete })
+        let keeps_order = match &pieces[..] {
+            [piece] => piece.bytes() == from.block_bytes() && piece.is_ascending(),
+            _ => false,
+        };
+        Ok(Self { from: side(from, a), to: side(to, b), pieces, is_complete, keeps_order })
     }
 
     /// Plans from several shards by which all of `to` is filled, each with its place among `from`. Shards of which nothing is
@@ -113,6 +121,27 @@ impl Plan {
     /// Whether every layer and head of the blocks that are written is. Else others have to bring the rest.
     pub const fn is_complete(&self) -> bool {
         self.is_complete
+    }
+
+    /// Whether each block goes whole, and its bytes in the order in which they lie: then what is summed while it is copied is the
+    /// block.
+    pub(crate) const fn keeps_order(&self) -> bool {
+        self.keeps_order
+    }
+
+    /// How many blocks each side has in a period, those that are read first: what can be copied apart from the rest.
+    pub(crate) const fn period(&self) -> (usize, usize) {
+        (self.from.period, self.to.period)
+    }
+
+    /// How many bytes go in each period.
+    pub(crate) fn period_bytes(&self) -> u64 {
+        self.pieces.iter().map(Piece::bytes).sum()
+    }
+
+    /// How long the memory must be that is read, and the one that is written.
+    pub(crate) const fn ends(&self) -> (u64, u64) {
+        (self.from.end, self.to.end)
     }
 
     /// Whether the two have nothing in common.

@@ -59,6 +59,18 @@ impl Piece {
     }
 }
 
+impl Piece {
+    /// How many bytes it has.
+    pub(super) fn bytes(&self) -> u64 {
+        self.strides.iter().map(|stride| stride.count).product::<u64>() * self.run
+    }
+
+    /// Whether its runs are read in the order in which they lie.
+    pub(super) fn is_ascending(&self) -> bool {
+        self.strides.is_sorted_by(|outer, inner| outer.from > inner.from)
+    }
+}
+
 /// Joins what follows each other on both sides to longer runs, and axes of which one goes on where the other ends to one.
 fn joined(content: u64, strides: &[Stride]) -> (u64, SmallVec<[Stride; 4]>) {
     let mut run = content;

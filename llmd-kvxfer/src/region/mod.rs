@@ -158,6 +158,11 @@ impl Region {
         Ok(())
     }
 
+    /// Whether both are the same memory.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether those who map it cannot be cut off while they read.
     pub(crate) fn keeps_its_length(&self) -> bool {
         self.0.keeps_its_length

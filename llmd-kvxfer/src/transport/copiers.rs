@@ -1,0 +1,193 @@
+//! The threads that copy, and what they are to do.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use llmd_core::{Error, ErrorKind, Result};
+use parking_lot::{Condvar, Mutex};
+
+/// Work that several threads can do parts of at once.
+pub(crate) trait Work: Send + Sync {
+    /// Does one part, some ten microseconds of it.
+    fn step(&self) -> Step;
+}
+
+/// What is left of a piece of work.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Step {
+    /// There may be parts that nobody does yet.
+    More,
+    /// What is left waits for somebody else.
+    Later,
+    /// Nothing that nobody does already.
+    Taken,
+}
+
+/// A bounded number of threads, started when there is first something to do. Work that came first is begun first, and all threads
+/// do parts of it together.
+pub(crate) struct Copiers {
+    shared: Arc<Shared>,
+    count: usize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    is_wanted: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    work: VecDeque<Arc<dyn Work>>,
+    sleeping: usize,
+    is_closed: bool,
+}
+
+/// How long a thread lies down when all there is to do waits for somebody else.
+const PAUSE: Duration = Duration::from_micros(100);
+
+impl Copiers {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { shared: Arc::default(), count, threads: Mutex::default() }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Has this done, after all that was there before.
+    pub(crate) fn submit(&self, work: Arc<dyn Work>) -> Result<()> {
+        self.start()?;
+        let mut queue = self.shared.queue.lock();
+        queue.work.push_back(work);
+        let is_anybody_asleep = queue.sleeping > 0;
+        drop(queue);
+        if is_anybody_asleep {
+            self.shared.is_wanted.notify_all();
+        }
+        Ok(())
+    }
+
+    /// Does one part of what there is to do, on the thread of the caller. Says whether there was any.
+    pub(crate) fn help(&self) -> bool {
+        let Some(work) = self.shared.queue.lock().work.front().cloned() else { return false };
+        let step = work.step();
+        self.shared.put_away(&work, step);
+        step == Step::More
+    }
+
+    fn start(&self) -> Result<()> {
+        let mut threads = self.threads.lock();
+        while threads.len() < self.count {
+            let shared = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new().name(format!("llmd-copy-{}", threads.len()));
+            threads.push(thread.spawn(move || shared.run()).map_err(|cause| {
+                Error::new(ErrorKind::Exhausted, "a thread that copies cannot be started").with_source(cause)
+            })?);
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        while let Some(work) = self.next() {
+            let mut step = Step::More;
+            while step == Step::More {
+                step = work.step();
+            }
+            self.put_away(&work, step);
+            if step == Step::Later {
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Arc<dyn Work>> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.is_closed {
+                return None;
+            }
+            if let Some(work) = queue.work.front() {
+                return Some(Arc::clone(work));
+            }
+            queue.sleeping += 1;
+            self.is_wanted.wait(&mut queue);
+            queue.sleeping -= 1;
+        }
+    }
+
+    /// Takes work out of the queue of which nothing is left, and puts that to its end which waits.
+    fn put_away(&self, work: &Arc<dyn Work>, step: Step) {
+        if step == Step::More {
+            return;
+        }
+        let mut queue = self.queue.lock();
+        if let Some(place) = queue.work.iter().position(|there| Arc::ptr_eq(there, work))
+            && let Some(work) = queue.work.remove(place)
+            && step == Step::Later
+        {
+            queue.work.push_back(work);
+        }
+    }
+}
+
+impl Drop for Copiers {
+    fn drop(&mut self) {
+        self.shared.queue.lock().is_closed = true;
+        self.shared.is_wanted.notify_all();
+        for thread in self.threads.get_mut().drain(..) {
+            // One that panicked has said so, and there is nobody to tell it to.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Copiers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Copiers").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counted {
+        taken: AtomicUsize,
+        done: AtomicUsize,
+    }
+
+    impl Work for Counted {
+        fn step(&self) -> Step {
+            if self.taken.fetch_add(1, Ordering::Relaxed) >= 1000 {
+                return Step::Taken;
+            }
+            self.done.fetch_add(1, Ordering::Relaxed);
+            Step::More
+        }
+    }
+
+    #[test]
+    fn all_parts_are_done_once_whoever_helps() {
+        let copiers = Copiers::new(3);
+        let works: Vec<_> = (0..20).map(|_| Arc::new(Counted::default())).collect();
+        for work in &works {
+            copiers.submit(Arc::clone(work) as Arc<dyn Work>).unwrap();
+            while copiers.help() {}
+        }
+        while works.iter().any(|work| work.done.load(Ordering::Relaxed) < 1000) {
+            std::thread::yield_now();
+        }
+        drop(copiers);
+        assert!(works.iter().all(|work| work.done.load(Ordering::Relaxed) == 1000));
+    }
+}

@@ -1,0 +1,334 @@
+//! What an agent serves others from: its pools, who may read what of them, and who was told.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use llmd_core::{Error, ErrorKind, Result};
+use parking_lot::{Mutex, RwLock};
+
+use super::copiers::{Step, Work};
+use super::{Bell, Copiers, Note, Word};
+use crate::grant::AgentId;
+use crate::handshake::{Identity, Keys};
+use crate::lease::{Capability, Ended, Lease, LeaseEnd, LeaseId, LeaseTable};
+use crate::pool::{Board, Pool};
+
+/// When what arrives is held against what was sealed.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Check {
+    /// Whichever way it comes.
+    #[default]
+    Always,
+    /// Nothing is sealed, and nothing checked.
+    Off,
+    /// When it comes from another machine, or may.
+    Remote,
+}
+
+/// What a transport serves others from: an agent's pools and leases, and who may read what of them.
+pub struct Home {
+    pub(crate) me: Identity,
+    pub(crate) keys: Keys,
+    pub(crate) tenant: String,
+    pub(crate) check: Check,
+    pub(crate) spin: Duration,
+    pub(crate) copiers: Copiers,
+    /// Wakes the agent's own thread.
+    pub(crate) bell: Bell,
+    /// Wakes whoever polls the agent.
+    pub(crate) caller: Bell,
+    pub(crate) board: Board,
+    clock: Clock,
+    pools: RwLock<HashMap<u32, Pool>>,
+    leases: Mutex<LeaseTable<Board>>,
+    max_leases: usize,
+    ended: Mutex<VecDeque<LeaseEnded>>,
+    pub(crate) counts: Counts,
+}
+
+/// Says how much time has passed since some moment.
+pub(crate) type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// What a home is made of.
+pub(crate) struct HomeSettings {
+    pub(crate) me: Identity,
+    pub(crate) keys: Keys,
+    pub(crate) tenant: String,
+    pub(crate) check: Check,
+    pub(crate) spin: Duration,
+    pub(crate) copy_threads: usize,
+    pub(crate) max_leases: usize,
+    pub(crate) clock: Clock,
+}
+
+/// What was counted while others were served.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) served_bytes: AtomicU64,
+    pub(crate) denied: AtomicU64,
+    pub(crate) stale: AtomicU64,
+    pub(crate) refused_peers: AtomicU64,
+    pub(crate) malformed: AtomicU64,
+    pub(crate) lost_notes: AtomicU64,
+}
+
+/// A lease that ended: from now on the engine may use its blocks again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LeaseEnded {
+    /// Which.
+    pub lease: LeaseId,
+    /// How.
+    pub end: LeaseEnd,
+    /// Of which pool its blocks are.
+    pub pool: u32,
+    /// Which of its blocks no other lease holds.
+    pub free: Vec<u32>,
+}
+
+/// Blocks that somebody may read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Reading {
+    /// Of this pool.
+    pub pool: Pool,
+    /// All that the lease holds.
+    pub blocks: Arc<[u32]>,
+    /// Those of them that were asked for.
+    pub places: Range<usize>,
+}
+
+impl Home {
+    pub(crate) fn new(settings: HomeSettings) -> Result<Self> {
+        let HomeSettings { me, keys, tenant, check, spin, copy_threads, max_leases, clock } = settings;
+        let board = Board::new(crate::pool::slots(max_leases)?)?;
+        let leases = Mutex::new(LeaseTable::new(max_leases, board.clone()));
+        let (bell, caller) = (Bell::new()?, Bell::new()?);
+        let copiers = Copiers::new(copy_threads);
+        let (pools, ended, counts) = (RwLock::default(), Mutex::default(), Counts::default());
+        Ok(Self {
+            me,
+            keys,
+            tenant,
+            check,
+            spin,
+            copiers,
+            bell,
+            caller,
+            board,
+            clock,
+            pools,
+            leases,
+            max_leases,
+            ended,
+            counts,
+        })
+    }
+
+    /// Which agent this is.
+    pub fn agent(&self) -> AgentId {
+        self.me.agent
+    }
+
+    /// The agent's time.
+    pub fn now(&self) -> Duration {
+        (self.clock)()
+    }
+
+    /// A pool that it has, for peers of this tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Denied`] when it has none of that number for that tenant.
+    pub fn pool(&self, tenant: &str, pool: u32) -> Result<Pool> {
+        let pools = self.pools.read();
+        let there = pools.get(&pool).filter(|there| there.tenant() == tenant);
+        there.cloned().ok_or_else(|| {
+            self.counts.denied.fetch_add(1, Ordering::Relaxed);
+            Error::new(ErrorKind::Denied, format!("there is no pool {pool} of tenant `{tenant}` here"))
+        })
+    }
+
+    /// What a peer of this tenant may read with this lease: these of its blocks, by their places.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Denied`] and [`ErrorKind::Stale`] when it may not.
+    pub fn admit(&self, tenant: &str, lease: LeaseId, capability: &Capability, places: Range<u32>) -> Result<Reading> {
+        let admitted = || {
+            let leases = self.leases.lock();
+            let held = leases.check(self.now(), lease, capability)?;
+            let (pool, blocks) = (held.pool(), Arc::clone(held.blocks()));
+            drop(leases);
+            let places = places.start as usize..places.end as usize;
+            if places.start > places.end || places.end > blocks.len() {
+                let message = format!("blocks {} to {} of lease {lease} of {}", places.start, places.end, blocks.len());
+                return Err(Error::new(ErrorKind::Denied, message));
+            }
+            let pool = self.pool(tenant, pool)?;
+            Ok(Reading { pool, blocks, places })
+        };
+        admitted().inspect_err(|error| {
+            let count = if error.kind() == ErrorKind::Stale { &self.counts.stale } else { &self.counts.denied };
+            count.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Whether a lease still holds, after what was read before this.
+    pub fn holds(&self, lease: LeaseId) -> bool {
+        self.board.holds(lease)
+    }
+
+    /// What a peer said.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Denied`] and [`ErrorKind::Stale`] when it had no right to.
+    pub fn note(&self, note: Note) -> Result<()> {
+        let now = self.now();
+        let Note { lease, capability, word } = note;
+        let mut leases = self.leases.lock();
+        let said = match word {
+            Word::Finished { consumer } => leases.finish(now, lease, &capability, consumer),
+            Word::Wanted => leases.prolong(now, lease, &capability).map(|()| None),
+        };
+        match said {
+            Ok(ended) => {
+                self.settle(&mut leases, ended);
+                Ok(())
+            }
+            Err(error) => {
+                self.counts.lost_notes.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn insert(&self, pool: Pool) {
+        self.pools.write().insert(pool.id(), pool);
+    }
+
+    pub(crate) fn remove(&self, pool: u32) {
+        let mut leases = self.leases.lock();
+        let mut ended = Vec::new();
+        leases.release_pool(pool, &mut ended);
+        self.settle(&mut leases, ended);
+        self.pools.write().remove(&pool);
+    }
+
+    pub(crate) fn has_region(&self, region: &crate::region::Region) -> Option<Pool> {
+        self.pools.read().values().find(|pool| pool.region().is_same(region)).cloned()
+    }
+
+    pub(crate) fn grant(
+        self: &Arc<Self>,
+        pool: &Pool,
+        blocks: &Arc<[u32]>,
+        terms: Lease,
+    ) -> Result<(LeaseId, Capability)> {
+        let (unheard, most) = (self.ended.lock().len(), self.max_leases);
+        if unheard >= most {
+            let message = format!(
+                "{unheard} leases ended that nobody heard of, expected less than max_leases {most}: poll the agent"
+            );
+            return Err(Error::new(ErrorKind::Exhausted, message));
+        }
+        let capability = Capability::random()?;
+        let lease = self.leases.lock().grant(self.now(), pool.id(), Arc::clone(blocks), terms, capability)?;
+        if self.check != Check::Off {
+            self.seal(pool, Arc::clone(blocks))?;
+        }
+        self.bell.ring();
+        Ok((lease, capability))
+    }
+
+    pub(crate) fn release(&self, lease: LeaseId) -> bool {
+        let mut leases = self.leases.lock();
+        let ended = leases.release(lease);
+        let is_ended = ended.is_some();
+        self.settle(&mut leases, ended);
+        is_ended
+    }
+
+    pub(crate) fn expire(&self, now: Duration) {
+        let mut leases = self.leases.lock();
+        let mut ended = Vec::new();
+        leases.expire(now, &mut ended);
+        self.settle(&mut leases, ended);
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        self.leases.lock().next_deadline()
+    }
+
+    pub(crate) fn leases(&self) -> usize {
+        self.leases.lock().len()
+    }
+
+    /// Those that ended and nobody was told of yet, at most so many.
+    pub(crate) fn take_ended(&self, most: usize, out: &mut impl Extend<LeaseEnded>) {
+        let mut ended = self.ended.lock();
+        let count = ended.len().min(most);
+        out.extend(ended.drain(..count));
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.ended.lock().is_empty()
+    }
+
+    /// Has the sums of blocks taken that have none yet, by the threads that copy.
+    pub(crate) fn seal(&self, pool: &Pool, blocks: Arc<[u32]>) -> Result<()> {
+        let bytes = pool.layout().block_bytes().max(1);
+        let each = (SEALED_AT_ONCE / bytes).max(1) as usize;
+        self.copiers.submit(Arc::new(Sealing { pool: pool.clone(), blocks, each, next: AtomicU64::new(0) }))
+    }
+
+    /// What has to happen while nobody can lend the blocks of leases that ended: their seals are opened. Then whoever polls is told.
+    fn settle(&self, _leases: &mut LeaseTable<Board>, ended: impl IntoIterator<Item = Ended>) {
+        for Ended { lease, end, pool, free, .. } in ended {
+            if let Some(pool) = self.pools.read().get(&pool) {
+                free.iter().for_each(|&block| pool.seals().open(block));
+            }
+            self.ended.lock().push_back(LeaseEnded { lease, end, pool, free });
+            self.caller.ring();
+        }
+    }
+}
+
+/// How much is sealed in one step.
+const SEALED_AT_ONCE: u64 = 256 << 10;
+
+/// Blocks of which the sums are to be taken.
+struct Sealing {
+    pool: Pool,
+    blocks: Arc<[u32]>,
+    each: usize,
+    next: AtomicU64,
+}
+
+impl Work for Sealing {
+    fn step(&self) -> Step {
+        let start = self.next.fetch_add(self.each as u64, Ordering::Relaxed) as usize;
+        if start >= self.blocks.len() {
+            return Step::Taken;
+        }
+        for &block in &self.blocks[start..(start + self.each).min(self.blocks.len())] {
+            if let Some(ticket) = self.pool.seals().begin(block) {
+                // Blocks were checked when they were granted, so that their bytes are there.
+                let _sealed = self.pool.seal(block, ticket);
+            }
+        }
+        Step::More
+    }
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Home").field("me", &self.me).field("leases", &self.leases()).finish_non_exhaustive()
+    }
+}

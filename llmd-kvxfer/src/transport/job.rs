@@ -1,0 +1,281 @@
+//! A transfer that is one big copy: this process sees both memories.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use llmd_core::Result;
+use parking_lot::Mutex;
+
+use super::copiers::{Step, Work};
+use super::{Bell, Ending, Transfer};
+use crate::copy::{Copying, Expected, Readable};
+use crate::lease::LeaseId;
+use crate::outcome::{Blocks, Outcome};
+use crate::plan::Plan;
+use crate::pool::{Board, BoardView};
+use crate::transport::Home;
+
+/// Where it is seen whether a lease still holds.
+pub(super) trait Standing: Send + Sync + fmt::Debug {
+    fn holds(&self, lease: LeaseId) -> bool;
+}
+
+impl Standing for Board {
+    fn holds(&self, lease: LeaseId) -> bool {
+        Self::holds(self, lease)
+    }
+}
+
+impl Standing for BoardView {
+    fn holds(&self, lease: LeaseId) -> bool {
+        Self::holds(self, lease)
+    }
+}
+
+/// Where the ends of transfers wait until they are polled.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    endings: Mutex<Vec<Ending>>,
+    has: AtomicBool,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { endings: Mutex::default(), has: AtomicBool::new(false) })
+    }
+
+    pub(super) fn push(&self, ending: Ending, bell: &Bell) {
+        self.endings.lock().push(ending);
+        self.has.store(true, Ordering::Release);
+        bell.ring();
+    }
+
+    pub(super) fn take(&self, ended: &mut Vec<Ending>) -> bool {
+        if !self.has.swap(false, Ordering::AcqRel) {
+            return false;
+        }
+        ended.append(&mut self.endings.lock());
+        true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.has.load(Ordering::Acquire)
+    }
+}
+
+/// Where a transfer reads from.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) memory: Arc<dyn Readable>,
+    /// Which blocks: those of the lease, not those that a grant says.
+    pub(super) blocks: Arc<[u32]>,
+    /// Which part of them.
+    pub(super) places: std::ops::Range<usize>,
+    /// The order in which a block is summed, and what it should add up to.
+    pub(super) check: Option<(Arc<Plan>, Arc<dyn Expected>)>,
+    pub(super) standing: Arc<dyn Standing>,
+}
+
+/// Up to how many bytes are copied by the caller's own thread at once: less than it takes to wake another.
+const AT_ONCE: u64 = 64 << 10;
+/// How much one thread copies before it looks up.
+const PART: u64 = 256 << 10;
+
+/// Begins a copy; it is over at once when it is small.
+pub(super) fn begin(
+    home: &Arc<Home>,
+    inbox: &Arc<Inbox>,
+    transfer: Transfer,
+    source: Source,
+) -> Result<(Option<Ending>, Option<Arc<CopyJob>>)> {
+    copying(&transfer, &source).fits()?;
+    if transfer.bytes() <= AT_ONCE
+        && let Some(ending) = at_once(&transfer, &source)
+    {
+        return Ok((Some(ending), None));
+    }
+    let job = Arc::new(CopyJob::new(home, inbox, transfer, source));
+    home.copiers.submit(Arc::clone(&job) as Arc<dyn Work>)?;
+    Ok((None, Some(job)))
+}
+
+fn copying<'a>(transfer: &'a Transfer, source: &'a Source) -> Copying<'a> {
+    Copying {
+        plan: &transfer.plan,
+        from: &*source.memory,
+        from_blocks: &source.blocks[source.places.clone()],
+        to: transfer.pool.region(),
+        to_blocks: &transfer.blocks,
+        check: source.check.as_ref().map(|(own, expected)| (&**own, &**expected)),
+    }
+}
+
+/// `None` when a block is not sealed yet.
+fn at_once(transfer: &Transfer, source: &Source) -> Option<Ending> {
+    let copying = copying(transfer, source);
+    let mut blocks = Blocks::all(transfer.blocks.len());
+    let (mut outcome, mut is_sealed) = (Outcome::Done, true);
+    let mut failed = |place, why| {
+        blocks.clear(place);
+        is_sealed &= why != Outcome::Timeout;
+        outcome = why;
+    };
+    let ran = copying.run(0..copying.periods(), &mut failed);
+    if !is_sealed {
+        return None;
+    }
+    if let Err(error) = ran {
+        return Some(Ending::failed(transfer.id, transfer.blocks.len(), Outcome::Io, error.to_string()));
+    }
+    if !source.standing.holds(transfer.grant.lease()) {
+        let why = "the lease ended while its blocks were read";
+        return Some(Ending::failed(transfer.id, transfer.blocks.len(), Outcome::Stale, why));
+    }
+    let bytes = transfer.plan.period_bytes() * blocks.count() as u64 / transfer.plan.period().1 as u64;
+    Some(Ending { id: transfer.id, outcome, blocks, bytes, why: None })
+}
+
+/// A copy of which several threads do parts.
+pub(super) struct CopyJob {
+    transfer: Transfer,
+    source: Source,
+    home: Arc<Home>,
+    inbox: Arc<Inbox>,
+    /// Periods, and how many of them are a part.
+    periods: usize,
+    each: usize,
+    /// The next part that nobody has taken.
+    next: AtomicUsize,
+    /// Parts that are not over.
+    left: AtomicUsize,
+    is_cancelled: AtomicBool,
+    found: Mutex<Found>,
+}
+
+struct Found {
+    blocks: Blocks,
+    outcome: Outcome,
+    why: Option<String>,
+    /// Parts with blocks that were not sealed yet.
+    unsealed: Vec<usize>,
+}
+
+impl CopyJob {
+    fn new(home: &Arc<Home>, inbox: &Arc<Inbox>, transfer: Transfer, source: Source) -> Self {
+        let periods = copying(&transfer, &source).periods();
+        let each = (PART / transfer.plan.period_bytes().max(1)).max(1) as usize;
+        let blocks = Blocks::none(transfer.blocks.len());
+        let found = Mutex::new(Found { blocks, outcome: Outcome::Done, why: None, unsealed: Vec::new() });
+        let left = AtomicUsize::new(periods.div_ceil(each));
+        let (home, inbox) = (Arc::clone(home), Arc::clone(inbox));
+        let (next, is_cancelled) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { transfer, source, home, inbox, periods, each, next, left, is_cancelled, found }
+    }
+
+    pub(super) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing of it is left to be done.
+    pub(super) fn is_over(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
+    }
+
+    /// Copies one part. `false` when a block of it is not sealed yet, and may still be.
+    fn copy(&self, part: usize) -> bool {
+        let lease = self.transfer.grant.lease();
+        let written = self.transfer.plan.period().1;
+        let periods = part * self.each..((part + 1) * self.each).min(self.periods);
+        let places = periods.start * written..(periods.end * written).min(self.transfer.blocks.len());
+        let mut failed = smallvec::SmallVec::<[(usize, Outcome); 8]>::new();
+        let ran = if self.is_cancelled.load(Ordering::Relaxed) {
+            self.fail(Outcome::Cancelled, None);
+            return true;
+        } else {
+            copying(&self.transfer, &self.source).run(periods, &mut |place, why| failed.push((place, why)))
+        };
+        if let Err(error) = ran {
+            self.fail(Outcome::Io, Some(error.to_string()));
+            return true;
+        }
+        if !self.source.standing.holds(lease) {
+            self.fail(Outcome::Stale, Some("the lease ended while its blocks were read".into()));
+            return true;
+        }
+        if failed.iter().any(|&(_, why)| why == Outcome::Timeout) {
+            if self.home.now() < self.transfer.deadline {
+                return false;
+            }
+            self.fail(Outcome::Timeout, Some("blocks were not sealed in time".into()));
+        }
+        let mut found = self.found.lock();
+        places.for_each(|place| found.blocks.set(place));
+        for (place, why) in failed {
+            found.blocks.clear(place);
+            found.worst(why);
+        }
+        true
+    }
+
+    fn fail(&self, outcome: Outcome, why: Option<String>) {
+        let mut found = self.found.lock();
+        found.worst(outcome);
+        found.why = found.why.take().or(why);
+    }
+
+    fn end(&self) {
+        let mut found = self.found.lock();
+        let blocks = std::mem::replace(&mut found.blocks, Blocks::none(0));
+        let (outcome, why) = (found.outcome, found.why.take());
+        drop(found);
+        let bytes = self.transfer.plan.period_bytes() * blocks.count() as u64 / self.transfer.plan.period().1 as u64;
+        self.inbox.push(Ending { id: self.transfer.id, outcome, blocks, bytes, why }, &self.home.bell);
+    }
+}
+
+impl Found {
+    /// What is worse stands: whoever is told that a lease ended need not be told that its bytes were not right.
+    fn worst(&mut self, outcome: Outcome) {
+        let rank = |outcome: Outcome| match outcome {
+            Outcome::Done => 0,
+            Outcome::Corrupt => 1,
+            Outcome::Timeout => 2,
+            Outcome::Cancelled => 3,
+            Outcome::Stale => 4,
+            Outcome::Io | Outcome::PeerLost | Outcome::Denied => 5,
+        };
+        if rank(outcome) > rank(self.outcome) {
+            self.outcome = outcome;
+        }
+    }
+}
+
+impl Work for CopyJob {
+    fn step(&self) -> Step {
+        let parts = self.periods.div_ceil(self.each);
+        let part = self.next.fetch_add(1, Ordering::Relaxed);
+        let part = if part < parts {
+            part
+        } else {
+            self.next.store(parts, Ordering::Relaxed);
+            let Some(part) = self.found.lock().unsealed.pop() else { return Step::Taken };
+            part
+        };
+        if !self.copy(part) {
+            self.found.lock().unsealed.push(part);
+            return if self.next.load(Ordering::Relaxed) < parts { Step::More } else { Step::Later };
+        }
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.end();
+            return Step::Taken;
+        }
+        Step::More
+    }
+}
+
+impl fmt::Debug for CopyJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyJob").field("transfer", &self.transfer.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,411 @@
+//! Between agents of one machine, by memory that both have mapped: across PID, IPC and network namespaces, as long as they see
+//! the same folder.
+//!
+//! The side that reads connects to a Unix socket and is given the pool's memory to map, read only, with its seals and the board of
+//! leases. From then on it copies by itself: it looks on the board before and after, and takes the sum of what it copied. What it
+//! has to say (that it has what it needs, that a lease is still wanted) goes through a ring in shared memory.
+
+mod client;
+mod message;
+mod peer;
+mod poller;
+mod ring;
+mod socket;
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use llmd_core::{Error, ErrorKind, Result};
+
+use self::client::Client;
+use self::peer::Peer;
+use self::poller::Poller;
+use self::socket::Listener;
+use super::job::{CopyJob, Inbox};
+use super::local::not_started;
+use super::{Bell, Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust};
+use crate::grant::{AgentId, Grant};
+use crate::pool::Pool;
+
+/// Between agents of one machine, by shared memory.
+///
+/// Its socket lies in a folder that both see: by default one of the user's own below the system's folder for temporary files. In
+/// containers it is a volume that they share, [named](Self::in_folder).
+#[derive(Debug, Default)]
+pub struct Shm {
+    folder: Option<PathBuf>,
+    started: Option<Started>,
+}
+
+#[derive(Debug)]
+struct Started {
+    home: Arc<Home>,
+    path: PathBuf,
+    listener: Listener,
+    poller: Poller,
+    /// Wakes us for what is in a client's ring.
+    doorbell: Bell,
+    clients: HashMap<u64, Client>,
+    peers: HashMap<AgentId, Peer>,
+    peer_tokens: HashMap<u64, AgentId>,
+    /// Those that could not be reached, until when they are left alone, and why.
+    failed: HashMap<AgentId, Failed>,
+    next_token: u64,
+    inbox: Arc<Inbox>,
+    jobs: HashMap<TransferId, Arc<CopyJob>>,
+    endings: Vec<Ending>,
+}
+
+#[derive(Debug)]
+struct Failed {
+    until: Duration,
+    pause: Duration,
+    why: String,
+}
+
+const LISTENER: u64 = 0;
+const DOORBELL: u64 = 1;
+const FIRST_TOKEN: u64 = 2;
+
+/// How many peers are served at once, and how many are read from.
+const MAX_PEERS: usize = 4096;
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long one that failed is left alone at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+impl Shm {
+    /// With its socket in this folder, which is made for this user alone if it is not there.
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: Some(folder.into()), started: None }
+    }
+
+    fn started(&mut self) -> Result<&mut Started> {
+        self.started.as_mut().ok_or_else(not_started)
+    }
+}
+
+impl Transport for Shm {
+    fn name(&self) -> &'static str {
+        "shm"
+    }
+
+    fn trust(&self) -> Trust {
+        Trust::Trusting
+    }
+
+    fn start(&mut self, home: &Arc<Home>) -> Result<()> {
+        let folder = match &self.folder {
+            Some(folder) => folder.clone(),
+            None => std::env::temp_dir().join(format!("llmd-{}", rustix::process::getuid().as_raw())),
+        };
+        ours(&folder)?;
+        let path = folder.join(format!("{}.sock", home.agent()));
+        let listener = Listener::bind(&path)?;
+        let (poller, doorbell) = (Poller::new()?, Bell::new()?);
+        poller.add(listener.as_fd(), LISTENER)?;
+        poller.add(doorbell.as_fd(), DOORBELL)?;
+        self.started = Some(Started {
+            home: Arc::clone(home),
+            path,
+            listener,
+            poller,
+            doorbell,
+            clients: HashMap::new(),
+            peers: HashMap::new(),
+            peer_tokens: HashMap::new(),
+            failed: HashMap::new(),
+            next_token: FIRST_TOKEN,
+            inbox: Inbox::new(),
+            jobs: HashMap::new(),
+            endings: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn address(&self) -> Option<String> {
+        self.started.as_ref().map(|started| started.path.display().to_string())
+    }
+
+    fn register(&mut self, pool: &Pool) -> Result<()> {
+        let region = pool.region();
+        if !region.is_shareable() || !region.keeps_its_length() {
+            let message = "memory that peers cannot map, or that others can make shorter, expected a memfd of Region's";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Ok(())
+    }
+
+    fn unregister(&mut self, _pool: &Pool) {}
+
+    fn reach(&self, grant: &Grant, _pool: &Pool) -> Result<Cost> {
+        let started = self.started.as_ref().ok_or_else(not_started)?;
+        let unavailable = |why: String| Error::new(ErrorKind::Unavailable, why);
+        let address = grant.address(self.name()).ok_or_else(|| unavailable("the grant names no socket".into()))?;
+        let cost = Cost::new(Duration::from_micros(1), 10e9);
+        if started.peers.contains_key(&grant.agent()) {
+            return Ok(cost);
+        }
+        if let Some(failed) = started.failed.get(&grant.agent()).filter(|failed| started.home.now() < failed.until) {
+            return Err(unavailable(failed.why.clone()));
+        }
+        if !Path::new(address).exists() {
+            return Err(unavailable(format!("{address} is not there: the two see different folders, or it is gone")));
+        }
+        Ok(cost)
+    }
+
+    fn post(&mut self, now: Duration, transfer: Transfer) -> Result<Option<Ending>> {
+        let started = self.started()?;
+        let peer = started.peer(now, &transfer.grant)?;
+        let id = transfer.id;
+        let Some((transfer, source)) = peer.ready(transfer)? else { return Ok(None) };
+        let source = match source {
+            Ok(source) => source,
+            Err(ending) => return Ok(Some(ending)),
+        };
+        let (ending, job) = super::job::begin(&started.home, &started.inbox, transfer, source)?;
+        started.jobs.extend(job.map(|job| (id, job)));
+        Ok(ending)
+    }
+
+    fn cancel(&mut self, transfer: TransferId) {
+        let Some(started) = &mut self.started else { return };
+        if let Some(job) = started.jobs.get(&transfer) {
+            job.cancel();
+        }
+        for peer in started.peers.values_mut() {
+            started.endings.extend(peer.cancel(transfer));
+        }
+    }
+
+    fn tell(&mut self, now: Duration, grant: &Grant, note: Note) -> Result<()> {
+        self.started()?.peer(now, grant)?.tell(note)
+    }
+
+    fn poll(&mut self, now: Duration, ended: &mut Vec<Ending>) -> bool {
+        let Some(started) = &mut self.started else { return false };
+        let mut is_any = started.hear(now);
+        is_any |= started.take_notes();
+        started.give_up(now);
+        let known = ended.len();
+        is_any |= started.inbox.take(ended);
+        for ending in &ended[known..] {
+            started.jobs.remove(&ending.id);
+        }
+        is_any |= !started.endings.is_empty();
+        ended.append(&mut started.endings);
+        is_any
+    }
+
+    fn sleep(&mut self) -> bool {
+        let Some(started) = &mut self.started else { return true };
+        let may = started.inbox.is_empty()
+            && started.endings.is_empty()
+            && started.clients.values_mut().all(|client| client.sleep());
+        if !may {
+            self.awake();
+        }
+        may
+    }
+
+    fn awake(&mut self) {
+        let Some(started) = &mut self.started else { return };
+        started.clients.values_mut().for_each(Client::awake);
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let started = self.started.as_ref()?;
+        let peers = started.peers.values().filter_map(Peer::deadline);
+        peers.chain(started.clients.values().filter_map(Client::deadline)).min()
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.started.as_ref().map(|started| started.poller.as_fd())
+    }
+
+    fn peers(&self) -> usize {
+        self.started.as_ref().map_or(0, |started| started.peers.len() + started.clients.len())
+    }
+}
+
+impl Started {
+    /// The one that granted, connected with or about to be.
+    fn peer(&mut self, now: Duration, grant: &Grant) -> Result<&mut Peer> {
+        if !self.peers.contains_key(&grant.agent()) {
+            self.connect(now, grant)?;
+        }
+        let peer = self.peers.get_mut(&grant.agent());
+        peer.ok_or_else(|| Error::new(ErrorKind::Internal, "a peer is gone that was there"))
+    }
+
+    fn connect(&mut self, now: Duration, grant: &Grant) -> Result<()> {
+        let agent = grant.agent();
+        if self.peers.len() >= MAX_PEERS {
+            let message = format!("{MAX_PEERS} peers are read from by shared memory, expected less");
+            return Err(Error::new(ErrorKind::Exhausted, message));
+        }
+        if let Some(failed) = self.failed.get(&agent).filter(|failed| now < failed.until) {
+            return Err(Error::new(ErrorKind::Unavailable, failed.why.clone()));
+        }
+        let path = grant.address("shm");
+        let path = path.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the grant names no socket"))?;
+        let token = self.token();
+        let peer = Peer::connect(&self.home, now + HANDSHAKE, Path::new(path), agent)
+            .inspect_err(|error| self.remember(now, agent, error))?;
+        self.poller.add(peer.as_fd(), token)?;
+        self.peer_tokens.insert(token, agent);
+        self.peers.insert(agent, peer);
+        Ok(())
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    /// That one could not be reached: it is left alone for longer and longer.
+    fn remember(&mut self, now: Duration, agent: AgentId, error: &Error) {
+        if self.failed.len() >= MAX_PEERS {
+            self.failed.retain(|_, failed| now < failed.until);
+        }
+        let failed = self.failed.entry(agent);
+        let failed = failed.or_insert(Failed { until: now, pause: FIRST_PAUSE / 2, why: String::new() });
+        failed.pause = (failed.pause * 2).min(LONGEST_PAUSE);
+        failed.until = now + failed.pause;
+        failed.why = error.to_string();
+    }
+
+    /// What came over sockets.
+    fn hear(&mut self, now: Duration) -> bool {
+        let ready = self.poller.ready();
+        for &token in &ready {
+            match token {
+                LISTENER => self.let_in(now),
+                DOORBELL => self.doorbell.quiet(),
+                token if self.clients.contains_key(&token) => self.hear_client(token),
+                token => self.hear_peer(now, token),
+            }
+        }
+        !ready.is_empty()
+    }
+
+    fn let_in(&mut self, now: Duration) {
+        while let Ok(Some(socket)) = self.listener.accept() {
+            if self.clients.len() >= MAX_PEERS {
+                self.home.counts.refused_peers.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            let token = self.token();
+            if self.poller.add(socket.as_fd(), token).is_ok() {
+                self.clients.insert(token, Client::new(socket, now + HANDSHAKE));
+            }
+        }
+    }
+
+    fn hear_client(&mut self, token: u64) {
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        if client.hear(&self.home, &self.doorbell).is_err() {
+            self.home.counts.refused_peers.fetch_add(1, Ordering::Relaxed);
+            self.clients.remove(&token);
+        } else if client.is_gone() {
+            client.take_notes(&self.home);
+            self.clients.remove(&token);
+        }
+    }
+
+    fn hear_peer(&mut self, now: Duration, token: u64) {
+        let Some(&agent) = self.peer_tokens.get(&token) else { return };
+        let Some(peer) = self.peers.get_mut(&agent) else { return };
+        match peer.hear() {
+            Ok(begun) => {
+                if peer.is_ready() {
+                    self.failed.remove(&agent);
+                }
+                for transfer in begun {
+                    self.begin(transfer);
+                }
+            }
+            Err(error) => self.lose(now, agent, &error),
+        }
+    }
+
+    /// A transfer that waited for its pool to be mapped.
+    fn begin(&mut self, (transfer, source): peer::Begun) {
+        let (id, blocks) = (transfer.id, transfer.blocks.len());
+        let begun = match source {
+            Ok(source) => super::job::begin(&self.home, &self.inbox, transfer, source),
+            Err(ending) => Ok((Some(ending), None)),
+        };
+        match begun {
+            Ok((ending, job)) => {
+                self.endings.extend(ending);
+                self.jobs.extend(job.map(|job| (id, job)));
+            }
+            Err(error) => {
+                let outcome = super::outcome_of(error.kind());
+                self.endings.push(Ending::failed(id, blocks, outcome, error.to_string()));
+            }
+        }
+    }
+
+    fn lose(&mut self, now: Duration, agent: AgentId, error: &Error) {
+        let Some(peer) = self.peers.remove(&agent) else { return };
+        self.peer_tokens.retain(|_, there| *there != agent);
+        self.remember(now, agent, error);
+        self.endings.extend(peer.end(error));
+    }
+
+    /// What clients pushed into their rings.
+    fn take_notes(&mut self) -> bool {
+        let (mut is_any, mut broken) = (false, Vec::new());
+        for (&token, client) in &mut self.clients {
+            match client.take_notes(&self.home) {
+                Some(count) => is_any |= count > 0,
+                None => broken.push(token),
+            }
+        }
+        for token in broken {
+            self.home.counts.malformed.fetch_add(1, Ordering::Relaxed);
+            self.clients.remove(&token);
+        }
+        is_any
+    }
+
+    /// Ends those of which the handshake takes too long.
+    fn give_up(&mut self, now: Duration) {
+        self.clients.retain(|_, client| client.deadline().is_none_or(|deadline| now < deadline));
+        let late = self.peers.iter().find(|(_, peer)| peer.deadline().is_some_and(|deadline| now >= deadline));
+        if let Some(agent) = late.map(|(agent, _)| *agent) {
+            let error = Error::new(ErrorKind::Unavailable, format!("agent {agent} did not answer in {HANDSHAKE:?}"));
+            self.lose(now, agent, &error);
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Whoever removed it already wanted it gone too.
+        let _removed = fs::remove_file(&self.path);
+    }
+}
+
+/// Makes the folder for this user alone, or makes sure that it is nobody else's.
+fn ours(folder: &Path) -> Result<()> {
+    let refused = |why: String| Error::new(ErrorKind::Unavailable, format!("{}: {why}", folder.display()));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|cause| refused(cause.to_string()))?;
+    let there = fs::metadata(folder).map_err(|cause| refused(cause.to_string()))?;
+    let (owner, me) = (there.uid(), rustix::process::getuid().as_raw());
+    let is_shared = there.permissions().mode() & 0o022 != 0;
+    if is_shared && owner != me {
+        return Err(refused(format!("others than user {owner} may write it, expected a folder of user {me}")));
+    }
+    Ok(())
+}
