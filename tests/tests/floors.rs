@@ -62,8 +62,16 @@ const PLANS: [Plan; 16] = [
         package: "llmd-kvxfer",
         sources: "llmd-kvxfer/src",
         knows: &["llmd-core"],
-        floors: &[&["layout"], &["plan"]],
-        thinks: Thinks::Everywhere,
+        floors: &[
+            &["outcome", "wire"],
+            &["layout"],
+            &["lease", "plan", "region"],
+            &["copy", "grant"],
+            &["handshake", "pool"],
+            &["transport"],
+            &["agent"],
+        ],
+        thinks: Thinks::In(&["copy", "grant", "handshake", "layout", "lease", "outcome", "plan", "wire"]),
     },
     Plan {
         package: "llmd-gateway",
@@ -205,7 +213,7 @@ const EMBEDDED: [&str; 3] = ["llmd-core", "llmd-routing", "llmd-gateway"];
 
 /// The only files in which `unsafe` may stand. The design names `index::span` and `hash::simd` of llmd-core; a file is
 /// entered here when it is there. A program that counts allocations has an allocator of its own, which is unsafe by nature.
-const UNSAFE: [&str; 49] = [
+const UNSAFE: [&str; 55] = [
     "benches/decision/src/counting.rs",
     "benches/peers/src/system.rs",
     "llmd-c/src/boundary.rs",
@@ -254,6 +262,12 @@ const UNSAFE: [&str; 49] = [
     "llmd-core/src/index/span/run.rs",
     "llmd-core/src/index/span/system.rs",
     "llmd-core/tests/allocations.rs",
+    "llmd-kvxfer/src/copy/blocks.rs",
+    "llmd-kvxfer/src/copy/mod.rs",
+    "llmd-kvxfer/src/copy/x86.rs",
+    "llmd-kvxfer/src/region/mapping.rs",
+    "llmd-kvxfer/src/region/mod.rs",
+    "llmd-kvxfer/src/region/words.rs",
     "llmd-py/src/buffer/mod.rs",
 ];
 

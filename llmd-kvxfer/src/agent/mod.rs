@@ -23,8 +23,8 @@ use self::choice::Pace;
 pub use self::fetch::Fetch;
 pub use self::kept::Kept;
 use self::kept::Wanted;
+use self::ops::Ops;
 pub use self::ops::{Event, Fetched, OpId};
-use self::ops::{Live, Ops};
 use self::plans::Plans;
 use crate::grant::{Address, AgentId, Grant, MAX_BLOCKS, Parts};
 use crate::layout::KvLayout;
@@ -32,7 +32,7 @@ use crate::lease::{Lease, LeaseId};
 use crate::outcome::Outcome;
 use crate::pool::Pool;
 use crate::region::Region;
-use crate::transport::{Check, Ending, Home, Note, Transfer, Transport, Trust, Word, outcome_of};
+use crate::transport::{Home, Note, Transport, Trust, Word};
 
 /// Lends blocks of its pools to other agents, and fetches theirs.
 ///
@@ -178,7 +178,7 @@ impl Agent {
         let blocks: Arc<[u32]> = blocks.into();
         let (lease, capability) = inner.home.grant(pool, &blocks, terms)?;
         let (agent, layout, ttl) = (inner.home.agent(), pool.layout().clone(), terms.ttl());
-        let addresses = inner.addresses(pool);
+        let addresses = inner.addresses();
         Ok(Grant::new(Parts { agent, addresses, pool: pool.id(), layout, lease, capability, ttl, blocks }))
     }
 
@@ -385,7 +385,7 @@ impl Inner {
         Err(Error::new(ErrorKind::Denied, message))
     }
 
-    fn addresses(&self, _pool: &Pool) -> Vec<Address> {
+    fn addresses(&self) -> Vec<Address> {
         let address = |carrier: &Mutex<Carrier>| {
             let carrier = carrier.lock();
             let place = carrier.transport.address()?;

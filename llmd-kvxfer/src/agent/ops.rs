@@ -13,7 +13,7 @@ use crate::grant::Grant;
 use crate::outcome::{Blocks, Outcome};
 use crate::plan::Plan;
 use crate::pool::Pool;
-use crate::transport::{Check, Ending, LeaseEnded, Transfer, Trust, outcome_of};
+use crate::transport::{Check, Ending, LeaseEnded, Transfer, Trust};
 
 /// Which operation of an agent.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

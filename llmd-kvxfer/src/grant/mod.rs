@@ -247,7 +247,7 @@ mod tests {
         let opaque = KvLayout::opaque("amx", 8, 4096).unwrap();
         let mut writer = Writer::default();
         opaque.encode(&mut writer);
-        assert_eq!(KvLayout::decode(&mut Reader::new("layout", writer.as_bytes())).unwrap(), opaque);
+        assert_eq!(KvLayout::decode(&mut Reader::new("layout", &writer.into_bytes())).unwrap(), opaque);
     }
 
     #[test]

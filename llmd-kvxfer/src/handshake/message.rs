@@ -5,8 +5,6 @@ use llmd_core::{Error, ErrorKind, Result};
 use crate::grant::AgentId;
 use crate::wire::{Reader, Writer};
 
-/// How long any of them may be.
-pub(crate) const MAX_MESSAGE: usize = 1024;
 const MAX_NAME: usize = 128;
 const MAX_TENANT: usize = 128;
 const MAX_REASON: usize = 512;

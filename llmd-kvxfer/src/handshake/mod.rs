@@ -18,7 +18,7 @@ use std::fmt;
 
 use llmd_core::{Error, ErrorKind, Result};
 
-pub(crate) use self::message::{Hello, MAX_MESSAGE, Proof, Refused, Welcome};
+pub(crate) use self::message::{Hello, Proof, Refused, Welcome};
 use self::proof::{Side, prove};
 use crate::grant::AgentId;
 

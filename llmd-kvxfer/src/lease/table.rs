@@ -58,15 +58,15 @@ pub(crate) struct Held {
 #[non_exhaustive]
 pub(crate) struct Ended {
     /// Which.
-    pub lease: LeaseId,
+    pub(crate) lease: LeaseId,
     /// How.
-    pub end: LeaseEnd,
+    pub(crate) end: LeaseEnd,
     /// Of which pool its blocks are.
-    pub pool: u32,
+    pub(crate) pool: u32,
     /// Its blocks.
-    pub blocks: Arc<[u32]>,
+    pub(crate) blocks: Arc<[u32]>,
     /// Which of its blocks no lease holds any more: the engine may use them again.
-    pub free: Vec<u32>,
+    pub(crate) free: Vec<u32>,
 }
 
 /// How a lease ended.
@@ -83,7 +83,7 @@ pub enum LeaseEnd {
 
 impl<F: Fence> LeaseTable<F> {
     /// None yet, and never more than `max_leases` at once.
-    pub fn new(max_leases: usize, fence: F) -> Self {
+    pub(crate) fn new(max_leases: usize, fence: F) -> Self {
         let (slots, free) = (Vec::new(), Vec::new());
         Self { slots, free, deadlines: BinaryHeap::new(), holds: HashMap::new(), max_leases, fence }
     }
@@ -93,7 +93,7 @@ impl<F: Fence> LeaseTable<F> {
     /// # Errors
     ///
     /// [`ErrorKind::Exhausted`] when as many leases hold as may.
-    pub fn grant(
+    pub(crate) fn grant(
         &mut self,
         now: Duration,
         pool: u32,
@@ -133,7 +133,7 @@ impl<F: Fence> LeaseTable<F> {
     ///
     /// [`ErrorKind::Stale`] when it does not hold any more, and [`ErrorKind::Denied`] when there never was such a one, or the
     /// capability is another's.
-    pub fn check(&self, now: Duration, lease: LeaseId, capability: &Capability) -> Result<&Held> {
+    pub(crate) fn check(&self, now: Duration, lease: LeaseId, capability: &Capability) -> Result<&Held> {
         let slot = self.slots.get(lease.slot as usize).filter(|slot| (1..=slot.generation).contains(&lease.generation));
         let slot = slot.ok_or_else(|| Error::new(ErrorKind::Denied, format!("lease {lease} was never granted")))?;
         let held = slot.held.as_ref().filter(|held| slot.generation == lease.generation && now < held.expires);
@@ -144,19 +144,12 @@ impl<F: Fence> LeaseTable<F> {
         Ok(held)
     }
 
-    /// Whether it holds.
-    pub fn holds(&self, now: Duration, lease: LeaseId) -> bool {
-        self.slots.get(lease.slot as usize).is_some_and(|slot| {
-            slot.generation == lease.generation && slot.held.as_ref().is_some_and(|held| now < held.expires)
-        })
-    }
-
     /// A consumer still wants it: its deadline is moved to its ttl from now, and never beyond what its terms allow.
     ///
     /// # Errors
     ///
     /// Those of [`check`](Self::check).
-    pub fn prolong(&mut self, now: Duration, lease: LeaseId, capability: &Capability) -> Result<()> {
+    pub(crate) fn prolong(&mut self, now: Duration, lease: LeaseId, capability: &Capability) -> Result<()> {
         self.check(now, lease, capability)?;
         if let Some(held) = &mut self.slots[lease.slot as usize].held {
             held.expires = now.saturating_add(held.terms.ttl).min(held.at_latest).max(held.expires);
@@ -169,7 +162,7 @@ impl<F: Fence> LeaseTable<F> {
     /// # Errors
     ///
     /// Those of [`check`](Self::check).
-    pub fn finish(
+    pub(crate) fn finish(
         &mut self,
         now: Duration,
         lease: LeaseId,
@@ -186,12 +179,12 @@ impl<F: Fence> LeaseTable<F> {
     }
 
     /// Takes it back, whoever reads. `None` when it has ended already.
-    pub fn release(&mut self, lease: LeaseId) -> Option<Ended> {
+    pub(crate) fn release(&mut self, lease: LeaseId) -> Option<Ended> {
         self.end(lease, LeaseEnd::Released)
     }
 
     /// Ends those whose time is over.
-    pub fn expire(&mut self, now: Duration, ended: &mut Vec<Ended>) {
+    pub(crate) fn expire(&mut self, now: Duration, ended: &mut Vec<Ended>) {
         while let Some(&Reverse((looked_at, lease))) = self.deadlines.peek() {
             if looked_at > now {
                 return;
@@ -208,30 +201,20 @@ impl<F: Fence> LeaseTable<F> {
     }
 
     /// Takes back all of a pool.
-    pub fn release_pool(&mut self, pool: u32, ended: &mut Vec<Ended>) {
+    pub(crate) fn release_pool(&mut self, pool: u32, ended: &mut Vec<Ended>) {
         let slots = (0..).zip(&self.slots).filter(|(_, slot)| slot.held.as_ref().is_some_and(|held| held.pool == pool));
         let leases: Vec<_> = slots.map(|(place, slot)| LeaseId { slot: place, generation: slot.generation }).collect();
         ended.extend(leases.into_iter().filter_map(|lease| self.end(lease, LeaseEnd::Released)));
     }
 
     /// When [`expire`](Self::expire) has something to do at the earliest.
-    pub fn next_deadline(&self) -> Option<Duration> {
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.peek().map(|Reverse((deadline, _))| *deadline)
     }
 
     /// How many hold.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
-    }
-
-    /// Whether none does.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether a lease holds this block.
-    pub fn is_lent(&self, pool: u32, block: u32) -> bool {
-        self.holds.contains_key(&(pool, block))
     }
 
     fn end(&mut self, lease: LeaseId, end: LeaseEnd) -> Option<Ended> {
@@ -256,18 +239,13 @@ impl<F: Fence> LeaseTable<F> {
 
 impl Held {
     /// Of which pool its blocks are.
-    pub const fn pool(&self) -> u32 {
+    pub(crate) const fn pool(&self) -> u32 {
         self.pool
     }
 
     /// Its blocks, in the order in which they were named.
-    pub const fn blocks(&self) -> &Arc<[u32]> {
+    pub(crate) const fn blocks(&self) -> &Arc<[u32]> {
         &self.blocks
-    }
-
-    /// When it ends if no heartbeat comes.
-    pub const fn expires(&self) -> Duration {
-        self.expires
     }
 }
 
@@ -318,7 +296,7 @@ mod tests {
         assert_eq!(table.check(31 * SECOND, lease, &capability(1)).unwrap_err().kind(), ErrorKind::Stale);
         let [ended] = &expired(&mut table, 31 * SECOND)[..] else { panic!("one ended") };
         assert_eq!((ended.lease, ended.end, &ended.free[..]), (lease, LeaseEnd::Lapsed, &[3, 1][..]));
-        assert!(table.is_empty() && table.fence.0.is_empty() && table.next_deadline().is_none());
+        assert!(table.len() == 0 && table.fence.0.is_empty() && table.next_deadline().is_none());
     }
 
     #[test]
@@ -349,7 +327,6 @@ mod tests {
         let first = grant(&mut table, Duration::ZERO, &[1, 2], Lease::for_secs(30));
         let second = grant(&mut table, Duration::ZERO, &[2, 3], Lease::for_secs(60));
         assert_eq!(table.release(first).unwrap().free, [1]);
-        assert!(table.is_lent(0, 2) && !table.is_lent(0, 1));
         assert_eq!(table.release(second).unwrap().free, [2, 3]);
         assert_eq!(table.release(second), None);
     }

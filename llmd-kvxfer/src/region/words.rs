@@ -14,7 +14,6 @@ use super::mapping::{self, Access, Mapping, cannot_shrink};
 pub(crate) struct Words {
     mapping: Mapping,
     fd: OwnedFd,
-    access: Access,
 }
 
 impl Words {
@@ -47,13 +46,8 @@ impl Words {
         unsafe { std::slice::from_raw_parts(self.mapping.address().as_ptr().cast(), count) }
     }
 
-    /// Whether they may be stored to.
-    pub(crate) fn is_writable(&self) -> bool {
-        self.access == Access::Write
-    }
-
     fn of(fd: OwnedFd, access: Access) -> Result<Self> {
         let mapping = Mapping::new(fd.as_fd(), mapping::len_of(fd.as_fd())?, access)?;
-        Ok(Self { mapping, fd, access })
+        Ok(Self { mapping, fd })
     }
 }

@@ -55,10 +55,6 @@ impl Copiers {
         Self { shared: Arc::default(), count, threads: Mutex::default() }
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.count
-    }
-
     /// Has this done, after all that was there before.
     pub(crate) fn submit(&self, work: Arc<dyn Work>) -> Result<()> {
         self.start()?;

@@ -177,11 +177,6 @@ impl CopyJob {
         self.is_cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nothing of it is left to be done.
-    pub(super) fn is_over(&self) -> bool {
-        self.left.load(Ordering::Acquire) == 0
-    }
-
     /// Copies one part. `false` when a block of it is not sealed yet, and may still be.
     fn copy(&self, part: usize) -> bool {
         let lease = self.transfer.grant.lease();

@@ -13,10 +13,6 @@ impl Writer {
         self.bytes
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     /// Seven bits at a time, the lowest first; the highest bit of a byte says that more follow.
     pub(crate) fn number(&mut self, mut value: u64) {
         while value >= 0x80 {

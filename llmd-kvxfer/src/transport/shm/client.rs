@@ -86,11 +86,11 @@ impl Client {
         Some(AT_ONCE)
     }
 
-    pub(super) fn sleep(&mut self) -> bool {
+    pub(super) fn sleep(&self) -> bool {
         self.ring().is_none_or(|ring| ring.taker.sleep(ring.words.all()))
     }
 
-    pub(super) fn awake(&mut self) {
+    pub(super) fn awake(&self) {
         if let Some(ring) = self.ring() {
             ring.taker.wake(ring.words.all());
         }

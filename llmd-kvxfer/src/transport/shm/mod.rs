@@ -207,9 +207,7 @@ impl Transport for Shm {
 
     fn sleep(&mut self) -> bool {
         let Some(started) = &mut self.started else { return true };
-        let may = started.inbox.is_empty()
-            && started.endings.is_empty()
-            && started.clients.values_mut().all(|client| client.sleep());
+        let may = started.inbox.is_empty() && started.endings.is_empty() && started.clients.values().all(Client::sleep);
         if !may {
             self.awake();
         }
@@ -218,7 +216,7 @@ impl Transport for Shm {
 
     fn awake(&mut self) {
         let Some(started) = &mut self.started else { return };
-        started.clients.values_mut().for_each(Client::awake);
+        started.clients.values().for_each(Client::awake);
     }
 
     fn next_deadline(&self) -> Option<Duration> {
@@ -277,7 +275,7 @@ impl Started {
             self.failed.retain(|_, failed| now < failed.until);
         }
         let failed = self.failed.entry(agent);
-        let failed = failed.or_insert(Failed { until: now, pause: FIRST_PAUSE / 2, why: String::new() });
+        let failed = failed.or_insert_with(|| Failed { until: now, pause: FIRST_PAUSE / 2, why: String::new() });
         failed.pause = (failed.pause * 2).min(LONGEST_PAUSE);
         failed.until = now + failed.pause;
         failed.why = error.to_string();
