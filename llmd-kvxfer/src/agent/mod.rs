@@ -9,7 +9,7 @@ mod plans;
 mod thread;
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -235,7 +235,7 @@ impl Agent {
     pub fn poll(&self, events: &mut Vec<Event>) -> Result<()> {
         self.is_ours()?;
         let inner = &*self.inner;
-        inner.home.caller.quiet();
+        inner.home.quiet_caller();
         inner.poll_transports(inner.home.now());
         let mut ops = inner.ops.lock();
         let count = ops.done.len().min(AT_ONCE);
@@ -246,7 +246,7 @@ impl Agent {
         inner.home.take_ended(AT_ONCE - count, &mut ended);
         events.extend(ended.into_iter().map(Event::LeaseEnded));
         if are_more || inner.home.has_ended() {
-            inner.home.caller.ring();
+            inner.home.ring_caller();
         }
         Ok(())
     }
@@ -290,7 +290,7 @@ impl Agent {
 
     /// Readable when [`poll`](Self::poll) has something to say, for those with a loop of their own.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.inner.home.caller.as_fd()
+        self.inner.home.caller_fd()
     }
 
     /// When something will happen by itself at the latest, on the agent's clock: a lease that lapses, an operation whose time is

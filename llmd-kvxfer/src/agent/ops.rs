@@ -118,6 +118,12 @@ impl Ops {
         self.deadlines.peek().map(|Reverse((deadline, _))| *deadline)
     }
 
+    /// How this one ended, if it has.
+    fn take(&mut self, op: OpId) -> Option<Fetched> {
+        let place = self.done.iter().rposition(|fetched| fetched.op == op)?;
+        self.done.remove(place)
+    }
+
     fn insert(&mut self, live: Live) -> Result<u64> {
         if self.live.len() + self.done.len() >= self.most {
             let message = format!(
@@ -225,7 +231,7 @@ impl Inner {
         ops.done.push_back(Fetched { op: OpId(id), outcome, blocks, bytes, transport: self.names[by], took, why });
         drop(ops);
         self.is_done.notify_all();
-        self.home.caller.ring();
+        self.home.ring_caller();
         if outcome == Outcome::Done {
             self.transports[by].lock().pace.record(bytes, took);
         }
@@ -280,12 +286,15 @@ impl Inner {
     }
 
     pub(super) fn wait(&self, op: OpId, timeout: Duration) -> Result<Fetched> {
+        if let Some(fetched) = self.ops.lock().take(op) {
+            return Ok(fetched);
+        }
         let until = self.home.now().saturating_add(timeout);
         loop {
             self.poll_transports(self.home.now());
             let mut ops = self.ops.lock();
-            if let Some(place) = ops.done.iter().rposition(|fetched| fetched.op == op) {
-                return Ok(ops.done.remove(place).expect("it was found there"));
+            if let Some(fetched) = ops.take(op) {
+                return Ok(fetched);
             }
             if !ops.live.contains_key(&op.0) {
                 drop(ops);
@@ -310,14 +319,10 @@ impl Inner {
 
     /// An operation is between two places while it is begun again: it is looked for once more.
     fn was_it_done(&self, op: OpId) -> Result<Fetched> {
-        let mut ops = self.ops.lock();
-        match ops.done.iter().rposition(|fetched| fetched.op == op) {
-            Some(place) => Ok(ops.done.remove(place).expect("it was found there")),
-            None => {
-                let message = format!("operation {op}, expected one that is under way or ended and was not polled");
-                Err(Error::new(ErrorKind::Invalid, message))
-            }
-        }
+        self.ops.lock().take(op).ok_or_else(|| {
+            let message = format!("operation {op}, expected one that is under way or ended and was not polled");
+            Error::new(ErrorKind::Invalid, message)
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 use llmd_core::{Error, ErrorKind, Result};
 
-use super::{Sum, add_memory, copy, copy_summed};
+use super::{Stores, Sum, add_memory, copy, copy_summed, prefetch, settle};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::region::{Mapping, Region};
@@ -47,6 +47,7 @@ pub(crate) struct Copying<'a> {
     /// How a block lies where it is read from, in one order: what its sum is taken over. And the sums. `None` when nothing is
     /// checked.
     pub(crate) check: Option<(&'a Plan, &'a dyn Expected)>,
+    pub(crate) stores: Stores,
 }
 
 impl Copying<'_> {
@@ -80,21 +81,28 @@ impl Copying<'_> {
     /// With [`Outcome::Timeout`]: nobody has said yet what it should add up to.
     pub(crate) fn run(&self, periods: Range<usize>, failed: &mut dyn FnMut(usize, Outcome)) -> Result<()> {
         self.fits()?;
-        match self.check {
+        let ran = match self.check {
             None => self.copy_all(periods),
             Some((_, expected)) if self.plan.keeps_order() => self.copy_summed(periods, expected, failed),
             Some((own, expected)) => self.verify_then_copy(periods, own, expected, failed),
-        }
+        };
+        settle();
+        ran
     }
 
     fn copy_all(&self, periods: Range<usize>) -> Result<()> {
         let (from, to) = self.parts(periods);
-        for piece in self.plan.copies(from, to)? {
-            let (from, to) = self.places(piece)?;
-            // SAFETY: both places were checked to be inside their memories, which are there for as long as `self`.
-            unsafe { copy(from, to, piece.len as usize) };
+        if let (Some(&first), Some(&last)) = (from.first(), to.first())
+            && self.plan.run_of(first, last).is_some()
+        {
+            let mut runs = from.iter().zip(to).filter_map(|(&from, &to)| self.plan.run_of(from, to)).peekable();
+            while let Some(run) = runs.next() {
+                self.look_ahead(runs.peek());
+                self.copy(run)?;
+            }
+            return Ok(());
         }
-        Ok(())
+        self.plan.copies(from, to)?.try_for_each(|piece| self.copy(piece))
     }
 
     /// Every block goes whole and in its order: its sum is taken as it passes.
@@ -106,16 +114,21 @@ impl Copying<'_> {
     ) -> Result<()> {
         for place in periods {
             let (from, to) = self.parts(place..place + 1);
-            let ([block], [_]) = (from, to) else { continue };
-            let Some(right) = expected.sum(*block) else {
+            let (&[block], &[target]) = (from, to) else { continue };
+            let Some(right) = expected.sum(block) else {
                 failed(place, Outcome::Timeout);
                 continue;
             };
             let mut sum = Sum::default();
-            for piece in self.plan.copies(from, to)? {
-                let (from, to) = self.places(piece)?;
-                // SAFETY: both places were checked to be inside their memories, which are there for as long as `self`.
-                unsafe { copy_summed(from, to, piece.len as usize, &mut sum) };
+            match self.plan.run_of(block, target) {
+                Some(run) => {
+                    let next = self.parts(place + 1..place + 2);
+                    if let (&[from], &[to]) = next {
+                        self.look_ahead(self.plan.run_of(from, to).as_ref());
+                    }
+                    self.add(run, &mut sum)?;
+                }
+                None => self.plan.copies(from, to)?.try_for_each(|piece| self.add(piece, &mut sum))?,
             }
             if sum.value() != right {
                 failed(place, Outcome::Corrupt);
@@ -162,6 +175,27 @@ impl Copying<'_> {
         };
         let (read, written) = self.plan.period();
         (&self.from_blocks[part(self.from_blocks, read)], &self.to_blocks[part(self.to_blocks, written)])
+    }
+
+    fn copy(&self, piece: crate::plan::Copy) -> Result<()> {
+        let (from, to) = self.places(piece)?;
+        // SAFETY: both places were checked to be inside their memories, which are there for as long as `self`.
+        unsafe { copy(from, to, piece.len as usize, self.stores) };
+        Ok(())
+    }
+
+    /// Blocks lie anywhere, so that the processor cannot guess which is read next.
+    fn look_ahead(&self, next: Option<&crate::plan::Copy>) {
+        if let Some(next) = next {
+            prefetch(self.from.span().0.as_ptr().wrapping_add(next.from as usize));
+        }
+    }
+
+    fn add(&self, piece: crate::plan::Copy, sum: &mut Sum) -> Result<()> {
+        let (from, to) = self.places(piece)?;
+        // SAFETY: both places were checked to be inside their memories, which are there for as long as `self`.
+        unsafe { copy_summed(from, to, piece.len as usize, self.stores, sum) };
+        Ok(())
     }
 
     /// Where a copy begins on both sides, if it ends inside them.
@@ -246,6 +280,7 @@ mod tests {
                 to,
                 to_blocks: &to_blocks,
                 check,
+                stores: Stores::Around,
             };
             assert_eq!(ran(&copying(&plain, None)), []);
             assert_eq!(ran(&copying(&target, Some((&own, &right)))), []);
@@ -270,7 +305,15 @@ mod tests {
         let layout = KvLayout::opaque("amx", 4, 4096).unwrap();
         let plan = Plan::new(&layout, &layout).unwrap();
         let (long, short) = (filled(16_384), filled(16_383));
-        let copying = |from, to| Copying { plan: &plan, from, from_blocks: &[0], to, to_blocks: &[1], check: None };
+        let copying = |from, to| Copying {
+            plan: &plan,
+            from,
+            from_blocks: &[0],
+            to,
+            to_blocks: &[1],
+            check: None,
+            stores: Stores::Cached,
+        };
         assert!(copying(&long, &long).fits().is_ok());
         assert_eq!(
             copying(&short, &long).fits().unwrap_err().to_string(),

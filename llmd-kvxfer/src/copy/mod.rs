@@ -13,9 +13,31 @@ mod x86;
 pub(crate) use self::blocks::{Copying, Expected, Readable, sum_of};
 pub(crate) use self::sum::Sum;
 
-/// From how many bytes on a copy goes around the caches: KV is read by a device or much later, and what it would push out is
-/// needed now.
-const STREAMED: usize = 16 << 10;
+/// Whether what is written goes around the caches. What is much is not read soon, and what it would push out is needed now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stores {
+    /// Into the caches.
+    Cached,
+    /// Around them, where a run is long enough; others see it after [`settle`].
+    Around,
+}
+
+/// From how many bytes on a run goes around the caches, where it may.
+const LONG: usize = 1 << 10;
+
+/// Waits until what went around the caches is there for others to see.
+pub(crate) fn settle() {
+    #[cfg(target_arch = "x86_64")]
+    x86::settle();
+}
+
+/// Says that this is read next.
+pub(crate) fn prefetch(from: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch(from);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
+}
 
 /// Copies `len` bytes.
 ///
@@ -23,9 +45,9 @@ const STREAMED: usize = 16 << 10;
 ///
 /// `from` must be readable and `to` writable for `len` bytes, and the two must not overlap. What is read may be changed by others
 /// meanwhile; then what is written is neither before nor after, and whoever reads it must know by other means.
-pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize, stores: Stores) {
     #[cfg(target_arch = "x86_64")]
-    if len >= STREAMED {
+    if stores == Stores::Around && len >= LONG {
         // SAFETY: the caller's word is the same.
         unsafe { x86::stream(from, to, len) };
         return;
@@ -39,11 +61,11 @@ pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
 /// # Safety
 ///
 /// As for [`copy`].
-pub(crate) unsafe fn copy_summed(from: *const u8, to: *mut u8, len: usize, sum: &mut Sum) {
+pub(crate) unsafe fn copy_summed(from: *const u8, to: *mut u8, len: usize, stores: Stores, sum: &mut Sum) {
     #[cfg(target_arch = "x86_64")]
     if x86::has_wide_sums() && len >= x86::STRIDE {
         // SAFETY: the caller's word is the same, and the processor was asked.
-        unsafe { x86::stream_summed(from, to, len, sum) };
+        unsafe { x86::copy_summed(from, to, len, stores == Stores::Around && len >= LONG, sum) };
         return;
     }
     for start in (0..len).step_by(PIECE) {
@@ -107,17 +129,29 @@ mod tests {
         assert_eq!(plain(b"123456789"), 0xae8b_1486_0a79_9888, "the check value of its definition");
     }
 
+    /// From how far off a line, to how far off one, and whether around the caches.
+    const WAYS: [(usize, usize, Stores); 7] = [
+        (0, 0, Stores::Cached),
+        (1, 0, Stores::Cached),
+        (3, 61, Stores::Cached),
+        (0, 0, Stores::Around),
+        (0, 1, Stores::Around),
+        (3, 61, Stores::Around),
+        (64, 32, Stores::Around),
+    ];
+
     /// All lengths around the widths that are handled apart, from and to places that are aligned and not.
     #[test]
     fn every_way_to_copy_gives_the_same_bytes_and_the_same_sum() {
-        let source = bytes(3 * STREAMED, 7);
+        let source = bytes(48 << 10, 7);
         let lengths = [0, 1, 7, 63, 64, 65, 255, 256, 257, 511, 512, 1000, 4096, 5000, 16_383, 16_384, 16_385, 40_000];
         for len in lengths {
-            for (from, to) in [(0, 0), (1, 0), (0, 1), (3, 61), (64, 32)] {
+            for (from, to, stores) in WAYS {
                 let part = &source[from..from + len];
                 let mut copied = vec![0xee; len + 128];
                 // SAFETY: both are long enough.
-                unsafe { copy(part.as_ptr(), copied.as_mut_ptr().add(to), len) };
+                unsafe { copy(part.as_ptr(), copied.as_mut_ptr().add(to), len, stores) };
+                settle();
                 assert_eq!(&copied[to..to + len], part, "{len} bytes from {from} to {to}");
                 assert!(copied[..to].iter().chain(&copied[to + len..]).all(|&byte| byte == 0xee), "nothing beside it");
 
@@ -125,7 +159,7 @@ mod tests {
                 let (mut sum, mut read) = (Sum::default(), Sum::default());
                 // SAFETY: both are long enough.
                 unsafe {
-                    copy_summed(part.as_ptr(), copied.as_mut_ptr().add(to), len, &mut sum);
+                    copy_summed(part.as_ptr(), copied.as_mut_ptr().add(to), len, stores, &mut sum);
                     add_memory(part.as_ptr(), len, &mut read);
                 }
                 assert_eq!(&copied[to..to + len], part, "{len} bytes from {from} to {to}, summed");
@@ -142,7 +176,7 @@ mod tests {
         for part in source.chunks(1777) {
             let mut copied = vec![0; part.len()];
             // SAFETY: both are as long.
-            unsafe { copy_summed(part.as_ptr(), copied.as_mut_ptr(), part.len(), &mut sum) };
+            unsafe { copy_summed(part.as_ptr(), copied.as_mut_ptr(), part.len(), Stores::Cached, &mut sum) };
         }
         assert_eq!(sum.value(), plain(&source));
     }

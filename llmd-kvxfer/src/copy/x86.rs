@@ -11,9 +11,6 @@ use super::Sum;
 pub(super) const STRIDE: usize = 256;
 const LINE: usize = 64;
 
-/// From how many bytes on sums are worth stores around the caches.
-const STREAMED: usize = 16 << 10;
-
 /// Whether 64 bytes at a time can be multiplied without carry.
 pub(super) fn has_wide_sums() -> bool {
     // What the library remembers takes several loads and tests.
@@ -28,7 +25,24 @@ pub(super) fn has_wide_sums() -> bool {
     }
 }
 
-/// Copies with stores that go around the caches.
+/// Has the processor fetch the beginning of what is read next.
+pub(super) fn prefetch(from: *const u8) {
+    for line in 0..PREFETCHED {
+        // SAFETY: it only says what may be read soon, and no address is wrong for that.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line * LINE).cast()) };
+    }
+}
+
+/// How many lines are fetched ahead: from then on the processor guesses right by itself.
+const PREFETCHED: usize = 8;
+
+/// Waits until what went around the caches is there for others to see.
+pub(super) fn settle() {
+    // SAFETY: every processor of this architecture has it.
+    unsafe { _mm_sfence() };
+}
+
+/// Copies with stores that go around the caches; others see them after [`settle`].
 ///
 /// # Safety
 ///
@@ -50,20 +64,20 @@ pub(super) unsafe fn stream(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// Copies and sums; from 16 KiB on with stores that go around the caches.
+/// Copies and sums, with stores that go around the caches or into them.
 ///
 /// # Safety
 ///
 /// As for [`stream`]; and [`has_wide_sums`] must have said yes, and `len` must be at least [`STRIDE`].
-pub(super) unsafe fn stream_summed(from: *const u8, to: *mut u8, len: usize, sum: &mut Sum) {
-    let head = if len >= STREAMED { to.align_offset(LINE) } else { 0 };
+pub(super) unsafe fn copy_summed(from: *const u8, to: *mut u8, len: usize, streams: bool, sum: &mut Sum) {
+    let head = if streams { to.align_offset(LINE) } else { 0 };
     let rounds = (len - head) / STRIDE;
     let tail = head + rounds * STRIDE;
     // SAFETY: head, rounds and tail are parts of `len`, of which the caller says that they are there; where stores go around the
     // caches, `to` is aligned after the head. What was written is this call's alone.
     unsafe {
         small(from, to, head, sum);
-        if len >= STREAMED {
+        if streams {
             fold::<{ TO_MEMORY }>(from.add(head), to.add(head), rounds, sum);
         } else {
             fold::<{ TO_CACHE }>(from.add(head), to.add(head), rounds, sum);
@@ -143,9 +157,6 @@ unsafe fn fold<const STORES: u8>(from: *const u8, to: *mut u8, rounds: usize, su
             *lane = _mm512_xor_si512(folded, bytes);
         }
     }
-    if STORES == TO_MEMORY {
-        _mm_sfence();
-    }
     let mut rest = [0_u8; STRIDE];
     for (place, lane) in lanes.into_iter().enumerate() {
         // SAFETY: `rest` has room for four lanes.
@@ -196,7 +207,6 @@ unsafe fn stream_512(from: *const u8, to: *mut u8, rounds: usize) {
             }
         }
     }
-    _mm_sfence();
 }
 
 #[target_feature(enable = "sse2")]
@@ -205,5 +215,4 @@ unsafe fn stream_128(from: *const u8, to: *mut u8, rounds: usize) {
         // SAFETY: the caller says that these rounds are there on both sides, and aligned where they are written.
         unsafe { _mm_stream_si128(to.add(round * 16).cast(), _mm_loadu_si128(from.add(round * 16).cast())) };
     }
-    _mm_sfence();
 }

@@ -33,6 +33,8 @@ struct Whole {
     layout: KvLayout,
     lease: LeaseId,
     capability: Capability,
+    /// The capability's tag.
+    tag: u64,
     ttl: Duration,
     blocks: Arc<[u32]>,
 }
@@ -76,7 +78,8 @@ impl Grant {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { agent, addresses, pool, layout, lease, capability, ttl, blocks } = parts;
         let part = 0..blocks.len() as u32;
-        let whole = Whole { agent, addresses, pool, layout, lease, capability, ttl, blocks };
+        let tag = capability.tag();
+        let whole = Whole { agent, addresses, pool, layout, lease, capability, tag, ttl, blocks };
         Self { whole: Arc::new(whole), part }
     }
 
@@ -145,6 +148,11 @@ impl Grant {
         Arc::clone(&self.whole.blocks)
     }
 
+    /// By which it is known on a board that the capability is the right one.
+    pub(crate) fn tag(&self) -> u64 {
+        self.whole.tag
+    }
+
     pub(crate) fn capability(&self) -> &Capability {
         &self.whole.capability
     }
@@ -152,7 +160,7 @@ impl Grant {
     /// All of it as bytes, whichever part this is: some 120, one or two more for each block, and the addresses.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::default();
-        let Whole { agent, addresses, pool, layout, lease, capability, ttl, blocks } = &*self.whole;
+        let Whole { agent, addresses, pool, layout, lease, capability, ttl, blocks, .. } = &*self.whole;
         writer.raw(&MAGIC);
         writer.byte(VERSION);
         writer.raw(&agent.to_bytes());

@@ -129,6 +129,16 @@ impl Plan {
         self.keeps_order
     }
 
+    /// Where block `from` lies when all that is copied of a block is one run, as it does to `to`.
+    pub(crate) fn run_of(&self, from: u32, to: u32) -> Option<Copy> {
+        let [Piece { run, from: start, to: end, strides, .. }] = &self.pieces[..] else { return None };
+        (strides.is_empty() && self.period() == (1, 1)).then(|| Copy {
+            from: self.from.offset + u64::from(from) * self.from.block_stride + start,
+            to: self.to.offset + u64::from(to) * self.to.block_stride + end,
+            len: *run,
+        })
+    }
+
     /// How many blocks each side has in a period, those that are read first: what can be copied apart from the rest.
     pub(crate) const fn period(&self) -> (usize, usize) {
         (self.from.period, self.to.period)

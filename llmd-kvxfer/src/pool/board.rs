@@ -6,7 +6,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use llmd_core::{Error, ErrorKind, Result};
 
-use crate::lease::{Capability, Fence, LeaseId};
+use crate::lease::{Fence, LeaseId};
 use crate::outcome::Outcome;
 use crate::region::{Access, Words};
 
@@ -59,13 +59,13 @@ impl BoardView {
         Ok(Self(Words::from_peer(fd, 2, Access::Read)?))
     }
 
-    /// Before a copy: whether the lease holds, and is of one who has this capability.
-    pub(crate) fn check(&self, lease: LeaseId, capability: &Capability) -> Result<(), Outcome> {
+    /// Before a copy: whether the lease holds, and is of one who has the capability of this tag.
+    pub(crate) fn check(&self, lease: LeaseId, tag: u64) -> Result<(), Outcome> {
         let at = lease.slot as usize * 2;
-        let Some([generation, tag]) = self.0.all().get(at..at + 2) else { return Err(Outcome::Denied) };
+        let Some([generation, right]) = self.0.all().get(at..at + 2) else { return Err(Outcome::Denied) };
         match generation.load(Ordering::Acquire) {
             there if there != lease.generation => Err(Outcome::Stale),
-            _ if tag.load(Ordering::Relaxed) != capability.tag() => Err(Outcome::Denied),
+            _ if right.load(Ordering::Relaxed) != tag => Err(Outcome::Denied),
             _ => Ok(()),
         }
     }
@@ -101,14 +101,14 @@ mod tests {
         let mut board = Board::new(8).unwrap();
         let view = BoardView::from_peer(board.fd().try_clone_to_owned().unwrap()).unwrap();
         let lease = LeaseId { slot: 3, generation: 5 };
-        let (right, wrong) = (Capability::from_bytes([1; 16]), Capability::from_bytes([2; 16]));
-        assert_eq!(view.check(lease, &right), Err(Outcome::Stale));
-        board.raise(lease, right.tag());
-        assert_eq!((view.check(lease, &right), view.check(lease, &wrong)), (Ok(()), Err(Outcome::Denied)));
+        let (right, wrong) = (0x11, 0x22);
+        assert_eq!(view.check(lease, right), Err(Outcome::Stale));
+        board.raise(lease, right);
+        assert_eq!((view.check(lease, right), view.check(lease, wrong)), (Ok(()), Err(Outcome::Denied)));
         assert!(view.holds(lease) && board.holds(lease));
-        assert_eq!(view.check(LeaseId { slot: 1 << 30, ..lease }, &right), Err(Outcome::Denied));
+        assert_eq!(view.check(LeaseId { slot: 1 << 30, ..lease }, right), Err(Outcome::Denied));
         board.lower(lease);
         assert!(!view.holds(lease) && !board.holds(lease));
-        assert_eq!(view.check(lease, &right), Err(Outcome::Stale));
+        assert_eq!(view.check(lease, right), Err(Outcome::Stale));
     }
 }

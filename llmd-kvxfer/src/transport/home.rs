@@ -3,8 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
@@ -40,8 +41,9 @@ pub struct Home {
     pub(crate) copiers: Copiers,
     /// Wakes the agent's own thread.
     pub(crate) bell: Bell,
-    /// Wakes whoever polls the agent.
-    pub(crate) caller: Bell,
+    /// Wakes whoever polls the agent, once somebody asked for what wakes them.
+    caller: Bell,
+    is_caller_listening: AtomicBool,
     pub(crate) board: Board,
     clock: Clock,
     pools: RwLock<HashMap<u32, Pool>>,
@@ -109,6 +111,7 @@ impl Home {
         let board = Board::new(crate::pool::slots(max_leases)?)?;
         let leases = Mutex::new(LeaseTable::new(max_leases, board.clone()));
         let (bell, caller) = (Bell::new()?, Bell::new()?);
+        let is_caller_listening = AtomicBool::new(false);
         let copiers = Copiers::new(copy_threads);
         let (pools, ended, counts) = (RwLock::default(), Mutex::default(), Counts::default());
         Ok(Self {
@@ -120,6 +123,7 @@ impl Home {
             copiers,
             bell,
             caller,
+            is_caller_listening,
             board,
             clock,
             pools,
@@ -209,6 +213,26 @@ impl Home {
         }
     }
 
+    /// There is something to be polled.
+    pub(crate) fn ring_caller(&self) {
+        if self.is_caller_listening.load(Ordering::Acquire) {
+            self.caller.ring();
+        }
+    }
+
+    /// What was there to be polled was, or is about to be.
+    pub(crate) fn quiet_caller(&self) {
+        self.caller.quiet();
+    }
+
+    /// What wakes whoever polls: rung at once, for what came before anybody listened.
+    pub(crate) fn caller_fd(&self) -> BorrowedFd<'_> {
+        if !self.is_caller_listening.swap(true, Ordering::AcqRel) {
+            self.caller.ring();
+        }
+        self.caller.as_fd()
+    }
+
     pub(crate) fn insert(&self, pool: Pool) {
         self.pools.write().insert(pool.id(), pool);
     }
@@ -295,7 +319,7 @@ impl Home {
                 free.iter().for_each(|&block| pool.seals().open(block));
             }
             self.ended.lock().push_back(LeaseEnded { lease, end, pool, free });
-            self.caller.ring();
+            self.ring_caller();
         }
     }
 }

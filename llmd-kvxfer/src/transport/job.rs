@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::copiers::{Step, Work};
 use super::{Bell, Ending, Transfer};
-use crate::copy::{Copying, Expected, Readable};
+use crate::copy::{Copying, Expected, Readable, Stores};
 use crate::lease::LeaseId;
 use crate::outcome::{Blocks, Outcome};
 use crate::plan::Plan;
@@ -108,6 +108,7 @@ fn copying<'a>(transfer: &'a Transfer, source: &'a Source) -> Copying<'a> {
         to: transfer.pool.region(),
         to_blocks: &transfer.blocks,
         check: source.check.as_ref().map(|(own, expected)| (&**own, &**expected)),
+        stores: if transfer.bytes() > AT_ONCE { Stores::Around } else { Stores::Cached },
     }
 }
 

@@ -224,7 +224,7 @@ impl Peer {
                 return Some(ending);
             }
         };
-        if let Err(outcome) = there.board.check(grant.lease(), grant.capability()) {
+        if let Err(outcome) = there.board.check(grant.lease(), grant.tag()) {
             return Some(failed(outcome, format!("lease {} does not hold", grant.lease())));
         }
         if there.layout != *grant.layout() {
