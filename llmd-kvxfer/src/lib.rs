@@ -33,6 +33,8 @@ mod outcome;
 mod plan;
 mod pool;
 mod region;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod transport;
 mod wire;
 

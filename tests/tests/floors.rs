@@ -70,6 +70,7 @@ const PLANS: [Plan; 16] = [
             &["handshake", "pool"],
             &["transport"],
             &["agent"],
+            &["testing"],
         ],
         thinks: Thinks::In(&["copy", "grant", "handshake", "layout", "lease", "outcome", "plan", "wire"]),
     },

@@ -1,7 +1,7 @@
 use super::*;
+use crate::LeaseEnd;
 use crate::layout::KvShape;
 use crate::transport::{Local, Shm};
-use crate::{Blocks, LeaseEnd};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SHAPE: KvShape = KvShape { layers: 2, blocks: 64, heads: 2, tokens: 16, parts: 2, content: 128 };
@@ -35,12 +35,6 @@ fn by_shm() -> Pair {
     Pair { prefill: build("prefill-0"), decode: build("decode-0") }
 }
 
-fn by_local() -> Pair {
-    let here = Local::default();
-    let build = |name: &str| Agent::builder(name).transport(here.clone()).build().unwrap();
-    Pair { prefill: build("prefill-0"), decode: build("decode-0") }
-}
-
 /// Polls until a lease ended.
 fn lease_end(agent: &Agent) -> crate::LeaseEnded {
     let mut events = Vec::new();
@@ -54,89 +48,6 @@ fn lease_end(agent: &Agent) -> crate::LeaseEnded {
         std::thread::sleep(Duration::from_millis(1));
     }
     panic!("no lease ended in five seconds");
-}
-
-#[test]
-fn blocks_arrive_and_the_lease_ends_when_they_did() {
-    for (pair, name) in [(by_shm(), "shm"), (by_local(), "local")] {
-        let Pair { prefill, decode } = &pair;
-        let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, layout("LBNHC")));
-        let grant = prefill.grant(&computed, &[9, 3, 60], Lease::for_secs(30)).unwrap();
-        let grant = Grant::from_bytes(&grant.to_bytes()).unwrap();
-        let op = decode.fetch(&grant, &cache, &[0, 1, 2], 5 * SECOND).unwrap();
-        let fetched = decode.wait(op, 5 * SECOND).unwrap();
-        assert_eq!((fetched.outcome, fetched.transport), (Outcome::Done, name), "{:?}", fetched.why);
-        assert_eq!((fetched.blocks, fetched.bytes), (Blocks::all(3), 3 * cache.layout().block_bytes()));
-        for (from, to) in [(9, 0), (3, 1), (60, 2)] {
-            assert!(cache.read_block(to).unwrap() == computed.read_block(from).unwrap(), "{from} to {to} by {name}");
-        }
-        assert!(cache.read_block(3).unwrap() == content(2, 3, cache.layout().block_bytes()));
-        let ended = lease_end(prefill);
-        assert_eq!((ended.lease, ended.end), (grant.lease(), LeaseEnd::Finished));
-        assert_eq!(prefill.stats().leases, 0);
-        assert_eq!(decode.wait(op, SECOND).unwrap_err().kind(), ErrorKind::Invalid);
-    }
-}
-
-#[test]
-fn another_layout_is_folded_into_the_copy() {
-    let Pair { prefill, decode } = by_shm();
-    let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBHNC")));
-    let all: Vec<u32> = (0..64).collect();
-    let grant = prefill.grant(&computed, &all, Lease::for_secs(30)).unwrap();
-    let op = decode.fetch(&grant, &cache, &all, 5 * SECOND).unwrap();
-    assert_eq!(decode.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done);
-    let back = filled(&prefill, 3, layout("LBNHC"));
-    let grant = decode.grant(&cache, &all, Lease::for_secs(30)).unwrap();
-    let op = prefill.fetch(&grant, &back, &all, 5 * SECOND).unwrap();
-    assert_eq!(prefill.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done);
-    for block in 0..64 {
-        assert!(back.read_block(block).unwrap() == computed.read_block(block).unwrap());
-    }
-}
-
-#[test]
-fn what_was_changed_after_it_was_sealed_is_corrupt() {
-    for Pair { prefill, decode } in [by_shm(), by_local()] {
-        let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
-        let grant = prefill.grant(&computed, &[4, 5, 6], Lease::for_secs(30)).unwrap();
-        let first = decode.submit(&Fetch::new(&grant, &cache, &[0, 1, 2]).and_hold()).unwrap();
-        assert_eq!(decode.wait(first, 5 * SECOND).unwrap().outcome, Outcome::Done);
-        let mut flipped = computed.read_block(5).unwrap();
-        flipped[777] ^= 4;
-        computed.write_block(5, &flipped).unwrap();
-        let again = decode.submit(&Fetch::new(&grant, &cache, &[3, 4, 5]).and_hold()).unwrap();
-        let fetched = decode.wait(again, 5 * SECOND).unwrap();
-        assert_eq!(fetched.outcome, Outcome::Corrupt);
-        assert_eq!(fetched.blocks.failed().collect::<Vec<_>>(), [1]);
-        assert_eq!(prefill.stats().leases, 1, "it is held");
-        decode.finish(&grant).unwrap();
-        assert_eq!(lease_end(&prefill).end, LeaseEnd::Finished);
-    }
-}
-
-#[test]
-fn a_lease_that_ended_is_stale_and_a_forged_one_denied() {
-    for Pair { prefill, decode } in [by_shm(), by_local()] {
-        let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
-        let outcome = |grant: &Grant| {
-            let op = decode.fetch(grant, &cache, &[0], 5 * SECOND).unwrap();
-            decode.wait(op, 5 * SECOND).unwrap().outcome
-        };
-        let grant = prefill.grant(&computed, &[4], Lease::for_secs(30)).unwrap();
-        assert_eq!(outcome(&grant), Outcome::Done);
-        assert_eq!(lease_end(&prefill).free, [4]);
-        assert_eq!(outcome(&grant), Outcome::Stale);
-
-        let grant = prefill.grant(&computed, &[4], Lease::for_secs(30)).unwrap();
-        let mut forged = grant.to_bytes();
-        let secret = grant.capability().to_bytes();
-        let place = forged.windows(16).position(|window| window == secret).unwrap();
-        forged[place] ^= 1;
-        assert_eq!(outcome(&Grant::from_bytes(&forged).unwrap()), Outcome::Denied);
-        prefill.release(grant.lease()).unwrap();
-        assert_eq!(outcome(&grant), Outcome::Stale);
-    }
 }
 
 #[test]

@@ -143,6 +143,15 @@ impl Grant {
         self.part.clone()
     }
 
+    /// The same, of a pool that it says is laid out like this.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn laid_out(&self, layout: KvLayout) -> Self {
+        let Whole { agent, addresses, pool, lease, capability, ttl, blocks, .. } = &*self.whole;
+        let (addresses, blocks) = (addresses.clone(), Arc::clone(blocks));
+        let (agent, pool, lease, capability, ttl) = (*agent, *pool, *lease, *capability, *ttl);
+        Self::new(Parts { agent, addresses, pool, layout, lease, capability, ttl, blocks })
+    }
+
     /// All that the lease holds.
     pub(crate) fn all_blocks(&self) -> Arc<[u32]> {
         Arc::clone(&self.whole.blocks)

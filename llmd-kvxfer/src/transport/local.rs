@@ -90,6 +90,10 @@ impl Transport for Local {
             Ok(reading) => reading,
             Err(error) => return Ok(Some(refused(&transfer, &error))),
         };
+        if reading.pool.layout() != grant.layout() {
+            let message = format!("the grant lays pool {} out as it is not", grant.pool());
+            return Ok(Some(refused(&transfer, &Error::new(ErrorKind::Denied, message))));
+        }
         let is_checked = transfer.is_checked && from.check != Check::Off;
         let mut own = || {
             let own_plans = &mut started.own_plans;

@@ -237,3 +237,25 @@ pub enum Word {
     /// It is still wanted.
     Wanted,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn local_conforms() {
+        let here = Local::default();
+        testing::transport(|| here.clone());
+    }
+
+    #[test]
+    fn shm_conforms() {
+        testing::transport(Shm::default);
+    }
+
+    #[test]
+    fn a_throttled_one_conforms_too() {
+        testing::transport(|| testing::Throttled::new(Shm::default(), 4e9));
+    }
+}
