@@ -24,6 +24,8 @@
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 mod layout;
+#[cfg(feature = "nixl")]
+pub mod nixl;
 mod plan;
 
 pub use layout::{Axis, KvLayout, KvShape};
