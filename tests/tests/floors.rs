@@ -62,8 +62,8 @@ const PLANS: [Plan; 16] = [
         package: "llmd-kvxfer",
         sources: "llmd-kvxfer/src",
         knows: &["llmd-core"],
-        floors: &[&["layout"], &["plan"]],
-        thinks: Thinks::Everywhere,
+        floors: &[&["layout"], &["plan"], &["nixl"]],
+        thinks: Thinks::In(&["layout", "plan"]),
     },
     Plan {
         package: "llmd-gateway",
@@ -203,9 +203,9 @@ const PLANS: [Plan; 16] = [
 /// Libraries that others embed: what is public in them is somebody's interface.
 const EMBEDDED: [&str; 3] = ["llmd-core", "llmd-routing", "llmd-gateway"];
 
-/// The only files in which `unsafe` may stand. The design names `index::span` and `hash::simd` of llmd-core; a file is
-/// entered here when it is there. A program that counts allocations has an allocator of its own, which is unsafe by nature.
-const UNSAFE: [&str; 49] = [
+/// The only files in which `unsafe` may stand. The design names `index::span` and `hash::simd` of llmd-core, and what talks to NIXL; a
+/// file is entered here when it is there. A program that counts allocations has an allocator of its own, which is unsafe by nature.
+const UNSAFE: [&str; 56] = [
     "benches/decision/src/counting.rs",
     "benches/peers/src/system.rs",
     "llmd-c/src/boundary.rs",
@@ -254,6 +254,13 @@ const UNSAFE: [&str; 49] = [
     "llmd-core/src/index/span/run.rs",
     "llmd-core/src/index/span/system.rs",
     "llmd-core/tests/allocations.rs",
+    "llmd-kvxfer/src/nixl/agent.rs",
+    "llmd-kvxfer/src/nixl/capi.rs",
+    "llmd-kvxfer/src/nixl/memory.rs",
+    "llmd-kvxfer/src/nixl/metadata.rs",
+    "llmd-kvxfer/src/nixl/mod.rs",
+    "llmd-kvxfer/src/nixl/session.rs",
+    "llmd-kvxfer/tests/nixl.rs",
     "llmd-py/src/buffer/mod.rs",
 ];
 

@@ -11,6 +11,7 @@ use llmd_core::{Error, ErrorKind, Result};
 
 use super::capi::Interface;
 use super::memory::{Memory, MemoryKind};
+use super::metadata::Metadata;
 use super::session::{Direction, Progress, Request, Session};
 use crate::plan::Copy;
 
@@ -18,8 +19,6 @@ use crate::plan::Copy;
 pub const MAX_COPIES: usize = 1 << 20;
 /// The most bytes of a notification, sent or received.
 pub const MAX_MESSAGE: usize = 64 << 10;
-/// The most bytes of a peer's metadata.
-pub const MAX_METADATA: usize = 16 << 20;
 /// The most bytes of a name.
 pub const MAX_NAME: usize = 256;
 /// The most peers that an agent knows.
@@ -134,7 +133,7 @@ pub struct Agent {
 #[derive(Debug)]
 struct Peer {
     name: CString,
-    metadata: Vec<u8>,
+    metadata: Metadata,
 }
 
 struct Transfer {
@@ -194,9 +193,9 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// What NIXL says.
-    pub fn metadata(&self) -> Result<Vec<u8>> {
-        self.session.metadata()
+    /// [`ErrorKind::Exhausted`] when it is longer than [`MAX_METADATA`](super::MAX_METADATA); what NIXL says otherwise.
+    pub fn metadata(&self) -> Result<Metadata> {
+        Metadata::of_nixl(self.session.metadata()?)
     }
 
     /// Makes a peer of this name known by its metadata, or takes newer metadata of one that is: it has registered more, or has been
@@ -204,14 +203,11 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] when the name or the metadata is too long, is not what NIXL makes, or is another agent's;
+    /// [`ErrorKind::Invalid`] when the name is none, or the metadata is another agent's or not what this NIXL takes;
     /// [`ErrorKind::Exhausted`] when [`MAX_PEERS`] are known, or the peer has to be connected to anew and transfers with it are in
     /// flight: when they have ended, it can be.
-    pub fn add_peer(&mut self, name: &str, metadata: &[u8]) -> Result<()> {
+    pub fn add_peer(&mut self, name: &str, metadata: &Metadata) -> Result<()> {
         let c_name = c_name(name, "a peer")?;
-        if metadata.len() > MAX_METADATA {
-            return Err(invalid(format!("{} bytes of metadata: expected at most {MAX_METADATA}", metadata.len())));
-        }
         if !self.peers.contains_key(name) && self.peers.len() >= MAX_PEERS {
             return Err(Error::new(ErrorKind::Exhausted, format!("{MAX_PEERS} peers are known: none may be added")));
         }
@@ -221,7 +217,7 @@ impl Agent {
             self.session.forget(&c_name);
             self.load(&c_name, metadata)?;
         }
-        self.peers.insert(name.to_owned(), Peer { name: c_name, metadata: metadata.to_vec() });
+        self.peers.insert(name.to_owned(), Peer { name: c_name, metadata: metadata.clone() });
         Ok(())
     }
 
@@ -395,9 +391,9 @@ impl Agent {
     }
 
     /// Gives metadata to NIXL, which must be of the agent `expected`.
-    fn load(&mut self, expected: &CStr, metadata: &[u8]) -> Result<()> {
+    fn load(&mut self, expected: &CStr, metadata: &Metadata) -> Result<()> {
         let name = self.session.load(metadata).map_err(|error| {
-            invalid(format!("{} bytes that are no metadata of {expected:?}", metadata.len())).with_source(error)
+            invalid(format!("{metadata:?}: expected that of {expected:?} as it is now")).with_source(error)
         })?;
         if name.as_c_str() == expected {
             return Ok(());
@@ -407,7 +403,7 @@ impl Agent {
         if !is_busy {
             self.session.forget(&name);
         }
-        Err(invalid(format!("metadata of {name:?}: expected that of {expected:?}")))
+        Err(invalid(format!("{metadata:?}, of {name:?}: expected that of {expected:?}")))
     }
 
     fn must_be_idle(&self, peer: &str) -> Result<()> {
@@ -498,6 +494,12 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        if !self.transfers.is_empty() {
+            // Connections are closed before what runs over them is given back, so that UCX ends it in that order too.
+            self.peers.values().for_each(|peer| self.session.forget(&peer.name));
+            // Who notified us at last is of no interest any more.
+            drop(self.session.hear(|_, _| {}));
+        }
         for mut transfer in std::mem::take(&mut self.transfers) {
             self.release(&mut transfer);
             // Closing the session ends it, and the memory must be there until then.

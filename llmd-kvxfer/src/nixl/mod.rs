@@ -12,7 +12,7 @@
 //! # use llmd_core::Result;
 //! # use llmd_kvxfer::Copy;
 //! # use llmd_kvxfer::nixl::*;
-//! # fn example(pool: Memory, metadata: &[u8], theirs: Remote<'_>) -> Result<()> {
+//! # fn example(pool: Memory, metadata: &Metadata, theirs: Remote<'_>) -> Result<()> {
 //! let mut agent = Nixl::load(None)?.agent("decode-0", &AgentSettings::default())?;
 //! let pool = agent.register(pool)?;
 //! agent.add_peer("prefill-0", metadata)?;
@@ -28,14 +28,15 @@
 //!
 //! # What NIXL does not do
 //!
-//! It does not say who a peer is, and over some transports not what a peer may read: a process that registers memory trusts whoever
-//! reaches it. It shows that a transfer succeeded, and not when the last byte of one that failed was written (see [`Event::Ended`]). It
+//! It does not say who a peer is, believes what peers tell of themselves ([`Metadata`]), and over some transports does not check what
+//! they read: a process that has an agent trusts whoever reaches its ports. It shows that a transfer succeeded, and not when the last byte of one that failed was written (see [`Event::Ended`]). It
 //! installs handlers for signals of its own. A fault in it is a fault of the process.
 
 mod agent;
 mod capi;
 mod find;
 mod memory;
+mod metadata;
 mod session;
 
 use std::ffi::OsStr;
@@ -46,9 +47,10 @@ use libloading::Library;
 use llmd_core::{Error, ErrorKind, Result};
 
 pub use self::agent::{Agent, AgentSettings, Event, Registration, Remote, TransferId};
-pub use self::agent::{MAX_COPIES, MAX_MESSAGE, MAX_METADATA, MAX_NAME, MAX_PEERS, MAX_REGISTRATIONS};
+pub use self::agent::{MAX_COPIES, MAX_MESSAGE, MAX_NAME, MAX_PEERS, MAX_REGISTRATIONS};
 use self::capi::Interface;
 pub use self::memory::{Memory, MemoryKind};
+pub use self::metadata::{MAX_METADATA, Metadata};
 
 /// NIXL's library, loaded. It stays loaded until the process ends.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use llmd_core::{Error, ErrorKind, Result};
 use super::capi::{self, CAgent, CBackend, CConfig, CNotifications, COptions, CParams, CRegions, CRequest, CSpans};
 use super::capi::{Interface, Status, guarded};
 use super::memory::{Memory, MemoryKind};
+use super::metadata::Metadata;
 
 /// Calls one function of the interface. The pointers it is given are live handles of this interface, or places to write to.
 macro_rules! call {
@@ -171,7 +172,9 @@ impl Session {
     }
 
     /// Makes a peer known by its metadata, and gives the name it has there.
-    pub(super) fn load(&mut self, metadata: &[u8]) -> Result<CString> {
+    pub(super) fn load(&mut self, metadata: &Metadata) -> Result<CString> {
+        // NIXL believes every length in it: that it may is what a `Metadata` vouches for.
+        let metadata = metadata.as_bytes();
         let mut name = ptr::null_mut();
         let status = call!(
             &self.interface,
