@@ -113,7 +113,9 @@ struct Registered {
 
 /// An agent of NIXL's: see [the module](super).
 ///
-/// It may be moved between threads. Dropping it closes its connections; transfers in flight end with it, and memory is let go of after that.
+/// It may be moved between threads. Dropping it closes its connections; transfers in flight end with it, and memory is let go of after
+/// that. It is better dropped when none is [in flight](Self::in_flight): UCX 1.23 may end the process of a peer that is answering a read
+/// over TCP when the reader goes away.
 #[derive(Debug)]
 pub struct Agent {
     // The first, so that it is dropped before any memory is.
