@@ -269,6 +269,31 @@ fn we_read_a_thousand_random_blocks_of_a_peer() {
 
 #[test]
 #[ignore = "takes NIXL's wheel: `cargo xtask nixl`"]
+fn two_agents_of_one_process_read_each_other() {
+    let pools = [1, 2].map(Pool::new);
+    let mut agents = ["one", "other"].map(our_agent);
+    let memory = [0, 1].map(|n: usize| agents[n].register(pools[n].memory()).unwrap());
+    let [one, other] = &mut agents;
+    one.add_peer("other", &other.metadata().unwrap()).unwrap();
+    other.add_peer("one", &one.metadata().unwrap()).unwrap();
+
+    let copies = random_blocks(1024, 9);
+    let address = memory[1].memory().address();
+    let theirs = Remote { peer: "other", address, len: POOL, kind: MemoryKind::Host, device: 0 };
+    let id = one.read(&theirs, &memory[0], &copies, Some(b"read")).unwrap();
+    let (mut ended, mut heard) = (Vec::new(), Vec::new());
+    patiently(|| {
+        one.poll(&mut ended).unwrap();
+        other.poll(&mut heard).unwrap();
+        (!ended.is_empty() && !heard.is_empty()).then_some(())
+    });
+    assert!(matches!(ended.as_slice(), [Event::Ended { id: ended, outcome: Ok(()) }] if *ended == id), "{ended:?}");
+    assert_eq!(messages(&heard), [("one", &b"read"[..])]);
+    assert_eq!(pools[0].wrong(2, &copies), 0);
+}
+
+#[test]
+#[ignore = "takes NIXL's wheel: `cargo xtask nixl`"]
 fn only_what_is_copied_is_written() {
     let (mut agent, pool, ours, peer) = acquainted();
     let copies = [Copy { from: 64, to: 4096 + 8, len: 24 }, Copy { from: 0, to: POOL - 8, len: 8 }];

@@ -7,7 +7,7 @@
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::fmt;
-use std::mem::{self, ManuallyDrop};
+use std::mem;
 use std::process;
 
 use libloading::Library;
@@ -94,26 +94,25 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> T {
     answer
 }
 
+/// What takes back a handle.
+pub(super) type Destroy<T> = unsafe extern "C-unwind" fn(*mut T) -> Status;
+
 macro_rules! interface {
     ($($(#[$doc:meta])* $name:ident($($argument:ty),*);)*) => {
-        /// The functions of one library, which stays loaded as long as the process: it has threads and handlers of its own, which
-        /// would not survive it.
+        /// The functions of one library.
         pub(super) struct Interface {
             $($(#[$doc])* pub(super) $name: unsafe extern "C-unwind" fn($($argument),*) -> Status,)*
-            _library: ManuallyDrop<Library>,
         }
 
         impl Interface {
-            /// Looks every function up; the error names the first that is missing.
-            pub(super) fn of(library: Library) -> Result<Self, &'static str> {
+            /// Looks every function up in a library that is never unloaded; the error names the first that is missing.
+            pub(super) fn of(library: &'static Library) -> Result<Self, &'static str> {
                 Ok(Self {
                     $($name: {
                         let name = concat!("nixl_capi_", stringify!($name));
-                        // SAFETY: the type is the one that NIXL's `wrapper.h` declares under this name, from 0.8.0 to 1.5.2, and
-                        // the library is never unloaded.
+                        // SAFETY: the type is the one that NIXL's `wrapper.h` declares under this name, from 0.8.0 to 1.5.2.
                         *unsafe { library.get(name) }.map_err(|_| name)?
                     },)*
-                    _library: ManuallyDrop::new(library),
                 })
             }
         }

@@ -37,6 +37,7 @@ mod capi;
 mod find;
 mod memory;
 mod metadata;
+mod owned;
 mod session;
 
 use std::ffi::OsStr;
@@ -102,8 +103,9 @@ fn open(path: &Path) -> Result<Interface, String> {
     if path.components().count() > 1 && !path.is_file() {
         return Err("not there".to_owned());
     }
-    let library = load(path.as_os_str()).map_err(|error| error.to_string())?;
-    match capi::is_stub(&library) {
+    // It stays, whatever is found in it: what a library has begun when it was loaded would not survive that it is not.
+    let library: &'static Library = Box::leak(Box::new(load(path.as_os_str()).map_err(|error| error.to_string())?));
+    match capi::is_stub(library) {
         Some(false) => Interface::of(library).map_err(|name| format!("has no function {name}")),
         Some(true) => Err("is a stub without NIXL behind it".to_owned()),
         None => Err(format!("has no function {}: expected NIXL 0.8 or later", capi::IS_STUB)),

@@ -14,6 +14,7 @@ use super::capi::{self, CAgent, CBackend, CConfig, CNotifications, COptions, CPa
 use super::capi::{Interface, Status, guarded};
 use super::memory::{Memory, MemoryKind};
 use super::metadata::Metadata;
+use super::owned::{Owned, done, failed};
 
 /// Calls one function of the interface. The pointers it is given are live handles of this interface, or places to write to.
 macro_rules! call {
@@ -28,9 +29,10 @@ macro_rules! call {
 /// An agent of NIXL's with one backend. Dropping it closes every connection.
 pub(super) struct Session {
     interface: Arc<Interface>,
-    agent: NonNull<CAgent>,
-    backend: NonNull<CBackend>,
-    notifications: NonNull<CNotifications>,
+    notifications: Owned<CNotifications>,
+    /// What stands for the backend; the backend itself is the agent's.
+    _backend: Owned<CBackend>,
+    agent: Owned<CAgent>,
 }
 
 // SAFETY: the agent was made for callers of any thread, one at a time (`ONE_THREAD_AT_A_TIME`, with which UCX's workers are made
@@ -60,41 +62,6 @@ pub(super) enum Direction {
     Write,
 }
 
-/// Addresses and lengths on one side of a transfer.
-pub(super) struct Spans<'a> {
-    interface: &'a Interface,
-    list: NonNull<CSpans>,
-    device: u64,
-}
-
-/// What was made by a call of this name.
-fn made<T>(status: Status, pointer: *mut T, what: &str) -> Result<NonNull<T>> {
-    match NonNull::new(pointer) {
-        Some(pointer) if status == Status::DONE => Ok(pointer),
-        _ => Err(failed(status, what)),
-    }
-}
-
-fn failed(status: Status, what: impl fmt::Display) -> Error {
-    let kind = match status {
-        Status::INVALID => ErrorKind::Invalid,
-        Status::NOT_FOUND => ErrorKind::Unavailable,
-        _ => ErrorKind::Internal,
-    };
-    Error::new(kind, format!("NIXL: {what}: {status}"))
-}
-
-fn done(status: Status, what: impl fmt::Display) -> Result<()> {
-    if status == Status::DONE { Ok(()) } else { Err(failed(status, what)) }
-}
-
-fn c_kind(kind: MemoryKind) -> c_uint {
-    match kind {
-        MemoryKind::Host => capi::HOST,
-        MemoryKind::Device => capi::DEVICE,
-    }
-}
-
 impl Session {
     /// An agent of this name without threads of NIXL's own, and its backend.
     ///
@@ -117,51 +84,49 @@ impl Session {
             listen_delay_us: 0,
             telemetry: false,
         };
-        let mut agent = ptr::null_mut();
-        let status = call!(&interface, create_configured_agent(name.as_ptr(), &config, &mut agent));
-        let agent = Unfinished { interface: &interface, agent: made(status, agent, "cannot make an agent")? };
-
-        let params = Params::of(&interface, params)?;
-        let mut handle = ptr::null_mut();
-        let status =
-            call!(&interface, create_backend(agent.agent.as_ptr(), backend.as_ptr(), params.0.as_ptr(), &mut handle));
-        drop(params);
-        let Some(handle) = NonNull::new(handle).filter(|_| status == Status::DONE) else {
-            let message = format!("NIXL has no backend {backend:?} here: {status}");
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        };
-        let mut notifications = ptr::null_mut();
-        let status = call!(&interface, create_notif_map(&mut notifications));
-        let notifications = match made(status, notifications, "cannot make a list of notifications") {
-            Ok(notifications) => notifications,
-            Err(error) => {
-                call!(&interface, destroy_backend(handle.as_ptr()));
-                return Err(error);
-            }
-        };
-        let agent = agent.finish();
-        Ok(Self { interface, agent, backend: handle, notifications })
+        let it = &*interface;
+        let agent = Owned::new(
+            |place| call!(it, create_configured_agent(name.as_ptr(), &config, place)),
+            it.destroy_agent,
+            "an agent",
+        )?;
+        let list: Owned<CParams> =
+            Owned::new(|place| call!(it, create_params(place)), it.destroy_params, "a list of parameters")?;
+        for (key, value) in params {
+            let status = call!(it, params_add(list.get(), key.as_ptr(), value.as_ptr()));
+            done(status, format_args!("cannot set {key:?}"))?;
+        }
+        let handle = Owned::new(
+            |place| call!(it, create_backend(agent.get(), backend.as_ptr(), list.get(), place)),
+            it.destroy_backend,
+            "a backend",
+        );
+        let backend = handle.map_err(|error| {
+            Error::new(ErrorKind::Unsupported, format!("NIXL has no backend {backend:?} here")).with_source(error)
+        })?;
+        let notifications =
+            Owned::new(|place| call!(it, create_notif_map(place)), it.destroy_notif_map, "a list of notifications")?;
+        Ok(Self { interface, notifications, _backend: backend, agent })
     }
 
     /// Lets peers read and write `memory`, and transfers of ours name it.
     pub(super) fn register(&mut self, memory: &Memory) -> Result<()> {
-        let regions = Regions::of(&self.interface, memory)?;
-        let status = call!(&self.interface, register_mem(self.agent.as_ptr(), regions.list.as_ptr(), ptr::null_mut()));
+        let regions = listed(&self.interface, memory)?;
+        let status = call!(&self.interface, register_mem(self.agent.get(), regions.get(), ptr::null_mut()));
         done(status, format_args!("cannot register {memory:?}"))
     }
 
     /// Takes that back.
     pub(super) fn deregister(&mut self, memory: &Memory) -> Result<()> {
-        let regions = Regions::of(&self.interface, memory)?;
-        let status =
-            call!(&self.interface, deregister_mem(self.agent.as_ptr(), regions.list.as_ptr(), ptr::null_mut()));
+        let regions = listed(&self.interface, memory)?;
+        let status = call!(&self.interface, deregister_mem(self.agent.get(), regions.get(), ptr::null_mut()));
         done(status, format_args!("cannot deregister {memory:?}"))
     }
 
     /// How peers reach this agent and what it has registered, in NIXL's own form.
     pub(super) fn metadata(&self) -> Result<Vec<u8>> {
         let (mut bytes, mut len) = (ptr::null_mut(), 0);
-        let status = call!(&self.interface, get_local_md(self.agent.as_ptr(), &mut bytes, &mut len));
+        let status = call!(&self.interface, get_local_md(self.agent.get(), &mut bytes, &mut len));
         done(status, "cannot tell this agent's metadata")?;
         let Some(bytes) = NonNull::new(bytes) else { return Ok(Vec::new()) };
         // SAFETY: NIXL allocated `len` bytes there for us and has filled them.
@@ -178,9 +143,11 @@ impl Session {
         let mut name = ptr::null_mut();
         let status = call!(
             &self.interface,
-            load_remote_md(self.agent.as_ptr(), metadata.as_ptr().cast(), metadata.len(), &mut name)
+            load_remote_md(self.agent.get(), metadata.as_ptr().cast(), metadata.len(), &mut name)
         );
-        let name: NonNull<c_char> = made(status, name, "cannot use a peer's metadata")?;
+        let Some(name) = NonNull::<c_char>::new(name).filter(|_| status == Status::DONE) else {
+            return Err(failed(status, "cannot use a peer's metadata"));
+        };
         // SAFETY: NIXL made a string there, which ends in a zero.
         let copied = unsafe { CStr::from_ptr(name.as_ptr()) }.to_owned();
         // SAFETY: it was allocated by `malloc`, and nothing points to it any more.
@@ -191,21 +158,25 @@ impl Session {
     /// Closes the connection to a peer and forgets its metadata.
     pub(super) fn forget(&mut self, peer: &CStr) {
         // It says only whether the peer was known.
-        let _known = call!(&self.interface, invalidate_remote_md(self.agent.as_ptr(), peer.as_ptr()));
+        let _known = call!(&self.interface, invalidate_remote_md(self.agent.get(), peer.as_ptr()));
     }
 
     /// Whether NIXL has a peer's metadata: it drops that when the peer is lost.
     pub(super) fn knows(&self, peer: &CStr) -> bool {
         let status =
-            call!(&self.interface, check_remote_md(self.agent.as_ptr(), peer.as_ptr(), ptr::null_mut::<CSpans>()));
+            call!(&self.interface, check_remote_md(self.agent.get(), peer.as_ptr(), ptr::null_mut::<CSpans>()));
         status == Status::DONE
     }
 
     /// An empty list for `kind` of memory of `device`.
     pub(super) fn spans(&self, kind: MemoryKind, device: u64) -> Result<Spans<'_>> {
-        let mut list = ptr::null_mut();
-        let status = call!(&self.interface, create_xfer_dlist(c_kind(kind), &mut list));
-        Ok(Spans { interface: &self.interface, list: made(status, list, "cannot make a list of spans")?, device })
+        let it = &*self.interface;
+        let list = Owned::new(
+            |place| call!(it, create_xfer_dlist(c_kind(kind), place)),
+            it.destroy_xfer_dlist,
+            "a list of spans",
+        )?;
+        Ok(Spans { interface: it, list, device })
     }
 
     /// Makes a transfer of as many spans on both sides, of the same lengths. A notification goes to the peer when it has ended well.
@@ -217,7 +188,7 @@ impl Session {
         theirs: &Spans<'_>,
         notification: Option<&[u8]>,
     ) -> Result<Request> {
-        let options = notification.map(|message| Options::notifying(&self.interface, message)).transpose()?;
+        let options = notification.map(|message| notifying(&self.interface, message)).transpose()?;
         let operation = match direction {
             Direction::Read => capi::READ,
             Direction::Write => capi::WRITE,
@@ -226,13 +197,13 @@ impl Session {
         let status = call!(
             &self.interface,
             create_xfer_req(
-                self.agent.as_ptr(),
+                self.agent.get(),
                 operation,
-                ours.list.as_ptr(),
-                theirs.list.as_ptr(),
+                ours.list.get(),
+                theirs.list.get(),
                 peer.as_ptr(),
                 &mut request,
-                options.as_ref().map_or(ptr::null_mut(), |options| options.list.as_ptr()),
+                options.as_ref().map_or(ptr::null_mut(), Owned::get),
             )
         );
         match NonNull::new(request) {
@@ -254,18 +225,18 @@ impl Session {
     pub(super) unsafe fn post(&mut self, request: &Request) -> Progress {
         progress(call!(
             &self.interface,
-            post_xfer_req(self.agent.as_ptr(), request.0.as_ptr(), ptr::null_mut::<COptions>())
+            post_xfer_req(self.agent.get(), request.0.as_ptr(), ptr::null_mut::<COptions>())
         ))
     }
 
     /// How far a transfer is.
     pub(super) fn progress(&mut self, request: &Request) -> Progress {
-        progress(call!(&self.interface, get_xfer_status(self.agent.as_ptr(), request.0.as_ptr())))
+        progress(call!(&self.interface, get_xfer_status(self.agent.get(), request.0.as_ptr())))
     }
 
     /// Gives a transfer back; `Err` gives it to the caller again, when NIXL wants to keep it for now.
     pub(super) fn release(&mut self, request: Request) -> Result<(), Request> {
-        let status = call!(&self.interface, release_xfer_req(self.agent.as_ptr(), request.0.as_ptr()));
+        let status = call!(&self.interface, release_xfer_req(self.agent.get(), request.0.as_ptr()));
         if status != Status::DONE {
             return Err(request);
         }
@@ -278,7 +249,7 @@ impl Session {
         let status = call!(
             &self.interface,
             gen_notif(
-                self.agent.as_ptr(),
+                self.agent.get(),
                 peer.as_ptr(),
                 message.as_ptr().cast(),
                 message.len(),
@@ -290,8 +261,8 @@ impl Session {
 
     /// Goes on with what is in flight, and hands `heard` every notification that has come: who sent it, and its bytes.
     pub(super) fn hear(&mut self, mut heard: impl FnMut(&CStr, &[u8])) -> Result<()> {
-        let (interface, list) = (&self.interface, self.notifications.as_ptr());
-        let status = call!(interface, get_notifs(self.agent.as_ptr(), list, ptr::null_mut::<COptions>()));
+        let (interface, list) = (&self.interface, self.notifications.get());
+        let status = call!(interface, get_notifs(self.agent.get(), list, ptr::null_mut::<COptions>()));
         let mut peers = 0;
         call!(interface, notif_map_size(list, &mut peers));
         for peer in 0..peers {
@@ -324,124 +295,50 @@ fn progress(status: Status) -> Progress {
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        let Self { interface, agent, backend, notifications } = self;
-        call!(interface, destroy_notif_map(notifications.as_ptr()));
-        call!(interface, destroy_backend(backend.as_ptr()));
-        call!(interface, destroy_agent(agent.as_ptr()));
-    }
-}
-
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").finish_non_exhaustive()
     }
 }
 
+/// Addresses and lengths on one side of a transfer.
+pub(super) struct Spans<'a> {
+    interface: &'a Interface,
+    list: Owned<CSpans>,
+    device: u64,
+}
+
 impl Spans<'_> {
     /// One more.
     pub(super) fn push(&mut self, address: usize, len: usize) -> Result<()> {
-        let status = call!(self.interface, xfer_dlist_add_desc(self.list.as_ptr(), address, len, self.device));
+        let status = call!(self.interface, xfer_dlist_add_desc(self.list.get(), address, len, self.device));
         done(status, "cannot list a span")
     }
 }
 
-impl Drop for Spans<'_> {
-    fn drop(&mut self) {
-        call!(self.interface, destroy_xfer_dlist(self.list.as_ptr()));
-    }
-}
-
-/// An agent whose session is not there yet.
-struct Unfinished<'a> {
-    interface: &'a Interface,
-    agent: NonNull<CAgent>,
-}
-
-impl Unfinished<'_> {
-    fn finish(self) -> NonNull<CAgent> {
-        let agent = self.agent;
-        std::mem::forget(self);
-        agent
-    }
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        call!(self.interface, destroy_agent(self.agent.as_ptr()));
-    }
-}
-
-/// What a backend is told.
-struct Params<'a>(NonNull<CParams>, &'a Interface);
-
-impl<'a> Params<'a> {
-    fn of<'p>(interface: &'a Interface, params: impl Iterator<Item = (&'p CStr, &'p CStr)>) -> Result<Self> {
-        let mut handle = ptr::null_mut();
-        let status = call!(interface, create_params(&mut handle));
-        let all = Self(made(status, handle, "cannot make a list of parameters")?, interface);
-        for (key, value) in params {
-            let status = call!(interface, params_add(all.0.as_ptr(), key.as_ptr(), value.as_ptr()));
-            done(status, format_args!("cannot set {key:?}"))?;
-        }
-        Ok(all)
-    }
-}
-
-impl Drop for Params<'_> {
-    fn drop(&mut self) {
-        call!(self.1, destroy_params(self.0.as_ptr()));
-    }
-}
-
-/// What a transfer is told beside its spans.
-struct Options<'a> {
-    interface: &'a Interface,
-    list: NonNull<COptions>,
-}
-
-impl<'a> Options<'a> {
-    fn notifying(interface: &'a Interface, message: &[u8]) -> Result<Self> {
-        let mut list = ptr::null_mut();
-        let status = call!(interface, create_opt_args(&mut list));
-        let options = Self { interface, list: made(status, list, "cannot make a list of options")? };
-        let list = options.list.as_ptr();
-        let status = call!(interface, opt_args_set_notif_msg(list, message.as_ptr().cast(), message.len()));
-        done(status, "cannot attach a notification")?;
-        let status = call!(interface, opt_args_set_has_notif(list, true));
-        done(status, "cannot attach a notification")?;
-        Ok(options)
-    }
-}
-
-impl Drop for Options<'_> {
-    fn drop(&mut self) {
-        call!(self.interface, destroy_opt_args(self.list.as_ptr()));
-    }
+/// The options of a transfer that ends with a notification.
+fn notifying(it: &Interface, message: &[u8]) -> Result<Owned<COptions>> {
+    let options = Owned::new(|place| call!(it, create_opt_args(place)), it.destroy_opt_args, "a list of options")?;
+    let status = call!(it, opt_args_set_notif_msg(options.get(), message.as_ptr().cast(), message.len()));
+    done(status, "cannot attach a notification")?;
+    let status = call!(it, opt_args_set_has_notif(options.get(), true));
+    done(status, "cannot attach a notification")?;
+    Ok(options)
 }
 
 /// A list of one range of memory, as it is registered.
-struct Regions<'a> {
-    interface: &'a Interface,
-    list: NonNull<CRegions>,
+fn listed(it: &Interface, memory: &Memory) -> Result<Owned<CRegions>> {
+    let kind = c_kind(memory.kind());
+    let list = Owned::new(|place| call!(it, create_reg_dlist(kind, place)), it.destroy_reg_dlist, "a list of memory")?;
+    let (address, len) = (memory.address() as usize, memory.len() as usize);
+    let status = call!(it, reg_dlist_add_desc(list.get(), address, len, memory.device(), ptr::null(), 0));
+    done(status, "cannot list memory")?;
+    Ok(list)
 }
 
-impl<'a> Regions<'a> {
-    fn of(interface: &'a Interface, memory: &Memory) -> Result<Self> {
-        let mut list = ptr::null_mut();
-        let status = call!(interface, create_reg_dlist(c_kind(memory.kind()), &mut list));
-        let regions = Self { interface, list: made(status, list, "cannot make a list of memory")? };
-        let (address, len) = (memory.address() as usize, memory.len() as usize);
-        let list = regions.list.as_ptr();
-        let status = call!(interface, reg_dlist_add_desc(list, address, len, memory.device(), ptr::null(), 0));
-        done(status, "cannot list memory")?;
-        Ok(regions)
-    }
-}
-
-impl Drop for Regions<'_> {
-    fn drop(&mut self) {
-        call!(self.interface, destroy_reg_dlist(self.list.as_ptr()));
+fn c_kind(kind: MemoryKind) -> c_uint {
+    match kind {
+        MemoryKind::Host => capi::HOST,
+        MemoryKind::Device => capi::DEVICE,
     }
 }
