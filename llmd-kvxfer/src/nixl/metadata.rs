@@ -23,9 +23,9 @@ impl Metadata {
     ///
     /// # Safety
     ///
-    /// The bytes are what a NIXL agent made, unchanged, and that agent is trusted as this process is: NIXL and UCX believe what they
-    /// read there, and crash on bytes that were changed on the way. So they come over a connection whose other side has proved who
-    /// it is and on which nothing changes unseen.
+    /// The bytes are what an agent of the same version of NIXL made, unchanged, and that agent is trusted as this process is: NIXL and UCX
+    /// believe what they read there, and may crash on another version's, or on bytes that were changed on the way. So they come over a
+    /// connection whose other side has proved who it is, on which nothing changes unseen, and versions were compared there.
     pub unsafe fn vouched(bytes: impl Into<Arc<[u8]>>) -> Result<Self> {
         let bytes = bytes.into();
         if bytes.len() > MAX_METADATA {

@@ -3,7 +3,7 @@
 //! [`Nixl::load`] opens `libnixl_capi.so`, the C interface that NIXL installs and its wheels (`nixl-cu12`, `nixl-cu13`) carry, when the
 //! program runs: nothing of NIXL is needed to build, and a machine without it gets [`ErrorKind::Unsupported`]. An [`Agent`]
 //! registers memory, reads and writes that of peers over whatever UCX finds (InfiniBand, NVLink, EFA, TCP, the same host), and
-//! exchanges notifications; its peers are any NIXL agents, vLLM's among them.
+//! exchanges notifications; its peers are NIXL agents of the same version, vLLM's among them.
 //!
 //! An agent is told what to do and asked what has happened, owns no thread and has NIXL start none of its own. It does nothing
 //! between calls: whoever serves peers calls [`Agent::poll`] often, for over some transports (TCP) it is in there that reads are answered.
@@ -29,8 +29,11 @@
 //! # What NIXL does not do
 //!
 //! It does not say who a peer is, believes what peers tell of themselves ([`Metadata`]), and over some transports does not check what
-//! they read: a process that has an agent trusts whoever reaches its ports. It shows that a transfer succeeded, and not when the last byte of one that failed was written (see [`Event::Ended`]). It
-//! installs handlers for signals of its own. A fault in it is a fault of the process.
+//! they read: a process that has an agent trusts whoever reaches its ports. It shows that a transfer succeeded, and not when the last
+//! byte of one that failed was written (see [`Event::Ended`]).
+//!
+//! UCX installs handlers for signals of its own. A fault in either library is a fault of the process, and over TCP there is one: UCX 1.23
+//! may end a process that answers a read when the reader goes away. What NIXL is for is hardware.
 
 mod agent;
 mod capi;
