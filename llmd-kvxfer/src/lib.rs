@@ -18,8 +18,8 @@
 //! # Ok::<(), llmd_core::Error>(())
 //! ```
 //!
-//! Nothing here does I/O, owns a thread or reads a clock. What moves bytes by a plan (regions, transports, leases, the agent) is to
-//! come.
+//! Layouts and plans do no I/O, own no thread and read no clock. What moves bytes by a plan (regions, transports, leases, the agent) is to
+//! come; with feature `nixl`, the module of that name does so between NIXL's agents.
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
@@ -29,6 +29,8 @@ mod grant;
 mod handshake;
 mod layout;
 mod lease;
+#[cfg(feature = "nixl")]
+pub mod nixl;
 mod outcome;
 mod plan;
 mod pool;

@@ -17,6 +17,7 @@ mod instructions;
 mod kept;
 mod loom;
 mod machine;
+mod nixl;
 mod python;
 mod run;
 mod stages;
@@ -49,6 +50,7 @@ enum Command {
     Bench(bench::Args),
     Fuzz(fuzz::Args),
     Loom(loom::Args),
+    Nixl(nixl::Args),
     Doc(doc::Args),
     Wheel(wheel::Args),
     Bless(bless::Args),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Loom(args) => loom::run(&args),
+        Command::Nixl(args) => nixl::run(&args),
         Command::Doc(args) => doc::run(args),
         Command::Wheel(args) => wheel::run(&args),
         Command::Bless(args) => bless::run(args),
