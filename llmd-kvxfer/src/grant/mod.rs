@@ -267,6 +267,14 @@ mod tests {
         assert_eq!(KvLayout::decode(&mut Reader::new("layout", &writer.into_bytes())).unwrap(), opaque);
     }
 
+    /// Bytes of each version are kept: one that is changed by accident is found here, not between engines of two releases.
+    #[test]
+    fn the_bytes_of_version_1_stay_as_they_are() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/grant-1/grant.hex");
+        let hex: String = grant().to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        expect_test::expect_file![path].assert_eq(&format!("{hex}\n"));
+    }
+
     #[test]
     fn bytes_that_are_cut_off_or_changed_are_never_a_panic() {
         let bytes = grant().to_bytes();

@@ -2,6 +2,7 @@
 //! wrong. Behind feature `testing`.
 
 mod flaky;
+pub mod formats;
 mod throttled;
 mod transport;
 

@@ -24,6 +24,8 @@ pub(crate) use self::home::HomeSettings;
 pub use self::home::{Check, Home, LeaseEnded, Reading};
 pub use self::local::Local;
 pub use self::shm::Shm;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use self::shm::message_again as shm_message_again;
 use crate::grant::Grant;
 use crate::lease::{Capability, LeaseId};
 use crate::outcome::{Blocks, Outcome};

@@ -10,10 +10,14 @@ pub(super) enum Target {
     EngineHash,
     /// The messages of vLLM and SGLang
     Events,
+    /// The bytes of a grant
+    Grant,
     /// The index beside its model
     Index,
     /// The index on any events
     IndexEvents,
+    /// What agents say to each other
+    Peers,
     /// The order of a stream
     Sequencer,
     /// The bytes of a snapshot
@@ -23,16 +27,27 @@ pub(super) enum Target {
 }
 
 impl Target {
-    pub(super) const ALL: [Self; 7] =
-        [Self::EngineHash, Self::Events, Self::Index, Self::IndexEvents, Self::Sequencer, Self::Snapshot, Self::Trtllm];
+    pub(super) const ALL: [Self; 9] = [
+        Self::EngineHash,
+        Self::Events,
+        Self::Grant,
+        Self::Index,
+        Self::IndexEvents,
+        Self::Peers,
+        Self::Sequencer,
+        Self::Snapshot,
+        Self::Trtllm,
+    ];
 
     /// The name of its program.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::EngineHash => "engine_hash",
             Self::Events => "events",
+            Self::Grant => "grant",
             Self::Index => "index",
             Self::IndexEvents => "index_events",
+            Self::Peers => "peers",
             Self::Sequencer => "sequencer",
             Self::Snapshot => "snapshot",
             Self::Trtllm => "trtllm",

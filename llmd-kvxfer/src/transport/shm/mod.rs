@@ -33,6 +33,12 @@ use super::{Bell, Cost, Ending, Home, Note, Transfer, TransferId, Transport, Tru
 use crate::grant::{AgentId, Grant};
 use crate::pool::Pool;
 
+/// The same message written again, if these bytes are one.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn message_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    message::Message::decode(bytes).ok().map(|message| message.encode())
+}
+
 /// Between agents of one machine, by shared memory.
 ///
 /// Its socket lies in a folder that both see: by default one of the user's own below the system's folder for temporary files. In

@@ -1,0 +1,56 @@
+//! What reads bytes of peers, for those who throw any bytes at it.
+//!
+//! Each says whether the bytes are of its format, and panics when what was read is not what is written again.
+
+use crate::grant::Grant;
+use crate::handshake::{Hello, Proof, Refused, Welcome};
+
+/// A [`Grant`], and a plan from what it says to itself where one can be made.
+///
+/// # Panics
+///
+/// When another grant is written than was read.
+pub fn grant(bytes: &[u8]) -> bool {
+    let Ok(grant) = Grant::from_bytes(bytes) else { return false };
+    let again = Grant::from_bytes(&grant.to_bytes()).expect("what was written can be read");
+    assert_eq!(again, grant, "another grant is written than was read");
+    if let Ok(plan) = crate::Plan::new(grant.layout(), grant.layout()) {
+        let blocks = &grant.blocks()[..grant.blocks().len().min(4)];
+        let copies = plan.copies(blocks, blocks).expect("a grant names blocks that its layout has");
+        let inside = copies.take(1000).all(|copy| copy.from + copy.len <= grant.layout().end() && copy.from == copy.to);
+        assert!(inside, "a copy goes beyond the layout, or elsewhere");
+    }
+    true
+}
+
+/// A message of the handshake.
+///
+/// # Panics
+///
+/// When another message is written than was read.
+pub fn handshake(bytes: &[u8]) -> bool {
+    let hello = Hello::decode(bytes).ok().map(|hello| hello.encode());
+    let welcome = Welcome::decode(bytes).ok().map(|welcome| welcome.encode());
+    let refused = Refused::decode(bytes).ok().flatten().map(|refused| refused.encode());
+    let proof = Proof::decode(bytes).ok().map(|proof| proof.encode());
+    let all = [hello, welcome, refused, proof];
+    let mut read = all.iter().flatten();
+    let is_any = read.next().is_some_and(|again| {
+        assert_eq!(again, bytes, "what was read is not what is written again");
+        true
+    });
+    assert!(read.next().is_none(), "one message is read as two");
+    is_any
+}
+
+/// A message between agents that share memory.
+///
+/// # Panics
+///
+/// When another message is written than was read.
+pub fn shm_message(bytes: &[u8]) -> bool {
+    crate::transport::shm_message_again(bytes).is_some_and(|again| {
+        assert_eq!(again, bytes, "what was read is not what is written again");
+        true
+    })
+}
