@@ -138,6 +138,16 @@ impl Ops {
         self.live.insert(self.next, live);
         Ok(self.next)
     }
+
+    /// Ends this one at its deadline.
+    fn end_at(&mut self, deadline: Duration, id: u64) {
+        if self.deadlines.len() > 2 * self.live.len() + SPARE {
+            // Most are of operations that ended long before.
+            let live = &self.live;
+            self.deadlines.retain(|Reverse((_, id))| live.contains_key(id));
+        }
+        self.deadlines.push(Reverse((deadline, id)));
+    }
 }
 
 impl Inner {
@@ -186,7 +196,7 @@ impl Inner {
                     let first = now.saturating_add(live.grant.ttl() / 3);
                     live.is_kept = self.wanted.lock().add(&live.grant, first).is_ok();
                 }
-                ops.deadlines.push(Reverse((deadline, id)));
+                ops.end_at(deadline, id);
                 drop(ops);
                 if deadline.as_nanos() < self.sleeps_until.load(std::sync::atomic::Ordering::SeqCst).into() {
                     self.home.bell.ring();
@@ -208,14 +218,15 @@ impl Inner {
     pub(super) fn ended(&self, by: usize, ending: Ending) {
         let now = self.home.now();
         let mut ops = self.ops.lock();
-        let Some(mut live) = ops.live.remove(&ending.id) else { return };
         let is_transports_fault = matches!(ending.outcome, Outcome::PeerLost | Outcome::Io);
-        if is_transports_fault && live.reason.is_none() && now < live.deadline {
+        if is_transports_fault && ops.live.get(&ending.id).is_some_and(|live| live.may_go_on(now)) {
             drop(ops);
-            let Some(again) = self.go_on(now, ending.id, live) else { return };
-            live = again;
+            if self.goes_on(now, ending.id) {
+                return;
+            }
             ops = self.ops.lock();
         }
+        let Some(live) = ops.live.remove(&ending.id) else { return };
         if live.is_kept {
             self.wanted.lock().remove(&live.grant);
         }
@@ -242,23 +253,24 @@ impl Inner {
         }
     }
 
-    /// Begins an operation again on another transport; gives it back when there is none.
-    fn go_on(&self, now: Duration, id: u64, mut live: Live) -> Option<Live> {
+    /// Begins an operation again on another transport. Says no when there is none that can.
+    fn goes_on(&self, now: Duration, id: u64) -> bool {
         loop {
-            let untried = live.allowed & !live.tried;
-            let count = live.blocks.len();
-            let Ok(by) = self.choose(&live.grant, &live.pool, untried, &live.plan, count) else { return Some(live) };
+            let ops = self.ops.lock();
+            let Some(live) = ops.live.get(&id).filter(|live| live.may_go_on(now)) else { return false };
+            let (untried, transfer) = (live.allowed & !live.tried, live.transfer(id, false));
+            drop(ops);
+            let Transfer { grant, pool, plan, blocks, .. } = &transfer;
+            let Ok(by) = self.choose(grant, pool, untried, plan, blocks.len()) else { return false };
+            let mut ops = self.ops.lock();
+            let Some(live) = ops.live.get_mut(&id) else { return false };
             live.by = by;
             live.tried |= 1 << by;
-            let transfer = live.transfer(id, self.is_checked(by));
-            let mut ops = self.ops.lock();
-            ops.live.insert(id, live);
             ops.fallbacks += 1;
             drop(ops);
-            if self.post(now, by, transfer).is_ok() {
-                return None;
+            if self.post(now, by, Transfer { is_checked: self.is_checked(by), ..transfer }).is_ok() {
+                return true;
             }
-            live = self.ops.lock().live.remove(&id)?;
         }
     }
 
@@ -297,8 +309,8 @@ impl Inner {
                 return Ok(fetched);
             }
             if !ops.live.contains_key(&op.0) {
-                drop(ops);
-                return self.was_it_done(op);
+                let message = format!("operation {op}, expected one that is under way or ended and was not polled");
+                return Err(Error::new(ErrorKind::Invalid, message));
             }
             let now = self.home.now();
             if now >= until {
@@ -316,20 +328,19 @@ impl Inner {
             }
         }
     }
-
-    /// An operation is between two places while it is begun again: it is looked for once more.
-    fn was_it_done(&self, op: OpId) -> Result<Fetched> {
-        self.ops.lock().take(op).ok_or_else(|| {
-            let message = format!("operation {op}, expected one that is under way or ended and was not polled");
-            Error::new(ErrorKind::Invalid, message)
-        })
-    }
 }
 
+/// How many deadlines of operations that ended may be remembered.
+const SPARE: usize = 1024;
 /// How long one who waits sleeps before it looks by itself.
 const LOOK_UP: Duration = Duration::from_millis(1);
 
 impl Live {
+    /// Whether another transport may be tried: nobody ended it, and there is time.
+    fn may_go_on(&self, now: Duration) -> bool {
+        self.reason.is_none() && now < self.deadline
+    }
+
     fn transfer(&self, id: u64, is_checked: bool) -> Transfer {
         Transfer {
             id,

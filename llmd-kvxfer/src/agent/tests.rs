@@ -154,3 +154,19 @@ fn every_bound_is_kept() {
     assert_eq!(events.len(), 4);
     grant().unwrap();
 }
+
+#[test]
+fn a_socket_that_nobody_listens_at_is_swept() {
+    let folder = std::env::temp_dir().join(format!("llmd-swept-{}", std::process::id()));
+    let build = || Agent::builder("prefill-0").transport(Shm::in_folder(&folder)).build().unwrap();
+    let lives = build();
+    let dead = folder.join("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+    let seqpacket = folder.join(format!("{}.sock", lives.id()));
+    assert!(dead.exists() && seqpacket.exists());
+    let _another = build();
+    assert!(seqpacket.exists(), "somebody listens there");
+    drop(lives);
+    assert!(!seqpacket.exists());
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -41,6 +41,9 @@ struct Slot {
     held: Option<Held>,
 }
 
+/// How many deadlines of leases that ended may be remembered.
+const SPARE: usize = 1024;
+
 /// A lease that holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
@@ -122,6 +125,14 @@ impl<F: Fence> LeaseTable<F> {
         let lease = LeaseId { slot, generation: place.generation };
         let finished = SmallVec::new();
         place.held = Some(Held { pool, blocks, capability, terms, expires, at_latest, finished });
+        if self.deadlines.len() > 2 * self.len() + SPARE {
+            // Most are of leases that ended long before.
+            let slots = &self.slots;
+            self.deadlines.retain(|Reverse((_, lease))| {
+                let slot = &slots[lease.slot as usize];
+                slot.generation == lease.generation && slot.held.is_some()
+            });
+        }
         self.deadlines.push(Reverse((expires, lease)));
         self.fence.raise(lease, capability.tag());
         Ok(lease)

@@ -19,7 +19,7 @@ pub(crate) struct Board(Arc<Words>);
 
 impl Board {
     pub(crate) fn new(slots: usize) -> Result<Self> {
-        Ok(Self(Arc::new(Words::new("llmd-board", slots * 2)?)))
+        Ok(Self(Arc::new(Words::ours("llmd-board", slots * 2)?)))
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

@@ -32,7 +32,7 @@ const NEXT: u64 = 4;
 
 impl Seals {
     pub(crate) fn new(blocks: u32) -> Result<Self> {
-        Ok(Self(Words::new("llmd-seals", blocks as usize * 2)?))
+        Ok(Self(Words::ours("llmd-seals", blocks as usize * 2)?))
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

@@ -113,13 +113,21 @@ pub(super) fn bind(mapping: &Mapping, node: u32) -> Result<()> {
     if status == 0 { Ok(()) } else { Err(unsupported(std::io::Error::last_os_error().to_string())) }
 }
 
+/// Whoever maps a file from now on can only read it.
+pub(super) fn write_no_more(fd: BorrowedFd<'_>) -> Result<()> {
+    rustix::fs::fcntl_add_seals(fd, SealFlags::FUTURE_WRITE).map_err(|errno| {
+        Error::new(ErrorKind::Unsupported, format!("shared memory that others can only read: {errno}"))
+            .with_source(errno)
+    })
+}
+
 /// A file that lives as long as somebody has it open or mapped.
 pub(super) fn memfd(name: &str, len: usize) -> Result<std::os::fd::OwnedFd> {
     use rustix::fs::{MemfdFlags, fcntl_add_seals, ftruncate, memfd_create};
     let made = || -> Result<_, Errno> {
         let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&fd, len as u64)?;
-        fcntl_add_seals(fd.as_fd(), SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        fcntl_add_seals(fd.as_fd(), SealFlags::SHRINK | SealFlags::GROW)?;
         Ok(fd)
     };
     made().map_err(|errno| {

@@ -17,10 +17,16 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// New ones.
-    pub(crate) fn new(name: &str, count: usize) -> Result<Self> {
-        let fd = mapping::memfd(name, count.max(1) * size_of::<u64>())?;
-        Self::of(fd, Access::Write)
+    /// New ones, which peers may change too.
+    pub(crate) fn shared(name: &str, count: usize) -> Result<Self> {
+        Self::of(mapping::memfd(name, count.max(1) * size_of::<u64>())?, Access::Write)
+    }
+
+    /// New ones, which nobody else can change.
+    pub(crate) fn ours(name: &str, count: usize) -> Result<Self> {
+        let words = Self::shared(name, count)?;
+        mapping::write_no_more(words.fd.as_fd())?;
+        Ok(words)
     }
 
     /// Those that a peer sent, at least `count`.

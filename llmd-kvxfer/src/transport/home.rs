@@ -265,7 +265,10 @@ impl Home {
         let capability = Capability::random()?;
         let lease = self.leases.lock().grant(self.now(), pool.id(), Arc::clone(blocks), terms, capability)?;
         if self.check != Check::Off {
-            self.seal(pool, Arc::clone(blocks))?;
+            let sealing = self.seal(pool, Arc::clone(blocks));
+            sealing.inspect_err(|_| {
+                self.release(lease);
+            })?;
         }
         self.bell.ring();
         Ok((lease, capability))

@@ -52,6 +52,8 @@ pub struct Shm {
 #[derive(Debug)]
 struct Started {
     home: Arc<Home>,
+    /// In which it was started: the socket is not a forked child's to remove.
+    process: u32,
     path: PathBuf,
     listener: Listener,
     poller: Poller,
@@ -113,6 +115,7 @@ impl Transport for Shm {
             None => std::env::temp_dir().join(format!("llmd-{}", rustix::process::getuid().as_raw())),
         };
         ours(&folder)?;
+        sweep(&folder);
         let path = folder.join(format!("{}.sock", home.agent()));
         let listener = Listener::bind(&path)?;
         let (poller, doorbell) = (Poller::new()?, Bell::new()?);
@@ -120,6 +123,7 @@ impl Transport for Shm {
         poller.add(doorbell.as_fd(), DOORBELL)?;
         self.started = Some(Started {
             home: Arc::clone(home),
+            process: std::process::id(),
             path,
             listener,
             poller,
@@ -396,10 +400,27 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // Whoever removed it already wanted it gone too.
-        let _removed = fs::remove_file(&self.path);
+        if self.process == std::process::id() {
+            // Whoever removed it already wanted it gone too.
+            let _removed = fs::remove_file(&self.path);
+        }
     }
 }
+
+/// Takes away sockets of agents that were killed: nobody listens there, and nobody ever will.
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let paths = entries.flatten().map(|entry| entry.path());
+    for path in paths.filter(|path| path.extension().is_some_and(|end| end == "sock")).take(SWEPT) {
+        if socket::is_dead(&path) {
+            // Somebody else may have been faster.
+            let _removed = fs::remove_file(&path);
+        }
+    }
+}
+
+/// How many sockets are looked at when an agent starts.
+const SWEPT: usize = 1024;
 
 /// Makes the folder for this user alone, or makes sure that it is nobody else's.
 fn ours(folder: &Path) -> Result<()> {

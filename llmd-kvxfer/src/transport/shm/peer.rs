@@ -65,7 +65,7 @@ impl Peer {
     /// Begins to connect.
     pub(super) fn connect(home: &Home, deadline: Duration, path: &Path, agent: AgentId) -> Result<Self> {
         let (connecting, hello) = Connecting::new(&home.me, &home.tenant, &home.keys)?;
-        let ring = Words::new("llmd-ring", ring::WORDS)?;
+        let ring = Words::shared("llmd-ring", ring::WORDS)?;
         let socket = Socket::connect(path)?;
         socket.send(&hello, &[])?;
         Ok(Self {
