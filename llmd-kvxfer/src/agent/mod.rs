@@ -227,7 +227,8 @@ impl Agent {
         Ok(())
     }
 
-    /// What happened since: operations that ended and leases that did, at most 1,024 at a time. Does not wait.
+    /// What happened since: operations that ended, leases that did, and what peers said; at most 1,024 of each kind at a time. Does
+    /// not wait.
     ///
     /// # Errors
     ///
@@ -243,9 +244,12 @@ impl Agent {
         let are_more = !ops.done.is_empty();
         drop(ops);
         let mut ended = Vec::new();
-        inner.home.take_ended(AT_ONCE - count, &mut ended);
+        inner.home.take_ended(AT_ONCE, &mut ended);
         events.extend(ended.into_iter().map(Event::LeaseEnded));
-        if are_more || inner.home.has_ended() {
+        let mut notified = Vec::new();
+        inner.home.take_notified(AT_ONCE, &mut notified);
+        events.extend(notified.into_iter().map(Event::Notified));
+        if are_more || inner.home.has_news() {
             inner.home.ring_caller();
         }
         Ok(())
@@ -281,6 +285,18 @@ impl Agent {
     pub fn finish(&self, grant: &Grant) -> Result<()> {
         self.is_ours()?;
         self.inner.tell(grant, self.inner.finished(), None)
+    }
+
+    /// Says something of a grant to the agent that granted, which gets it as [`Event::Notified`]. It is lost when the lease ends
+    /// before, or that agent does not poll.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] when the agent that granted cannot be reached, and [`ErrorKind::Exhausted`] when it does not take
+    /// what it is told.
+    pub fn notify(&self, grant: &Grant, value: u128) -> Result<()> {
+        self.is_ours()?;
+        self.inner.tell(grant, Word::Notify { value }, None)
     }
 
     /// What each transport would cost for this grant, or why it would not do; the first that can is the one that would be taken.

@@ -13,7 +13,7 @@ use crate::grant::Grant;
 use crate::outcome::{Blocks, Outcome};
 use crate::plan::Plan;
 use crate::pool::Pool;
-use crate::transport::{Check, Ending, LeaseEnded, Transfer, Trust};
+use crate::transport::{Check, Ending, LeaseEnded, Notified, Transfer, Trust};
 
 /// Which operation of an agent.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -45,6 +45,8 @@ pub enum Event {
     Fetched(Fetched),
     /// A lease ended: its blocks may be used again.
     LeaseEnded(LeaseEnded),
+    /// A peer said something of a grant of ours.
+    Notified(Notified),
 }
 
 /// How an operation ended.

@@ -23,7 +23,8 @@ use crate::transport::{LeaseEnded, Transport};
 ///
 /// When it is not right, saying what is not.
 pub fn transport<T: Transport + 'static>(make: impl Fn() -> T) {
-    let checks: [(&str, Check); 11] = [
+    let checks: [(&str, Check); 12] = [
+        ("what is said is heard", what_is_said_is_heard),
         ("blocks arrive, and the lease ends", blocks_arrive_and_the_lease_ends),
         ("a part of a grant arrives", a_part_arrives),
         ("another layout is folded into the copy", another_layout_arrives),
@@ -86,7 +87,7 @@ fn lease_end(agent: &Agent) -> LeaseEnded {
         agent.poll(&mut events).unwrap();
         let end = events.drain(..).find_map(|event| match event {
             Event::LeaseEnded(ended) => Some(ended),
-            Event::Fetched(_) => None,
+            Event::Fetched(_) | Event::Notified(_) => None,
         });
         if let Some(end) = end {
             return end;
@@ -94,6 +95,30 @@ fn lease_end(agent: &Agent) -> LeaseEnded {
         std::thread::sleep(Duration::from_millis(1));
     }
     panic!("a lease whose consumer has finished does not end");
+}
+
+fn what_is_said_is_heard(Pair { prefill, decode }: &Pair) {
+    let computed = filled(prefill, 1, layout("LBNHC"));
+    let grant = prefill.grant(&computed, &[9], Lease::for_secs(60)).unwrap();
+    let said: Vec<u128> = (0..10).map(|value| u128::MAX / 11 * value).collect();
+    for &value in &said {
+        decode.notify(&grant, value).unwrap();
+    }
+    let (mut events, mut heard) = (Vec::new(), Vec::new());
+    for _ in 0..LONG.as_millis() {
+        prefill.poll(&mut events).unwrap();
+        for event in events.drain(..) {
+            if let Event::Notified(notified) = event {
+                assert_eq!(notified.lease, grant.lease());
+                heard.push(notified.value);
+            }
+        }
+        if heard.len() == said.len() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(heard, said, "in the order in which it was said");
 }
 
 fn blocks_arrive_and_the_lease_ends(Pair { prefill, decode }: &Pair) {

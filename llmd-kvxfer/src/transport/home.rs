@@ -50,6 +50,7 @@ pub struct Home {
     leases: Mutex<LeaseTable<Board>>,
     max_leases: usize,
     ended: Mutex<VecDeque<LeaseEnded>>,
+    notified: Mutex<VecDeque<Notified>>,
     pub(crate) counts: Counts,
 }
 
@@ -93,6 +94,16 @@ pub struct LeaseEnded {
     pub free: Vec<u32>,
 }
 
+/// What a peer said to the agent that granted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Notified {
+    /// Of which lease.
+    pub lease: LeaseId,
+    /// What.
+    pub value: u128,
+}
+
 /// Blocks that somebody may read.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -113,7 +124,8 @@ impl Home {
         let (bell, caller) = (Bell::new()?, Bell::new()?);
         let is_caller_listening = AtomicBool::new(false);
         let copiers = Copiers::new(copy_threads);
-        let (pools, ended, counts) = (RwLock::default(), Mutex::default(), Counts::default());
+        let (pools, ended, notified) = (RwLock::default(), Mutex::default(), Mutex::default());
+        let counts = Counts::default();
         Ok(Self {
             me,
             keys,
@@ -130,6 +142,7 @@ impl Home {
             leases,
             max_leases,
             ended,
+            notified,
             counts,
         })
     }
@@ -199,6 +212,11 @@ impl Home {
         let mut leases = self.leases.lock();
         let said = match word {
             Word::Finished { consumer } => leases.finish(now, lease, &capability, consumer),
+            Word::Notify { value } => leases
+                .check(now, lease, &capability)
+                .map(|_| ())
+                .and_then(|()| self.notify(Notified { lease, value }))
+                .map(|()| None),
             Word::Wanted => leases.prolong(now, lease, &capability).map(|()| None),
         };
         match said {
@@ -304,8 +322,28 @@ impl Home {
         out.extend(ended.drain(..count));
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        !self.ended.lock().is_empty()
+    /// What peers said that nobody heard yet, at most so many.
+    pub(crate) fn take_notified(&self, most: usize, out: &mut impl Extend<Notified>) {
+        let mut notified = self.notified.lock();
+        let count = notified.len().min(most);
+        out.extend(notified.drain(..count));
+    }
+
+    /// Whether there is something that nobody was told yet.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.ended.lock().is_empty() || !self.notified.lock().is_empty()
+    }
+
+    fn notify(&self, notified: Notified) -> Result<()> {
+        let mut all = self.notified.lock();
+        if all.len() >= MAX_NOTIFIED {
+            let message = format!("{MAX_NOTIFIED} notifications that nobody heard of, expected less: poll the agent");
+            return Err(Error::new(ErrorKind::Exhausted, message));
+        }
+        all.push_back(notified);
+        drop(all);
+        self.ring_caller();
+        Ok(())
     }
 
     /// Has the sums of blocks taken that have none yet, by the threads that copy.
@@ -327,6 +365,8 @@ impl Home {
     }
 }
 
+/// How many notifications wait to be polled.
+const MAX_NOTIFIED: usize = 1 << 16;
 /// How much is sealed in one step.
 const SEALED_AT_ONCE: u64 = 256 << 10;
 

@@ -21,7 +21,7 @@ use llmd_core::Result;
 pub(crate) use self::bell::Bell;
 pub(crate) use self::copiers::Copiers;
 pub(crate) use self::home::HomeSettings;
-pub use self::home::{Check, Home, LeaseEnded, Reading};
+pub use self::home::{Check, Home, LeaseEnded, Notified, Reading};
 pub use self::local::Local;
 pub use self::shm::Shm;
 #[cfg(any(test, feature = "testing"))]
@@ -235,6 +235,11 @@ pub enum Word {
     Finished {
         /// Which: the beginning of its agent's id.
         consumer: u64,
+    },
+    /// Something that the two understand: it is given to whoever polls the agent that granted.
+    Notify {
+        /// What.
+        value: u128,
     },
     /// It is still wanted.
     Wanted,

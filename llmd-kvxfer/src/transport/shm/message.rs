@@ -75,26 +75,29 @@ impl Message {
 
 const FINISHED: u64 = 1;
 const WANTED: u64 = 2;
+const NOTIFY: u64 = 3;
 
 /// A note as it goes through a ring.
 pub(super) fn to_slot(note: &Note) -> Slot {
-    let (kind, consumer) = match note.word {
-        Word::Finished { consumer } => (FINISHED, consumer),
+    let (kind, value) = match note.word {
+        Word::Finished { consumer } => (FINISHED, consumer.into()),
+        Word::Notify { value } => (NOTIFY, value),
         Word::Wanted => (WANTED, 0),
     };
     let capability = u128::from_le_bytes(note.capability.to_bytes());
     let (low, high) = (capability as u64, (capability >> 64) as u64);
-    [kind, note.lease.slot.into(), note.lease.generation, low, high, consumer, 0, 0]
+    [kind, note.lease.slot.into(), note.lease.generation, low, high, value as u64, (value >> 64) as u64, 0]
 }
 
 pub(super) fn from_slot(slot: &Slot) -> Result<Note> {
-    let [kind, lease, generation, low, high, consumer, 0, 0] = *slot else {
+    let [kind, lease, generation, low, high, value, more, 0] = *slot else {
         return Err(Error::new(ErrorKind::Corrupt, "a note that is longer than notes are"));
     };
-    let word = match kind {
-        FINISHED => Word::Finished { consumer },
-        WANTED => Word::Wanted,
-        other => return Err(Error::new(ErrorKind::Corrupt, format!("a note of kind {other}, expected 1 or 2"))),
+    let word = match (kind, more) {
+        (FINISHED, 0) => Word::Finished { consumer: value },
+        (NOTIFY, _) => Word::Notify { value: u128::from(value) | u128::from(more) << 64 },
+        (WANTED, 0) => Word::Wanted,
+        _ => return Err(Error::new(ErrorKind::Corrupt, format!("a note of kind {kind}, expected 1 to 3"))),
     };
     let slot = u32::try_from(lease);
     let slot = slot.map_err(|_| Error::new(ErrorKind::Corrupt, format!("a note of slot {lease}")))?;
@@ -123,7 +126,7 @@ mod tests {
             }
         }
         let capability = Capability::from_bytes(std::array::from_fn(|place| place as u8 * 13));
-        for word in [Word::Wanted, Word::Finished { consumer: u64::MAX - 5 }] {
+        for word in [Word::Wanted, Word::Finished { consumer: u64::MAX - 5 }, Word::Notify { value: u128::MAX - 9 }] {
             let note = Note { lease: LeaseId { slot: 7, generation: 1 << 50 }, capability, word };
             assert_eq!(from_slot(&to_slot(&note)).unwrap(), note);
         }
