@@ -18,13 +18,18 @@
 //! # Ok::<(), llmd_core::Error>(())
 //! ```
 //!
+//! A request goes from the engine that prefills it to the engine that decodes it by the two state machines of [`session`].
+//!
 //! Nothing here does I/O, owns a thread or reads a clock. What moves bytes by a plan (regions, transports, leases, the agent) is to
 //! come.
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 mod layout;
+mod outcome;
 mod plan;
+pub mod session;
 
 pub use layout::{Axis, KvLayout, KvShape};
+pub use outcome::{Blocks, Outcome};
 pub use plan::{Copies, Copy, Plan};

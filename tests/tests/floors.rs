@@ -62,7 +62,7 @@ const PLANS: [Plan; 16] = [
         package: "llmd-kvxfer",
         sources: "llmd-kvxfer/src",
         knows: &["llmd-core"],
-        floors: &[&["layout"], &["plan"]],
+        floors: &[&["layout", "outcome"], &["plan"], &["session"]],
         thinks: Thinks::Everywhere,
     },
     Plan {
