@@ -41,9 +41,9 @@
 //! prefill.computed(now, &id, 40, 1, vec![Lent { part, from_token: 0, blocks: vec![4, 9, 2] }])?;
 //! let mut actions = Vec::new();
 //! prefill.poll(now, &mut actions);
-//! assert!(matches!(&actions[..], [prefill::Action::Grant { .. }]));
+//! let [prefill::Action::Grant { grant, .. }] = actions[..] else { panic!() };
 //! let lease = LeaseId { boot: 1, number: 0 };
-//! prefill.granted(now, &id, part, lease, b"what the agent wrote".as_slice().into());
+//! prefill.granted(now, grant, lease, b"what the agent wrote".as_slice().into());
 //! prefill.poll(now, &mut actions);
 //! let Some(prefill::Action::Answer { params: Some(params), .. }) = actions.last() else { panic!() };
 //!

@@ -194,10 +194,20 @@ impl Decode {
         self.settle(&id);
     }
 
-    /// The agent that fetches is another one: what ran has ended with its predecessor, and is tried again as if the peer was lost.
+    /// The agent that fetches is another one: what ran has ended with its predecessor, and is tried again as if the peer was lost. Told
+    /// before the new one is given anything.
     pub fn restarted(&mut self, now: Duration) {
         let running = self.handovers.values().filter_map(|handover| handover.load.as_ref()).flat_map(Load::running);
         for (fetch, len) in running.collect::<Vec<_>>() {
+            if self
+                .out
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::Fetch { fetch: next, .. } if *next == fetch))
+            {
+                // The new one will be given it.
+                continue;
+            }
             self.out.counts.restarted += 1;
             if let Ok(blocks) = Blocks::none(len) {
                 self.fetched(now, fetch, Outcome::PeerLost, &blocks);
@@ -205,14 +215,15 @@ impl Decode {
         }
     }
 
-    /// The engine does not want the request any more. [`Free`](Action::Free) follows when the answer is [`Later`](Reuse::Later).
+    /// The engine does not want the request any more. [`Free`](Action::Free) follows when the answer is [`Later`](Reuse::Later); else
+    /// the request is not heard of again.
     pub fn abort(&mut self, now: Duration, id: &RequestId) -> Reuse {
-        let Some(handover) = self.handovers.get_mut(id) else { return Reuse::Now };
+        let Some(handover) = self.handovers.get_mut(id) else { return self.retract(id) };
         let Some(load) = &mut handover.load else {
             self.out.counts.aborted += 1;
             handover.offer.release(id, |_| true, &mut self.out);
             self.drop(id);
-            return Reuse::Now;
+            return self.retract(id);
         };
         self.out.counts.aborted += u64::from(load.cancelled() != Some(Why::Aborted));
         load.cancel(now, Why::Aborted, &self.settings, &mut self.out);
@@ -223,12 +234,25 @@ impl Decode {
     /// The engine takes the blocks back, and may ask for the request again: it waits once more, if every lease is left.
     /// [`Free`](Action::Free) follows when the answer is [`Later`](Reuse::Later).
     pub fn preempted(&mut self, now: Duration, id: &RequestId) -> Reuse {
-        let Some(Handover { load: Some(load), .. }) = self.handovers.get_mut(id) else { return Reuse::Now };
+        let Some(Handover { load: Some(load), .. }) = self.handovers.get_mut(id) else { return self.retract(id) };
         let is_first = !matches!(load.cancelled(), Some(Why::Aborted | Why::Preempted));
         self.out.counts.preempted += u64::from(is_first);
         load.cancel(now, Why::Preempted, &self.settings, &mut self.out);
         self.settle(id);
         Reuse::Later
+    }
+
+    /// Nothing is fetched for this request. How it ended does not matter any more, if that was not polled yet.
+    fn retract(&mut self, id: &RequestId) -> Reuse {
+        let is_freed = |action: &Action| matches!(action, Action::Free { request } if request == id);
+        if self.out.actions.iter().any(is_freed) {
+            return Reuse::Later;
+        }
+        self.out.actions.retain(|action| match action {
+            Action::Loaded { request } | Action::Recompute { request, .. } => request != id,
+            _ => true,
+        });
+        Reuse::Now
     }
 
     /// Ends the request, when nothing is fetched any more.

@@ -1,9 +1,21 @@
 //! What the prefiller's side wants done.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::session::{LeaseId, Params, Part, RequestId};
+
+/// Names one grant that was asked for, for ever, in one machine.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[expect(clippy::exhaustive_structs, reason = "what was asked is a number, which bindings carry")]
+pub struct GrantId(pub u64);
+
+impl fmt::Display for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "grant {}", self.0)
+    }
+}
 
 /// What the prefiller's side wants done, in this order.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,8 +34,11 @@ pub enum Action {
         /// Whose blocks.
         request: RequestId,
     },
-    /// This part's agent: grant these blocks, and say [`granted`](super::Prefill::granted) or [`refused`](super::Prefill::refused).
+    /// This part's agent: grant these blocks, and say [`granted`](super::Prefill::granted) or [`refused`](super::Prefill::refused). One of
+    /// them must arrive: say [`refused`](super::Prefill::refused) when the agent restarts before it answers.
     Grant {
+        /// Which grant.
+        grant: GrantId,
         /// Whose blocks.
         request: RequestId,
         /// Which part.

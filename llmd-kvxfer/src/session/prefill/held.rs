@@ -75,10 +75,6 @@ impl Held {
         matches!(self.stage, Stage::Ending { .. })
     }
 
-    pub(super) fn is_asked(&self, part: Part) -> bool {
-        self.parts.iter().any(|held| held.part == part && matches!(held.lease, Lease::Asked))
-    }
-
     pub(super) fn granted(&mut self, part: Part, lease: LeaseId, grant: GrantBytes) {
         self.set(|held| held.part == part, Lease::Held(lease, grant));
     }
@@ -97,18 +93,16 @@ impl Held {
         }
     }
 
-    /// The agent of this shard is another one: neither leases nor what was asked are left. Whether there was any.
-    pub(super) fn restarted(&mut self, shard: u32, dropped: &mut Vec<LeaseId>) -> bool {
-        let mut was_any = false;
+    /// The agent of this shard runs under another boot number: leases of earlier ones have ended.
+    pub(super) fn restarted(&mut self, shard: u32, boot: u64, dropped: &mut Vec<LeaseId>) {
         for held in self.parts.iter_mut().filter(|held| held.part.shard == shard) {
-            match std::mem::replace(&mut held.lease, Lease::Ended) {
-                Lease::Asked => {}
-                Lease::Ended => continue,
-                Lease::Held(lease, _) => dropped.push(lease),
+            if let Lease::Held(lease, _) = held.lease
+                && lease.boot != boot
+            {
+                held.lease = Lease::Ended;
+                dropped.push(lease);
             }
-            was_any = true;
         }
-        was_any
     }
 
     /// Answers, as soon as it is known what; and gives up what would be held in vain.
@@ -122,9 +116,7 @@ impl Held {
     ) {
         let Stage::Asking { until } = self.stage else { return };
         if self.parts.iter().any(|part| matches!(part.lease, Lease::Ended)) {
-            counts.not_granted += 1;
-            actions.push(Action::Answer { request: id.clone(), params: None });
-            return self.give_up(now, settings, actions);
+            return self.answer_nothing(now, id, settings, actions, counts);
         }
         let granted = self.parts.iter().map(|held| match &held.lease {
             Lease::Held(_, grant) => {
@@ -139,12 +131,22 @@ impl Held {
                 actions.push(Action::Answer { request: id.clone(), params: Some(params) });
                 self.stage = Stage::Lent { until };
             }
-            Err(_) => {
-                counts.not_granted += 1;
-                actions.push(Action::Answer { request: id.clone(), params: None });
-                self.give_up(now, settings, actions);
-            }
+            Err(_) => self.answer_nothing(now, id, settings, actions, counts),
         }
+    }
+
+    /// Answers that it cannot be fetched, and gives up what was granted.
+    pub(super) fn answer_nothing(
+        &mut self,
+        now: Duration,
+        id: &RequestId,
+        settings: &Settings,
+        actions: &mut Vec<Action>,
+        counts: &mut Counts,
+    ) {
+        counts.not_granted += 1;
+        actions.push(Action::Answer { request: id.clone(), params: None });
+        self.give_up(now, settings, actions);
     }
 
     /// Gives up every lease, and asks again later.
@@ -169,12 +171,16 @@ impl Held {
         match self.stage {
             Stage::Asking { .. } => {
                 counts.overdue += 1;
-                counts.not_granted += 1;
-                actions.push(Action::Answer { request: id.clone(), params: None });
+                self.answer_nothing(now, id, settings, actions, counts);
             }
-            Stage::Lent { .. } => counts.overdue += 1,
-            Stage::Ending { .. } => counts.asked_again += self.leases().count() as u64,
+            Stage::Ending { .. } => {
+                counts.asked_again += self.leases().count() as u64;
+                self.give_up(now, settings, actions);
+            }
+            Stage::Lent { .. } => {
+                counts.overdue += 1;
+                self.give_up(now, settings, actions);
+            }
         }
-        self.give_up(now, settings, actions);
     }
 }

@@ -7,14 +7,14 @@
 //! | – | [`computed`](Prefill::computed) | [`Grant`](Action::Grant) for each part | asking |
 //! | – | as many are held as may be | refused: the engine frees at once | – |
 //! | asking | every part [`granted`](Prefill::granted) | [`Answer`](Action::Answer) with params | lent |
-//! | asking | a part [`refused`](Prefill::refused), a lease that [`ended`](Prefill::ended) already, held for too long, params too long | [`Answer`](Action::Answer) without, [`Release`](Action::Release) of the others | ending |
+//! | asking | a part [`refused`](Prefill::refused), a lease that [`ended`](Prefill::ended) already, one of another boot, held for too long, params too long | [`Answer`](Action::Answer) without, [`Release`](Action::Release) of the others | ending |
 //! | lent | a lease [`ended`](Prefill::ended), others have not | | lent |
 //! | lent | held for too long | [`Release`](Action::Release) | ending |
 //! | asking, lent | [`abort`](Prefill::abort) | [`Release`](Action::Release) | ending |
 //! | ending | a part granted only now | [`Release`](Action::Release) | ending |
 //! | ending | nothing is heard for a while | [`Release`](Action::Release) once more | ending |
 //! | any | the last lease ended, nothing is asked | [`Free`](Action::Free) | – |
-//! | any | the agent of a shard [`restarted`](Prefill::restarted) | its leases have ended; the others are released | ending |
+//! | any | the agent of a shard [`restarted`](Prefill::restarted) | its leases have ended; [`Release`](Action::Release) of the others | ending |
 
 mod action;
 mod counts;
@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
 
-pub use self::action::Action;
+pub use self::action::{Action, GrantId};
 pub use self::counts::Counts;
 use self::held::Held;
 pub use self::settings::Settings;
@@ -56,6 +56,9 @@ pub struct Lent {
 pub struct Prefill {
     settings: Settings,
     held: BTreeMap<RequestId, Held>,
+    /// What agents were asked and have not answered.
+    asked: BTreeMap<GrantId, (RequestId, Part)>,
+    next_grant: u64,
     leases: BTreeMap<LeaseId, RequestId>,
     /// By shard, as far as known; as many as requests have shards.
     boots: BTreeMap<u32, u64>,
@@ -75,6 +78,8 @@ impl Prefill {
         Ok(Self {
             settings,
             held: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            next_grant: 0,
             leases: BTreeMap::new(),
             boots: BTreeMap::new(),
             timers: Timers::default(),
@@ -109,18 +114,18 @@ impl Prefill {
         self.timers.set(id, Some(held.due()));
         self.held.insert(id.clone(), held);
         let ttl = self.settings.ttl;
-        self.actions.extend(parts.into_iter().map(|Lent { part, blocks, .. }| Action::Grant {
-            request: id.clone(),
-            part,
-            blocks: blocks.into(),
-            ttl,
-            consumers,
-        }));
+        for Lent { part, blocks, .. } in parts {
+            let grant = GrantId(self.next_grant);
+            self.next_grant += 1;
+            self.asked.insert(grant, (id.clone(), part));
+            let (request, blocks) = (id.clone(), blocks.into());
+            self.actions.push(Action::Grant { grant, request, part, blocks, ttl, consumers });
+        }
         Ok(())
     }
 
     fn check(&self, id: &RequestId, tokens: u32, consumers: u32, parts: &[Lent]) -> Result<()> {
-        if self.held.contains_key(id) {
+        if self.held.contains_key(id) || self.is_freed(id) {
             return Err(invalid(format!("{id} is held already: expected one that is not")));
         }
         if tokens == 0 {
@@ -152,33 +157,32 @@ impl Prefill {
         Ok(())
     }
 
-    /// The agent granted this part.
-    pub fn granted(&mut self, now: Duration, id: &RequestId, part: Part, lease: LeaseId, grant: GrantBytes) {
-        if self.leases.contains_key(&lease) {
-            return self.counts.late += 1;
-        }
-        let is_of_another_run = self.boots.get(&part.shard).is_some_and(|boot| *boot != lease.boot);
-        let held = self.held.get_mut(id).filter(|_| !is_of_another_run);
-        let Some(held) = held.filter(|held| held.is_asked(part)) else {
-            // It would only stand in the way until it lapses. Nobody was told of it.
-            self.counts.late += 1;
-            return self.actions.push(Action::Release { part, lease });
-        };
-        held.granted(part, lease, grant);
+    /// Whether that is to be polled yet.
+    fn is_freed(&self, id: &RequestId) -> bool {
+        self.actions.iter().any(|action| matches!(action, Action::Free { request } if request == id))
+    }
+
+    /// The agent granted what was asked. When it was another run of it than [`restarted`](Self::restarted) said, nothing comes of it.
+    pub fn granted(&mut self, now: Duration, grant: GrantId, lease: LeaseId, bytes: GrantBytes) {
+        let Some((id, part)) = self.asked.remove(&grant) else { return self.counts.late += 1 };
+        let Some(held) = self.held.get_mut(&id) else { return };
+        held.granted(part, lease, bytes);
         self.leases.insert(lease, id.clone());
         if held.is_ending() {
             self.actions.push(Action::Release { part, lease });
+        } else if self.boots.get(&part.shard).is_some_and(|boot| *boot != lease.boot) {
+            held.answer_nothing(now, &id, &self.settings, &mut self.actions, &mut self.counts);
         }
-        self.settle(now, id);
+        self.settle(now, &id);
     }
 
-    /// The agent does not grant this part, and never will.
-    pub fn refused(&mut self, now: Duration, id: &RequestId, part: Part) {
-        let Some(held) = self.held.get_mut(id).filter(|held| held.is_asked(part)) else {
-            return self.counts.late += 1;
-        };
-        held.refused(part);
-        self.settle(now, id);
+    /// The agent does not grant what was asked, and never will.
+    pub fn refused(&mut self, now: Duration, grant: GrantId) {
+        let Some((id, part)) = self.asked.remove(&grant) else { return self.counts.late += 1 };
+        if let Some(held) = self.held.get_mut(&id) {
+            held.refused(part);
+        }
+        self.settle(now, &id);
     }
 
     /// A lease has ended: nobody reads by it any more.
@@ -198,7 +202,9 @@ impl Prefill {
     /// The engine does not want the request to be fetched any more. [`Free`](Action::Free) follows when the answer is
     /// [`Later`](Reuse::Later).
     pub fn abort(&mut self, now: Duration, id: &RequestId) -> Reuse {
-        let Some(held) = self.held.get_mut(id) else { return Reuse::Now };
+        let Some(held) = self.held.get_mut(id) else {
+            return if self.is_freed(id) { Reuse::Later } else { Reuse::Now };
+        };
         if !held.is_ending() {
             self.counts.aborted += 1;
             held.give_up(now, &self.settings, &mut self.actions);
@@ -207,19 +213,18 @@ impl Prefill {
         Reuse::Later
     }
 
-    /// The agent of this shard is running under this boot number. When it ran under another, that is the end of whatever it granted and
-    /// was asked: its memory is mapped anew, or fenced by another generation.
+    /// The agent of this shard is running under this boot number: told when it starts, and whenever it restarted, in that order. What
+    /// it granted under another has ended: nobody reads by leases of another boot.
     pub fn restarted(&mut self, now: Duration, shard: u32, boot: u64) {
-        if self.boots.len() >= Params::MAX_PARTS && !self.boots.contains_key(&shard) {
-            return self.counts.late += 1;
-        }
-        if self.boots.insert(shard, boot).is_none_or(|before| before == boot) {
+        if shard as usize >= Params::MAX_PARTS || self.boots.insert(shard, boot) == Some(boot) {
             return;
         }
-        self.actions.retain(|action| !matches!(action, Action::Grant { part, .. } if part.shard == shard));
         let mut dropped = Vec::new();
-        let touched =
-            self.held.iter_mut().filter_map(|(id, held)| held.restarted(shard, &mut dropped).then(|| id.clone()));
+        let touched = self.held.iter_mut().filter_map(|(id, held)| {
+            let before = dropped.len();
+            held.restarted(shard, boot, &mut dropped);
+            (before < dropped.len()).then(|| id.clone())
+        });
         for id in touched.collect::<Vec<_>>() {
             self.counts.restarted += 1;
             if let Some(held) = self.held.get_mut(&id) {
