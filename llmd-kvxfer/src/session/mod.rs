@@ -54,7 +54,7 @@
 //! decode.allocated(now, &id, 16, 24, vec![blocks])?;
 //! let mut actions = Vec::new();
 //! decode.poll(now, &mut actions);
-//! let [decode::Action::Fetch { fetch, .. }] = actions[..] else { panic!() };
+//! let [decode::Action::Fetch { fetch, .. }, decode::Action::Keep { .. }] = actions[..] else { panic!() };
 //! decode.fetched(now, fetch, Outcome::Done, &Blocks::full(2)?);
 //! decode.poll(now, &mut actions);
 //! assert!(matches!(actions.last(), Some(decode::Action::Loaded { .. })));

@@ -2,8 +2,8 @@
 
 use crate::rng::Rng;
 
-/// Per mille, unless said otherwise. In every other world, each is 0.
-#[derive(Clone, Debug)]
+/// Per mille, unless said otherwise. In every other world, each is 0; in a calm one, all are.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
     /// Between agents: lost, told twice, and for how long it travels at most, in milliseconds.
     pub(crate) net_lost: u64,
@@ -29,6 +29,8 @@ pub(crate) struct Faults {
     pub(crate) preempts: u64,
     pub(crate) restarts: u64,
     pub(crate) forgets: u64,
+    /// Prefillers that remember less than decoders want.
+    pub(crate) short_windows: u64,
 }
 
 impl Faults {
@@ -56,6 +58,7 @@ impl Faults {
             preempts: up_to(250),
             restarts: up_to(12),
             forgets: up_to(200),
+            short_windows: up_to(300),
         }
     }
 }

@@ -15,9 +15,10 @@ impl World {
         let tokens = if self.rng.chance(150) { self.rng.between(1, prompt.into()) as u32 } else { prompt };
         let mut spans = Vec::new();
         for group in 0..shape.groups {
-            // Some prefillers remember less than decoders want.
-            let window = if self.rng.chance(150) { shape.window / 2 + 1 } else { shape.window };
-            let from = if group == 0 { 0 } else { tokens.saturating_sub(window) };
+            let window = if self.rng.chance(self.faults.short_windows) { shape.window / 2 + 1 } else { shape.window };
+            // A decoder may take full blocks only: it wants the window before the last of them.
+            let last = (tokens - 1) / shape.block_tokens * shape.block_tokens;
+            let from = if group == 0 { 0 } else { last.saturating_sub(window) };
             spans.push((group, from - from % shape.block_tokens));
         }
         let engine = &mut self.prefills[prefill];

@@ -21,8 +21,7 @@ use world::World;
 
 const WORLDS: u64 = 3000;
 
-fn run(seed: u64) -> Tally {
-    let mut world = World::new(seed);
+fn run(seed: u64, mut world: World) -> Tally {
     let ended = catch_unwind(AssertUnwindSafe(|| {
         world.run();
         Tally::of(&world)
@@ -33,16 +32,38 @@ fn run(seed: u64) -> Tally {
     })
 }
 
+/// The one world that is asked for, or as many as are usual.
+fn seeds(worlds: u64) -> std::ops::Range<u64> {
+    std::env::var("LLMD_SEED").map_or(0..worlds, |seed| {
+        let seed = seed.parse().expect("LLMD_SEED is a number");
+        seed..seed + 1
+    })
+}
+
 #[test]
 fn whatever_goes_wrong_nothing_wrong_is_served_and_everything_ends() {
-    if let Ok(seed) = std::env::var("LLMD_SEED") {
-        run(seed.parse().expect("LLMD_SEED is a number"));
-        return;
+    let (seeds, mut tally) = (seeds(WORLDS), Tally::default());
+    for seed in seeds.clone() {
+        tally.add(&run(seed, World::foul(seed)));
     }
-    let mut tally = Tally::default();
-    for seed in 0..WORLDS {
-        tally.add(&run(seed));
+    if seeds == (0..WORLDS) {
+        let never = tally.never();
+        assert!(never.is_empty(), "in {WORLDS} worlds this never happened: {never:?}");
     }
-    let never = tally.never();
-    assert!(never.is_empty(), "in {WORLDS} worlds this never happened: {never:?}");
+}
+
+#[test]
+fn where_nothing_goes_wrong_everything_is_loaded_and_no_lease_lapses() {
+    for seed in seeds(WORLDS / 10) {
+        let tally = run(seed, World::calm(seed));
+        for name in ["lapsed", "released", "overdue", "asked_again", "not_granted", "late"] {
+            assert_eq!(tally.get(&format!("prefill {name}")), 0, "{name} in world {seed}");
+        }
+        for name in ["recomputed", "gone", "late", "unknown", "waited_out", "stale", "retried", "blocks_failed"] {
+            assert_eq!(tally.get(&format!("decode {name}")), 0, "{name} in world {seed}");
+        }
+        let ended = ["loaded", "not_wanted", "aborted"].map(|name| tally.get(&format!("decode {name}")));
+        assert_eq!(tally.get("decode arrived"), ended.iter().sum(), "in world {seed}");
+        assert_eq!(tally.get("decode arrived"), tally.get("prefill computed"), "in world {seed}");
+    }
 }

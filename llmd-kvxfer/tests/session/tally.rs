@@ -47,6 +47,10 @@ impl Tally {
         }
     }
 
+    pub(crate) fn get(&self, name: &str) -> u64 {
+        *self.0.get(name).unwrap_or_else(|| panic!("nothing is called {name}"))
+    }
+
     pub(crate) fn never(&self) -> Vec<&str> {
         self.0.iter().filter(|(_, number)| **number == 0).map(|(name, _)| name.as_str()).collect()
     }

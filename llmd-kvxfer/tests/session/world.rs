@@ -82,14 +82,37 @@ pub(crate) fn number(id: &RequestId) -> usize {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Much goes wrong, and whatever has a bound reaches it.
+    pub(crate) fn foul(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let (faults, shape) = (Faults::draw(&mut rng), Shape::draw(&mut rng));
+        let faults = Faults::draw(&mut rng);
+        Self::new(rng, faults, |rng, shape| (tight_prefill(rng, shape), tight_decode(rng, shape)))
+    }
+
+    /// Nothing goes wrong, and no bound is reached.
+    pub(crate) fn calm(seed: u64) -> Self {
+        Self::new(Rng::new(seed), Faults::default(), |_, shape| {
+            let (mut prefill, mut decode) = (prefill::Settings::default(), decode::Settings::default());
+            // A router needs up to 100 ms, in which nobody keeps a lease.
+            prefill.ttl = at(shape.ttl + 100);
+            decode.block_tokens = shape.block_tokens;
+            (prefill, decode)
+        })
+    }
+
+    fn new(
+        mut rng: Rng,
+        faults: Faults,
+        settings: impl Fn(&mut Rng, &Shape) -> (prefill::Settings, decode::Settings),
+    ) -> Self {
+        let shape = Shape::draw(&mut rng);
         let prompts: Vec<u32> = (0..shape.requests).map(|_| rng.between(1, 40) as u32).collect();
         let mut world = Self {
             now: 1000,
-            prefills: (0..shape.prefills).map(|_| prefill_engine(&mut rng, &shape)).collect(),
-            decodes: (0..shape.decodes).map(|_| decode_engine(&mut rng, &shape)).collect(),
+            prefills: (0..shape.prefills)
+                .map(|_| prefill_engine(settings(&mut rng, &shape).0, &mut rng, &shape))
+                .collect(),
+            decodes: (0..shape.decodes).map(|_| decode_engine(settings(&mut rng, &shape).1, &shape)).collect(),
             rng,
             faults,
             shape,
@@ -273,13 +296,32 @@ impl World {
     }
 }
 
-fn prefill_engine(rng: &mut Rng, shape: &Shape) -> PrefillEngine {
+fn tight_prefill(rng: &mut Rng, shape: &Shape) -> prefill::Settings {
     let mut settings = prefill::Settings::default();
     settings.ttl = at(shape.ttl);
     settings.hold_at_most = at(rng.between(shape.ttl, shape.ttl * 6));
     settings.ask_again = at(ASK_AGAIN);
     settings.max_held = rng.between(2, 10) as usize;
     settings.max_actions = rng.between(3, 40) as usize;
+    settings
+}
+
+fn tight_decode(rng: &mut Rng, shape: &Shape) -> decode::Settings {
+    let mut settings = decode::Settings::default();
+    settings.block_tokens = shape.block_tokens;
+    settings.loading = if rng.chance(300) { Loading::InStep } else { Loading::InBackground };
+    settings.min_tokens = rng.between(0, 4) as u32;
+    settings.wait_at_most = at(rng.between(50, 1500));
+    settings.fetch_within = at(rng.between(20, 500));
+    settings.retries = rng.below(3) as u32;
+    settings.retry_after = at(rng.between(1, 50));
+    settings.ask_again = at(ASK_AGAIN);
+    settings.max_requests = rng.between(1, 12) as usize;
+    settings.max_actions = rng.between(3, 40) as usize;
+    settings
+}
+
+fn prefill_engine(settings: prefill::Settings, rng: &mut Rng, shape: &Shape) -> PrefillEngine {
     PrefillEngine {
         machine: prefill::Prefill::new(settings).expect("settings are valid"),
         polls_at: None,
@@ -292,24 +334,12 @@ fn prefill_engine(rng: &mut Rng, shape: &Shape) -> PrefillEngine {
     }
 }
 
-fn decode_engine(rng: &mut Rng, shape: &Shape) -> DecodeEngine {
-    let in_step = rng.chance(300);
-    let mut settings = decode::Settings::default();
-    settings.block_tokens = shape.block_tokens;
-    settings.loading = if in_step { Loading::InStep } else { Loading::InBackground };
-    settings.min_tokens = rng.between(0, 4) as u32;
-    settings.wait_at_most = at(rng.between(50, 1500));
-    settings.fetch_within = at(rng.between(20, 500));
-    settings.retries = rng.below(3) as u32;
-    settings.retry_after = at(rng.between(1, 50));
-    settings.ask_again = at(ASK_AGAIN);
-    settings.max_requests = rng.between(1, 12) as usize;
-    settings.max_actions = rng.between(3, 40) as usize;
+fn decode_engine(settings: decode::Settings, shape: &Shape) -> DecodeEngine {
     DecodeEngine {
         fetch_within: settings.fetch_within,
+        in_step: settings.loading == Loading::InStep,
         machine: decode::Decode::new(settings).expect("settings are valid"),
         polls_at: None,
-        in_step,
         pool: Pool::new(shape.groups, 30),
         memory: BTreeMap::new(),
         jobs: BTreeMap::new(),

@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | – | [`arrive`](Decode::arrive) | | waiting |
 //! | – | params that cannot be read, too many requests | an error; it is computed here | – |
-//! | waiting | a third of a lease is over | [`Keep`](Action::Keep) for each part | waiting |
+//! | waiting | it arrived, and each time that a third of a lease is over | [`Keep`](Action::Keep) for each part | waiting |
 //! | waiting | it waits for too long, or [`abort`](Decode::abort), or the engine wants nothing from outside | [`Release`](Action::Release) for each part | – |
 //! | waiting | [`allocated`](Decode::allocated) | [`Fetch`](Action::Fetch) for each part that the blocks want, [`Release`](Action::Release) of the others | fetching |
 //! | fetching | a third of a lease is over | [`Keep`](Action::Keep) for each part that is not here | fetching |

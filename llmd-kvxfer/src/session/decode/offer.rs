@@ -20,17 +20,10 @@ pub(super) struct Offer {
 }
 
 impl Offer {
+    /// Its leases are kept at once: nobody knows for how long the answer travelled.
     pub(super) fn new(now: Duration, prompt_tokens: u32, params: Params, settings: &Settings) -> Self {
-        let wait_until = now.saturating_add(settings.wait_at_most);
-        let mut offer = Self { params, prompt_tokens, kept_until: now, keep_at: now, wait_until };
-        offer.kept(now);
-        offer
-    }
-
-    fn kept(&mut self, now: Duration) {
-        let ttl = self.params.ttl();
-        self.kept_until = now.saturating_add(ttl);
-        self.keep_at = now.saturating_add((ttl / 3).max(Duration::from_millis(1)));
+        let (kept_until, wait_until) = (now.saturating_add(params.ttl()), now.saturating_add(settings.wait_at_most));
+        Self { params, prompt_tokens, kept_until, keep_at: now, wait_until }
     }
 
     /// When [`keep`](Self::keep) has something to do.
@@ -43,7 +36,9 @@ impl Offer {
         if self.keep_at > now {
             return;
         }
-        self.kept(now);
+        let ttl = self.params.ttl();
+        self.kept_until = now.saturating_add(ttl);
+        self.keep_at = now.saturating_add((ttl / 3).max(Duration::from_millis(1)));
         for (_, granted) in self.params.granted().iter().enumerate().filter(|(part, _)| is_wanted(*part)) {
             let grant = Arc::clone(&granted.grant);
             out.actions.push(Action::Keep { request: id.clone(), part: granted.part, grant });
