@@ -30,12 +30,16 @@ impl Timers {
         }
     }
 
-    /// Whoever's time has come, once.
-    pub(super) fn due(&mut self, now: Duration) -> Option<RequestId> {
-        self.order.first().filter(|(at, _)| *at <= now)?;
-        let (_, request) = self.order.pop_first()?;
-        self.at.remove(&request);
-        Some(request)
+    /// Whoever's time has come, soonest first. They are not looked at again until they say when.
+    pub(super) fn due(&mut self, now: Duration) -> Vec<RequestId> {
+        let mut due = Vec::new();
+        while self.next().is_some_and(|at| at <= now)
+            && let Some((_, request)) = self.order.pop_first()
+        {
+            self.at.remove(&request);
+            due.push(request);
+        }
+        due
     }
 
     pub(super) fn next(&self) -> Option<Duration> {

@@ -12,6 +12,7 @@ use crate::pool::Pool;
 #[derive(Debug)]
 pub(crate) struct PrefillEngine {
     pub(crate) machine: Prefill,
+    pub(crate) max_held: usize,
     pub(crate) polls_at: Option<u64>,
     pub(crate) pool: Pool,
     /// By shard, group and block.
@@ -28,6 +29,7 @@ pub(crate) struct PrefillEngine {
 #[derive(Debug)]
 pub(crate) struct DecodeEngine {
     pub(crate) machine: Decode,
+    pub(crate) max_requests: usize,
     pub(crate) polls_at: Option<u64>,
     pub(crate) in_step: bool,
     pub(crate) fetch_within: std::time::Duration,

@@ -158,6 +158,11 @@ impl World {
             assert!(self.queue.len() < MAX_EVENTS && self.events < MAX_EVENTS, "the world does not come to rest");
             self.now = time;
             self.handle(event);
+            assert!(self.prefills.iter().all(|engine| engine.machine.len() <= engine.max_held), "a bound was passed");
+            assert!(
+                self.decodes.iter().all(|engine| engine.machine.len() <= engine.max_requests),
+                "a bound was passed"
+            );
         }
         self.check_rest();
     }
@@ -323,6 +328,7 @@ fn tight_decode(rng: &mut Rng, shape: &Shape) -> decode::Settings {
 
 fn prefill_engine(settings: prefill::Settings, rng: &mut Rng, shape: &Shape) -> PrefillEngine {
     PrefillEngine {
+        max_held: settings.max_held,
         machine: prefill::Prefill::new(settings).expect("settings are valid"),
         polls_at: None,
         pool: Pool::new(shape.groups, 60),
@@ -338,6 +344,7 @@ fn decode_engine(settings: decode::Settings, shape: &Shape) -> DecodeEngine {
     DecodeEngine {
         fetch_within: settings.fetch_within,
         in_step: settings.loading == Loading::InStep,
+        max_requests: settings.max_requests,
         machine: decode::Decode::new(settings).expect("settings are valid"),
         polls_at: None,
         pool: Pool::new(shape.groups, 30),

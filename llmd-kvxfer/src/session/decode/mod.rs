@@ -287,7 +287,7 @@ impl Decode {
 
     /// Everything that is to be done, at the end of `out`.
     pub fn poll(&mut self, now: Duration, out: &mut Vec<Action>) {
-        while let Some(id) = self.timers.due(now) {
+        for id in self.timers.due(now) {
             self.step(now, &id);
         }
         out.append(&mut self.out.actions);

@@ -256,7 +256,7 @@ impl Prefill {
 
     /// Everything that is to be done, at the end of `out`.
     pub fn poll(&mut self, now: Duration, out: &mut Vec<Action>) {
-        while let Some(id) = self.timers.due(now) {
+        for id in self.timers.due(now) {
             if let Some(held) = self.held.get_mut(&id) {
                 held.step(now, &id, &self.settings, &mut self.actions, &mut self.counts);
                 self.timers.set(&id, Some(held.due()));
