@@ -31,8 +31,7 @@ fn params(tokens: u32, granted: Vec<Granted>) -> String {
 }
 
 fn of(loading: Loading) -> Decode {
-    let mut settings = Settings::default();
-    settings.loading = loading;
+    let settings = Settings { loading, ..Settings::default() };
     Decode::new(settings).unwrap()
 }
 
@@ -136,8 +135,7 @@ fn of_more_than_the_prompt_only_the_prompt_comes() {
 
 #[test]
 fn what_is_not_worth_it_is_computed_here() {
-    let mut settings = Settings::default();
-    settings.min_tokens = 10;
+    let settings = Settings { min_tokens: 10, ..Settings::default() };
     let mut decode = Decode::new(settings).unwrap();
     decode.arrive(at(0), &id(), 40, &params(40, vec![granted(0, 0)])).unwrap();
     assert_eq!((decode.matched(&id(), 16), decode.matched(&id(), 32)), (24, 0));
@@ -289,8 +287,7 @@ fn nothing_is_tried_again_beyond_the_deadline_or_the_lease() {
     let actions = polled(&mut decode, ALLOCATED + WITHIN - 50);
     assert_eq!(actions, [recompute(32, &[(0, 52)]), release(0, 0)], "the deadline");
 
-    let mut settings = Settings::default();
-    settings.fetch_within = at(100_000);
+    let settings = Settings { fetch_within: at(100_000), ..Settings::default() };
     let mut decode = Decode::new(settings).unwrap();
     decode.arrive(at(0), &id(), 40, &params(40, vec![granted(0, 0)])).unwrap();
     decode.allocated(at(0), &id(), 0, 40, vec![blocks(0)]).unwrap();
@@ -489,8 +486,7 @@ fn blocks_in_another_number_than_was_asked_for_are_not_believed() {
 
 #[test]
 fn what_cannot_be_taken_is_refused_by_name() {
-    let mut settings = Settings::default();
-    (settings.max_requests, settings.max_actions) = (1, 1);
+    let settings = Settings { max_requests: 1, max_actions: 1, ..Settings::default() };
     let mut decode = Decode::new(settings).unwrap();
     let text = params(40, vec![granted(0, 0)]);
     let mut arrive = |name, tokens, text: &str| decode.arrive(at(0), &RequestId::new(name).unwrap(), tokens, text);

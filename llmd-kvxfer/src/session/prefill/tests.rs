@@ -270,8 +270,7 @@ fn nothing_comes_of_what_another_run_of_the_agent_granted() {
 
 #[test]
 fn what_cannot_be_held_is_refused_by_name() {
-    let mut settings = Settings::default();
-    (settings.max_held, settings.max_actions) = (2, 2);
+    let settings = Settings { max_held: 2, max_actions: 2, ..Settings::default() };
     let mut prefill = Prefill::new(settings).unwrap();
     let mut refused =
         |tokens, consumers, parts| prefill.computed(at(0), &id("a"), tokens, consumers, parts).unwrap_err().to_string();
@@ -295,8 +294,7 @@ fn what_cannot_be_held_is_refused_by_name() {
 
 #[test]
 fn nothing_is_taken_while_nobody_polls() {
-    let mut settings = Settings::default();
-    settings.max_actions = 2;
+    let settings = Settings { max_actions: 2, ..Settings::default() };
     let mut prefill = Prefill::new(settings).unwrap();
     prefill.computed(at(0), &id("a"), 40, 1, vec![lent(0, 0), lent(1, 0)]).unwrap();
 
