@@ -20,9 +20,13 @@
 //! ```
 //!
 //! Neither does I/O or reads a clock. What happens is told by methods that take `now`; what is to be done comes out of `poll`, as
-//! actions, which the caller carries out **in the order in which they come**: a cancellation that overtook its fetch would stop
-//! nothing. The caller polls after it told something, and no later than `next_deadline`. What agents tell may come late, twice, or in
-//! another order; what was lost is asked for again. What cannot be survived without it is said once for all: an agent that restarted.
+//! actions. The caller polls after it told something, and no later than `next_deadline`. What agents tell may come late, twice, or in
+//! another order, and how a lease or a fetch ended may be lost: it is asked for again. The caller keeps to this much:
+//!
+//! - Actions are carried out in the order in which they come: a cancellation that overtook its fetch would stop nothing.
+//! - Every [`Grant`](prefill::Action::Grant) is answered: only the agent knows whether somebody reads.
+//! - An agent that restarted is told of: to [`Prefill`](prefill::Prefill::restarted) in the order of the restarts, to
+//!   [`Decode`](decode::Decode::restarted) before the new one is given anything.
 //!
 //! ```
 //! use std::time::Duration;

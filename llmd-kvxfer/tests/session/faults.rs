@@ -56,7 +56,7 @@ impl Faults {
             lost_on_the_way: up_to(100),
             aborts: up_to(250),
             preempts: up_to(250),
-            restarts: up_to(12),
+            restarts: up_to(32),
             forgets: up_to(200),
             short_windows: up_to(300),
         }

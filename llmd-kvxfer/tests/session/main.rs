@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tally::Tally;
 use world::World;
 
-const WORLDS: u64 = 3000;
+const WORLDS: u64 = 2000;
 
 fn run(seed: u64, mut world: World) -> Tally {
     let ended = catch_unwind(AssertUnwindSafe(|| {
