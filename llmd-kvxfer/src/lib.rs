@@ -18,8 +18,12 @@
 //! # Ok::<(), llmd_core::Error>(())
 //! ```
 //!
-//! Layouts and plans do no I/O, own no thread and read no clock. What moves bytes by a plan (regions, transports, leases, the agent) is to
-//! come; with feature `nixl`, the module of that name does so between NIXL's agents.
+//! A [`Region`] is memory, and with its layout an [`Agent`] makes a [`Pool`] of it. The engine that has computed a request grants its
+//! blocks; the [`Grant`] goes with the request as bytes; the engine that decodes it fetches them, by whichever [`Transport`] is
+//! fastest. [`session`] holds the two state machines that hand over a request; with feature `nixl` the module of that name reaches
+//! NIXL's own agents.
+//!
+//! Layouts, plans, leases, grants and sessions do no I/O, own no thread and read no clock.
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
@@ -35,6 +39,7 @@ mod outcome;
 mod plan;
 mod pool;
 mod region;
+pub mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod transport;

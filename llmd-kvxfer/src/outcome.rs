@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 /// How an operation ended. Each ends exactly once, in one of these.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -37,6 +39,11 @@ impl Outcome {
         Self::Timeout,
     ];
 
+    /// Where it stands in [`ALL`](Self::ALL).
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// Its name, as metrics and bindings have it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,19 +68,22 @@ impl fmt::Display for Outcome {
 /// Which blocks of an operation arrived, by their place in its list.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Blocks {
-    words: Box<[u64]>,
+    words: SmallVec<[u64; 4]>,
     len: usize,
 }
 
 impl Blocks {
+    /// How many an operation may have.
+    pub const MAX: usize = 1 << 20;
+
     /// So many, none of which arrived.
     pub fn none(len: usize) -> Self {
-        Self { words: vec![0; len.div_ceil(64)].into(), len }
+        Self { words: SmallVec::from_elem(0, len.div_ceil(64)), len }
     }
 
     /// So many, all of which arrived.
     pub fn all(len: usize) -> Self {
-        let mut words = vec![u64::MAX; len.div_ceil(64)].into_boxed_slice();
+        let mut words = SmallVec::from_elem(u64::MAX, len.div_ceil(64));
         if let Some(last) = words.last_mut().filter(|_| !len.is_multiple_of(64)) {
             *last = (1 << (len % 64)) - 1;
         }
@@ -101,6 +111,17 @@ impl Blocks {
     pub fn clear(&mut self, block: usize) {
         if block < self.len {
             self.words[block / 64] &= !(1 << (block % 64));
+        }
+    }
+
+    /// From `first` on, those arrived of which `has` says so, counted from there.
+    pub(crate) fn replace(&mut self, first: usize, has: impl Fn(usize) -> bool) {
+        for block in first..self.len {
+            if has(block - first) {
+                self.set(block);
+            } else {
+                self.clear(block);
+            }
         }
     }
 
@@ -144,7 +165,10 @@ mod tests {
         blocks.set(4000);
         assert_eq!((blocks.count(), blocks.failed().count()), (86, 44));
         assert!(!blocks.is_all() && !blocks.has(129) && blocks.has(128) && !blocks.has(4000));
-        for len in [0, 1, 63, 64, 65, 130] {
+        for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome.index(), place);
+        }
+        for len in [0, 1, 63, 64, 65, 130, 300] {
             let mut all = Blocks::all(len);
             assert!(all.is_all() && all.len() == len);
             all.clear(0);

@@ -69,10 +69,10 @@ const PLANS: [Plan; 16] = [
             &["copy", "grant", "nixl"],
             &["handshake", "pool"],
             &["transport"],
-            &["agent"],
+            &["agent", "session"],
             &["testing"],
         ],
-        thinks: Thinks::In(&["copy", "grant", "handshake", "layout", "lease", "outcome", "plan", "wire"]),
+        thinks: Thinks::In(&["copy", "grant", "handshake", "layout", "lease", "outcome", "plan", "session", "wire"]),
     },
     Plan {
         package: "llmd-gateway",

@@ -45,13 +45,13 @@ impl Lease {
     }
 }
 
-/// Which lease of an agent: a slot, and how often that slot was used.
+/// Which lease of an agent: its number, and in which slot of the board it stands.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[expect(clippy::exhaustive_structs, reason = "the wire has these two")]
 pub struct LeaseId {
     /// Its place on the board.
     pub slot: u32,
-    /// Which of those that were there; never 0, and never used twice.
+    /// Which of all that its agent granted; never 0, and never used twice.
     pub generation: u64,
 }
 

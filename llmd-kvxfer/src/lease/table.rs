@@ -32,6 +32,8 @@ pub(crate) struct LeaseTable<F> {
     /// How many leases hold each block of each pool.
     holds: HashMap<(u32, u32), u32>,
     max_leases: usize,
+    /// The generation of the lease that was granted last: no two have the same.
+    last: u64,
     fence: F,
 }
 
@@ -88,7 +90,7 @@ impl<F: Fence> LeaseTable<F> {
     /// None yet, and never more than `max_leases` at once.
     pub(crate) fn new(max_leases: usize, fence: F) -> Self {
         let (slots, free) = (Vec::new(), Vec::new());
-        Self { slots, free, deadlines: BinaryHeap::new(), holds: HashMap::new(), max_leases, fence }
+        Self { slots, free, deadlines: BinaryHeap::new(), holds: HashMap::new(), max_leases, last: 0, fence }
     }
 
     /// Lends these blocks of a pool.
@@ -121,7 +123,8 @@ impl<F: Fence> LeaseTable<F> {
         let at_latest = now.saturating_add(terms.longest);
         let expires = now.saturating_add(terms.ttl).min(at_latest);
         let place = &mut self.slots[slot as usize];
-        place.generation += 1;
+        self.last += 1;
+        place.generation = self.last;
         let lease = LeaseId { slot, generation: place.generation };
         let finished = SmallVec::new();
         place.held = Some(Held { pool, blocks, capability, terms, expires, at_latest, finished });
