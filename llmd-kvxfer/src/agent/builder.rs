@@ -158,6 +158,7 @@ impl AgentBuilder {
             next_pool: AtomicU32::new(0),
             process: std::process::id(),
             sleeps_until: AtomicU64::new(0),
+            looked_at: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             is_done: parking_lot::Condvar::new(),
         });

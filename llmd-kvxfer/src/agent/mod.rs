@@ -81,6 +81,8 @@ struct Inner {
     process: u32,
     /// Until when its thread sleeps, in nanoseconds of its clock.
     sleeps_until: AtomicU64,
+    /// When somebody polled last, in nanoseconds of its clock.
+    looked_at: AtomicU64,
     is_over: AtomicBool,
     is_done: parking_lot::Condvar,
 }
@@ -237,7 +239,10 @@ impl Agent {
         self.is_ours()?;
         let inner = &*self.inner;
         inner.home.quiet_caller();
-        inner.poll_transports(inner.home.now());
+        let now = inner.home.now();
+        // Only how long ago it was matters.
+        inner.looked_at.store(nanoseconds(now), Ordering::Relaxed);
+        inner.poll_transports(now);
         let mut ops = inner.ops.lock();
         let count = ops.done.len().min(AT_ONCE);
         events.extend(ops.done.drain(..count).map(Event::Fetched));
@@ -351,6 +356,11 @@ impl Agent {
             format!("an agent of process {}, in its forked child {process}: build one there", self.inner.process);
         Err(Error::new(ErrorKind::Unavailable, message))
     }
+}
+
+/// The most that a word holds, for what is longer.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// How many events one poll gives.

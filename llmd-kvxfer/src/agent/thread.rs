@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use llmd_core::{Error, ErrorKind, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::Inner;
+use super::{Inner, nanoseconds};
 
 /// Ends the thread when it is dropped.
 pub(super) struct Life {
@@ -18,6 +18,8 @@ pub(super) struct Life {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How long after somebody polled that one is taken to look after everything: who spins is not helped by another who does.
+const LOOKED_AFTER: Duration = Duration::from_millis(1);
 /// How long it sleeps at most where a test turns the clock.
 const TURNED: Duration = Duration::from_millis(10);
 
@@ -70,6 +72,10 @@ fn run(inner: &Inner, is_turned: bool) {
         if is_any {
             active = now;
         }
+        if inner.is_looked_after(now) {
+            inner.wait_for_any(Some(LOOKED_AFTER));
+            continue;
+        }
         if now.saturating_sub(active) < inner.home.spin {
             std::hint::spin_loop();
             continue;
@@ -82,8 +88,7 @@ impl Inner {
     /// Sleeps until somebody wakes it, or there is something to do.
     fn sleep(&self, is_turned: bool) {
         let until = self.wakes_at();
-        let nanoseconds = until.map_or(u64::MAX, |until| u64::try_from(until.as_nanos()).unwrap_or(u64::MAX));
-        self.sleeps_until.store(nanoseconds, Ordering::SeqCst);
+        self.sleeps_until.store(until.map_or(u64::MAX, nanoseconds), Ordering::SeqCst);
         let may = self.transports.iter().all(|carrier| carrier.lock().transport.sleep());
         // What was submitted before `sleeps_until` was said had no reason to ring.
         let again = self.wakes_at();
@@ -95,6 +100,12 @@ impl Inner {
         }
         self.transports.iter().for_each(|carrier| carrier.lock().transport.awake());
         self.sleeps_until.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether somebody polls again and again.
+    fn is_looked_after(&self, now: Duration) -> bool {
+        let looked_at = self.looked_at.load(Ordering::Relaxed);
+        looked_at > 0 && nanoseconds(now).saturating_sub(looked_at) < LOOKED_AFTER.as_nanos() as u64
     }
 
     fn wakes_at(&self) -> Option<Duration> {

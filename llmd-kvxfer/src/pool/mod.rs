@@ -100,6 +100,11 @@ impl Pool {
         Ok(())
     }
 
+    /// Whether the sum of a block that is lent has been taken. Whoever fetches it sooner waits for that.
+    pub fn is_sealed(&self, block: u32) -> bool {
+        crate::copy::Expected::sum(&*self.0.seals, block).is_some()
+    }
+
     pub(crate) fn own_plan(&self) -> &Plan {
         &self.0.own
     }
