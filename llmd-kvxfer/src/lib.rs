@@ -23,8 +23,11 @@
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
+pub mod device;
 mod layout;
 mod plan;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use layout::{Axis, KvLayout, KvShape};
 pub use plan::{Copies, Copy, Plan};
