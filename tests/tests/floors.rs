@@ -62,8 +62,8 @@ const PLANS: [Plan; 16] = [
         package: "llmd-kvxfer",
         sources: "llmd-kvxfer/src",
         knows: &["llmd-core"],
-        floors: &[&["layout"], &["plan"]],
-        thinks: Thinks::Everywhere,
+        floors: &[&["layout"], &["plan"], &["device"], &["testing"]],
+        thinks: Thinks::In(&["layout", "plan"]),
     },
     Plan {
         package: "llmd-gateway",

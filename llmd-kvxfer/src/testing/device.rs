@@ -45,7 +45,7 @@ pub fn device(make: impl Fn() -> Arc<dyn Device>) {
     }
 }
 
-const LEN: u64 = 1 << 20;
+const LEN: u64 = 1 << 17;
 
 /// Memory of a device and of the host, as large, which nobody else touches.
 struct Sides<'a> {
@@ -172,8 +172,8 @@ fn rows_arrive(device: &dyn Device) {
     for direction in Direction::ALL {
         let sides = Sides::new(device);
         let first = DeviceCopy { device: 64, host: 3, len: 100 };
-        let rows = Rows { first, count: 77, device_stride: 4096, host_stride: 101 };
-        let copy = |row: u64| DeviceCopy { device: 64 + row * 4096, host: 3 + row * 101, len: 100 };
+        let rows = Rows { first, count: 77, device_stride: 1024, host_stride: 101 };
+        let copy = |row: u64| DeviceCopy { device: 64 + row * 1024, host: 3 + row * 101, len: 100 };
         let (batch, mut there, mut here) = ((0..77).map(copy).collect::<Vec<_>>(), pattern(1), pattern(2));
         sides.fill(&there);
         sides.write(&here);

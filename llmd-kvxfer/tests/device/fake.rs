@@ -5,9 +5,9 @@
 use std::ffi::{CString, c_char, c_int, c_uint};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{env, fs};
+use std::sync::{Arc, OnceLock};
+use std::{env, fs, process};
 
 use libloading::Library;
 use llmd_kvxfer::device::{Cuda, Device, Hip};
@@ -75,7 +75,7 @@ impl Fake {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let folder = TempDir::new().expect("there is a folder for temporary files");
         let path = folder.path().join(format!("fake{}.so", MADE.fetch_add(1, Ordering::Relaxed)));
-        build(kind, &path);
+        fs::copy(built(kind), &path).expect("there is room for it");
         // SAFETY: it is our own, and does nothing when it is loaded.
         let control = unsafe { Library::new(&path) }.expect("it was just built");
         Self { kind, path, control, _folder: folder }
@@ -149,12 +149,22 @@ pub(crate) fn open(kind: Kind, path: &Path) -> Arc<dyn Device> {
     }
 }
 
-fn build(kind: Kind, to: &Path) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_driver/fake.c");
-    let compiler = env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let mut cc = Command::new(compiler);
-    cc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared"]).args(kind.flags());
-    let built = cc.arg(&source).arg("-o").arg(to).args(["-lpthread", "-lrt"]).output().expect("there is a C compiler");
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    assert!(fs::metadata(to).is_ok_and(|file| file.len() > 0));
+/// The library of this kind, which is built once in a process.
+fn built(kind: Kind) -> PathBuf {
+    static BUILT: [OnceLock<PathBuf>; Kind::ALL.len()] = [const { OnceLock::new() }; Kind::ALL.len()];
+    let build = || {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_driver/fake.c");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let to = folder.join(format!("fake-{kind:?}-{}.so", process::id()));
+        let mut cc = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
+        cc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared"]).args(kind.flags());
+        let built = cc.arg(&source).arg("-o").arg(&to).args(["-lpthread", "-lrt"]).output();
+        let built = built.expect("there is a C compiler");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        // Whole or not at all, since other processes may build it at the same time.
+        let whole = folder.join(format!("fake-{kind:?}.so"));
+        fs::rename(to, &whole).expect("it was just built");
+        whole
+    };
+    BUILT[kind as usize].get_or_init(build).clone()
 }

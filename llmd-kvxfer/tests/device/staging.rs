@@ -11,7 +11,7 @@ use llmd_kvxfer::{Copy, KvLayout, KvShape, Plan};
 use crate::fake::{Fake, Kind, Left};
 use crate::sides::{Sides, drain, host_side, pattern, read, submit, write};
 
-const LEN: u64 = 1 << 20;
+const LEN: u64 = 1 << 19;
 
 /// Copies are dear, or packing is, or rows are cheap.
 fn costs(copy_us: f64, pack: Option<f64>, row_us: Option<f64>) -> Costs {
@@ -131,8 +131,9 @@ fn what_a_plan_says_arrives_in_the_other_layout() {
     let plan = Plan::new(&there, &here).unwrap();
     let (from, to) = ([5, 6, 1], [0, 1, 2]);
     let copies: Vec<Copy> = plan.copies(&from, &to).unwrap().collect();
+    let bytes = pattern(1, LEN);
     let sides = Sides::new(fake.device(), LEN);
-    sides.fill(&pattern(1, LEN));
+    sides.fill(&bytes);
     write(sides.pinned.memory(), &pattern(2, LEN));
     let mut staging = Staging::new(sides.device.clone(), costs(1.0, Some(1.0), None), SMALL).unwrap();
     let store = Transfer::store(&sides.memory, host_side(&sides.pinned, true), copies.iter().copied());
@@ -141,7 +142,7 @@ fn what_a_plan_says_arrives_in_the_other_layout() {
     let stored = read(sides.pinned.memory());
     for Copy { from, to, len } in &copies {
         let (from, to, len) = (*from as usize, *to as usize, *len as usize);
-        assert_eq!(stored[to..to + len], pattern(1, LEN)[from..from + len]);
+        assert_eq!(stored[to..to + len], bytes[from..from + len]);
     }
     // And back: other bytes there, then the same again.
     sides.fill(&pattern(3, LEN));
@@ -152,7 +153,7 @@ fn what_a_plan_says_arrives_in_the_other_layout() {
     let now = sides.fetch();
     for Copy { from, len, .. } in &copies {
         let (from, len) = (*from as usize, *len as usize);
-        assert_eq!(now[from..from + len], pattern(1, LEN)[from..from + len]);
+        assert_eq!(now[from..from + len], bytes[from..from + len]);
     }
     assert!(staging.counts().packed > 0, "{:?}", staging.counts());
 }

@@ -91,7 +91,6 @@ pub(super) enum Current {
 
 /// Many copies in one call.
 #[derive(Clone, Copy)]
-#[expect(clippy::type_complexity, reason = "a call has the type that the driver gives it")]
 pub(super) enum Batch {
     /// It says at which copy it failed: CUDA 12.8 and 12.9, HIP.
     Pointing(
@@ -148,7 +147,6 @@ pub(super) enum Strided {
     Described(unsafe extern "C" fn(*const cudarc::driver::sys::CUDA_MEMCPY2D, Handle) -> Code),
     /// HIP: to, its stride, from, its stride, length, how many, kind.
     #[cfg(feature = "rocm")]
-    #[expect(clippy::type_complexity, reason = "a call has the type that the driver gives it")]
     Named(unsafe extern "C" fn(*mut c_void, usize, *const c_void, usize, usize, usize, c_int, Handle) -> Code),
 }
 

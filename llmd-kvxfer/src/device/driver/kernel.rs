@@ -22,7 +22,6 @@ const MAX_BLOCKS: u64 = 32;
 
 /// The calls of a driver that runs kernels.
 #[derive(Clone, Copy)]
-#[expect(clippy::type_complexity, reason = "a call has the type that the driver gives it")]
 pub(super) struct Kernels {
     load: unsafe extern "C" fn(*mut Handle, *const c_void) -> Code,
     unload: unsafe extern "C" fn(Handle) -> Code,
