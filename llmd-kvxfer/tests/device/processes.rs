@@ -19,10 +19,10 @@ fn kind(name: &str) -> Kind {
 /// Runs the test of this name in a process of its own, which is told what to import.
 fn run_apart(test: &str, kind: &str, fake: &Fake, handle: &IpcHandle) {
     let hex: String = handle.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut child = Command::new(env::current_exe().unwrap());
+    let mut child = Command::new(env::current_exe().expect("a test is a program"));
     child.args(["--exact", test, "--nocapture"]);
     child.env("LLMD_TEST_DRIVER", fake.path()).env("LLMD_TEST_KIND", kind).env("LLMD_TEST_HANDLE", hex);
-    let output = child.output().unwrap();
+    let output = child.output().expect("it can be run");
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }

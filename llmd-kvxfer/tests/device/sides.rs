@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use llmd_core::Result;
 use llmd_kvxfer::device::{
-    Device, DeviceCopy, DeviceMemory, Direction, HostMemory, HostSide, IpcHandle, Pinned, Staging, Ticket, Transfer,
-    TransferId,
+    Device, DeviceCopy, DeviceMemory, Direction, HostMemory, IpcHandle, Pinned, Staging, Ticket, Transfer, TransferId,
 };
 
 pub(crate) struct Sides {
@@ -18,8 +17,9 @@ pub(crate) struct Sides {
 
 impl Sides {
     pub(crate) fn new(device: Arc<dyn Device>, len: u64) -> Self {
-        let memory = device.allocate(len).unwrap();
-        let pinned = device.pin(&HostMemory::allocate(len as usize).unwrap()).unwrap();
+        let memory = device.allocate(len).expect("the device does it");
+        let pinned =
+            device.pin(&HostMemory::allocate(len as usize).expect("the device does it")).expect("the device does it");
         Self { device, memory, pinned }
     }
 
@@ -39,24 +39,24 @@ impl Sides {
 
     pub(crate) fn fill(&self, bytes: &[u8]) {
         write(self.pinned.memory(), bytes);
-        self.submit(Direction::ToDevice, &self.whole()).and_then(Ticket::wait).unwrap();
+        self.submit(Direction::ToDevice, &self.whole()).and_then(Ticket::wait).expect("the device does it");
     }
 
     pub(crate) fn fetch(&self) -> Vec<u8> {
-        self.submit(Direction::ToHost, &self.whole()).and_then(Ticket::wait).unwrap();
+        self.submit(Direction::ToHost, &self.whole()).and_then(Ticket::wait).expect("the device does it");
         read(self.pinned.memory())
     }
 }
 
 pub(crate) fn write(memory: &HostMemory, bytes: &[u8]) {
     // SAFETY: nothing is under way.
-    unsafe { memory.write(0, bytes) }.unwrap();
+    unsafe { memory.write(0, bytes) }.expect("the device does it");
 }
 
 pub(crate) fn read(memory: &HostMemory) -> Vec<u8> {
     let mut bytes = vec![0; memory.len()];
     // SAFETY: nothing is under way.
-    unsafe { memory.read(0, &mut bytes) }.unwrap();
+    unsafe { memory.read(0, &mut bytes) }.expect("the device does it");
     bytes
 }
 
@@ -81,11 +81,6 @@ pub(crate) fn import(device: &dyn Device, handle: &IpcHandle) -> Result<DeviceMe
     unsafe { device.import(handle) }
 }
 
-/// The host's side in either form.
-pub(crate) fn host_side(pinned: &Pinned, is_pinned: bool) -> HostSide {
-    if is_pinned { HostSide::Pinned(pinned.clone()) } else { HostSide::Pageable(pinned.memory().clone()) }
-}
-
 /// Bytes that tell where they are.
 pub(crate) fn pattern(which: u64, len: u64) -> Vec<u8> {
     let byte = |at: u64| (at.wrapping_add(which << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
@@ -96,5 +91,5 @@ pub(crate) fn pattern(which: u64, len: u64) -> Vec<u8> {
 pub(crate) fn adopt(sides: &Sides, offset: u64) -> DeviceMemory {
     let (address, len) = (sides.memory.address() + offset, sides.len() - offset);
     // SAFETY: the memory lives as long as what keeps it, which is the memory.
-    unsafe { sides.device.adopt(address, len, Arc::new(sides.memory.clone())) }.unwrap()
+    unsafe { sides.device.adopt(address, len, Arc::new(sides.memory.clone())) }.expect("the device does it")
 }

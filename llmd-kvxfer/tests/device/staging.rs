@@ -1,15 +1,17 @@
 //! Transfers: every byte arrives whichever way it goes, and the way is the one that takes least.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use llmd_core::ErrorKind;
 use llmd_kvxfer::device::{
-    Costs, DeviceCopy, Direction, HostMemory, PackCosts, PerDirection, Staging, StagingCounts, StagingLimits, Transfer,
+    Costs, DeviceCopy, Direction, HostMemory, HostSide, PackCosts, PerDirection, Staging, StagingCounts, StagingLimits,
+    Transfer,
 };
 use llmd_kvxfer::{Copy, KvLayout, KvShape, Plan};
 
 use crate::fake::{Fake, Kind, Left};
-use crate::sides::{Sides, drain, host_side, pattern, read, submit, write};
+use crate::sides::{Sides, drain, pattern, read, submit, write};
 
 const LEN: u64 = 1 << 19;
 
@@ -44,20 +46,16 @@ fn plainly(direction: Direction, batch: &[DeviceCopy], device: &mut [u8], host: 
 /// Makes a transfer, and compares both sides with what plain copies give.
 fn arrives(fake: &Fake, costs: &Costs, direction: Direction, is_pinned: bool, batch: &[DeviceCopy]) -> StagingCounts {
     let sides = Sides::new(fake.device(), LEN);
-    let mut staging = Staging::new(sides.device.clone(), costs.clone(), SMALL).unwrap();
+    let mut staging = Staging::new(Arc::clone(&sides.device), costs.clone(), SMALL).expect("the device does it");
     let (mut there, mut here) = (pattern(1, LEN), pattern(2, LEN));
     sides.fill(&there);
     // What the device reaches by itself is the pinned memory; the other kind is memory of its own.
-    let pageable = HostMemory::allocate(LEN as usize).unwrap();
+    let pageable = HostMemory::allocate(LEN as usize).expect("the device does it");
     let host = if is_pinned { sides.pinned.memory() } else { &pageable };
     write(host, &here);
-    let side = if is_pinned {
-        host_side(&sides.pinned, true)
-    } else {
-        llmd_kvxfer::device::HostSide::Pageable(pageable.clone())
-    };
+    let side = if is_pinned { HostSide::Pinned(sides.pinned.clone()) } else { HostSide::Pageable(pageable.clone()) };
     let transfer = Transfer::new(direction, &sides.memory, side, batch.iter().copied());
-    let id = submit(&mut staging, transfer).unwrap();
+    let id = submit(&mut staging, transfer).expect("the device does it");
     let done = drain(&mut staging);
     assert!(matches!(done.as_slice(), [(one, Ok(()))] if *one == id), "{done:?}");
     plainly(direction, batch, &mut there, &mut here);
@@ -135,8 +133,8 @@ fn what_a_plan_says_arrives_in_the_other_layout() {
     let sides = Sides::new(fake.device(), LEN);
     sides.fill(&bytes);
     write(sides.pinned.memory(), &pattern(2, LEN));
-    let mut staging = Staging::new(sides.device.clone(), costs(1.0, Some(1.0), None), SMALL).unwrap();
-    let store = Transfer::store(&sides.memory, host_side(&sides.pinned, true), copies.iter().copied());
+    let mut staging = Staging::new(Arc::clone(&sides.device), costs(1.0, Some(1.0), None), SMALL).unwrap();
+    let store = Transfer::store(&sides.memory, HostSide::Pinned(sides.pinned.clone()), copies.iter().copied());
     submit(&mut staging, store).unwrap();
     drain(&mut staging).pop().unwrap().1.unwrap();
     let stored = read(sides.pinned.memory());
@@ -148,7 +146,7 @@ fn what_a_plan_says_arrives_in_the_other_layout() {
     sides.fill(&pattern(3, LEN));
     write(sides.pinned.memory(), &stored);
     let back = copies.iter().map(|copy| Copy { from: copy.to, to: copy.from, len: copy.len });
-    submit(&mut staging, Transfer::load(&sides.memory, host_side(&sides.pinned, true), back)).unwrap();
+    submit(&mut staging, Transfer::load(&sides.memory, HostSide::Pinned(sides.pinned.clone()), back)).unwrap();
     drain(&mut staging).pop().unwrap().1.unwrap();
     let now = sides.fetch();
     for Copy { from, len, .. } in &copies {
@@ -163,14 +161,14 @@ fn a_transfer_fails_once_and_the_others_go_on() {
     for kind in Kind::ALL {
         let fake = Fake::new(kind);
         let sides = Sides::new(fake.device(), LEN);
-        let mut staging = Staging::new(sides.device.clone(), costs(1.0, Some(10.0), None), SMALL).unwrap();
+        let mut staging = Staging::new(Arc::clone(&sides.device), costs(1.0, Some(10.0), None), SMALL).unwrap();
         fake.hold(true);
         let mut ids = Vec::new();
         for at in 0..3 {
             let place = |copy: DeviceCopy| DeviceCopy { host: copy.host + at * 200_000, ..copy };
             let batch = gathered(300).into_iter().map(place);
             let pageable = HostMemory::allocate(LEN as usize).unwrap();
-            let side = llmd_kvxfer::device::HostSide::Pageable(pageable);
+            let side = HostSide::Pageable(pageable);
             let transfer = Transfer::new(Direction::ToHost, &sides.memory, side, batch);
             ids.push(submit(&mut staging, transfer).unwrap());
         }
@@ -191,17 +189,17 @@ fn a_transfer_fails_once_and_the_others_go_on() {
 fn polling_never_blocks_and_only_two_parts_are_under_way() {
     let fake = Fake::new(Kind::Cuda);
     let sides = Sides::new(fake.device(), LEN);
-    let mut staging = Staging::new(sides.device.clone(), costs(1.0, Some(10.0), None), SMALL).unwrap();
+    let mut staging = Staging::new(Arc::clone(&sides.device), costs(1.0, Some(10.0), None), SMALL).unwrap();
     fake.hold(true);
     let mut done = Vec::new();
     for _ in 0..SMALL.transfers {
-        let host = host_side(&sides.pinned, true);
+        let host = HostSide::Pinned(sides.pinned.clone());
         submit(&mut staging, Transfer::new(Direction::ToHost, &sides.memory, host, gathered(300))).unwrap();
         staging.poll(&mut done);
     }
     assert!(done.is_empty());
     assert_eq!(sides.device.counts().under_way, 2);
-    let host = host_side(&sides.pinned, true);
+    let host = HostSide::Pinned(sides.pinned.clone());
     let more = Transfer::new(Direction::ToHost, &sides.memory, host, gathered(1));
     let error = submit(&mut staging, more).unwrap_err();
     assert_eq!((error.kind(), staging.waiting()), (ErrorKind::Exhausted, SMALL.transfers));
@@ -213,14 +211,14 @@ fn polling_never_blocks_and_only_two_parts_are_under_way() {
 fn what_reaches_outside_is_refused_before_anything_is_copied() {
     let fake = Fake::new(Kind::Hip);
     let sides = Sides::new(fake.device(), LEN);
-    let mut staging = Staging::new(sides.device.clone(), costs(1.0, None, None), SMALL).unwrap();
+    let mut staging = Staging::new(Arc::clone(&sides.device), costs(1.0, None, None), SMALL).unwrap();
     let outside = DeviceCopy { device: 0, host: LEN, len: 1 };
     let batch = gathered(10).into_iter().chain([outside]);
-    let transfer = Transfer::new(Direction::ToHost, &sides.memory, host_side(&sides.pinned, true), batch);
+    let transfer = Transfer::new(Direction::ToHost, &sides.memory, HostSide::Pinned(sides.pinned.clone()), batch);
     assert_eq!(submit(&mut staging, transfer).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!((staging.waiting(), sides.device.counts().bytes), (0, 0));
     let limits = StagingLimits { slot_copies: 0, ..SMALL };
-    let refused = Staging::new(sides.device.clone(), costs(1.0, None, None), limits);
+    let refused = Staging::new(Arc::clone(&sides.device), costs(1.0, None, None), limits);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
 }
 
