@@ -29,6 +29,7 @@
 
 mod agent;
 mod copy;
+pub mod device;
 mod grant;
 mod handshake;
 mod layout;

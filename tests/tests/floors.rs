@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 16] = [
+const PLANS: [Plan; 17] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -66,7 +66,7 @@ const PLANS: [Plan; 16] = [
             &["outcome", "wire"],
             &["layout"],
             &["lease", "plan", "region"],
-            &["copy", "grant", "nixl"],
+            &["copy", "device", "grant", "nixl"],
             &["handshake", "pool"],
             &["transport"],
             &["agent", "session"],
@@ -152,6 +152,13 @@ const PLANS: [Plan; 16] = [
         thinks: Thinks::In(&[]),
     },
     Plan {
+        package: "llmd-device",
+        sources: "benches/device/src",
+        knows: &["llmd-core", "llmd-kvxfer"],
+        floors: &[&["rig"], &["ipc", "sweep"], &["table"]],
+        thinks: Thinks::In(&[]),
+    },
+    Plan {
         package: "llmd-heal",
         sources: "benches/heal/src",
         knows: &["llmd-core", "llmd-fleet", "llmd-gateway"],
@@ -216,6 +223,7 @@ const EMBEDDED: [&str; 3] = ["llmd-core", "llmd-routing", "llmd-gateway"];
 /// counts allocations has an allocator of its own, which is unsafe by nature.
 const UNSAFE: &[&str] = &[
     "benches/decision/src/counting.rs",
+    "benches/device/src/rig.rs",
     "benches/peers/src/system.rs",
     "llmd-c/src/boundary.rs",
     "llmd-c/src/bytes.rs",
@@ -263,9 +271,24 @@ const UNSAFE: &[&str] = &[
     "llmd-core/src/index/span/run.rs",
     "llmd-core/src/index/span/system.rs",
     "llmd-core/tests/allocations.rs",
+    "llmd-kvxfer/rustacuda/src/lib.rs",
     "llmd-kvxfer/src/copy/blocks.rs",
     "llmd-kvxfer/src/copy/mod.rs",
     "llmd-kvxfer/src/copy/x86.rs",
+    "llmd-kvxfer/src/device/driver/calls.rs",
+    "llmd-kvxfer/src/device/driver/context.rs",
+    "llmd-kvxfer/src/device/driver/cuda.rs",
+    "llmd-kvxfer/src/device/driver/device.rs",
+    "llmd-kvxfer/src/device/driver/event.rs",
+    "llmd-kvxfer/src/device/driver/hip.rs",
+    "llmd-kvxfer/src/device/driver/kernel.rs",
+    "llmd-kvxfer/src/device/driver/library.rs",
+    "llmd-kvxfer/src/device/host.rs",
+    "llmd-kvxfer/src/device/memory.rs",
+    "llmd-kvxfer/src/device/mod.rs",
+    "llmd-kvxfer/src/device/staging/calibration.rs",
+    "llmd-kvxfer/src/device/staging/lane.rs",
+    "llmd-kvxfer/src/device/staging/mod.rs",
     "llmd-kvxfer/src/nixl/agent.rs",
     "llmd-kvxfer/src/nixl/capi.rs",
     "llmd-kvxfer/src/nixl/memory.rs",
@@ -276,6 +299,9 @@ const UNSAFE: &[&str] = &[
     "llmd-kvxfer/src/region/mapping.rs",
     "llmd-kvxfer/src/region/mod.rs",
     "llmd-kvxfer/src/region/words.rs",
+    "llmd-kvxfer/src/testing/device.rs",
+    "llmd-kvxfer/tests/device/fake.rs",
+    "llmd-kvxfer/tests/device/sides.rs",
     "llmd-kvxfer/tests/nixl.rs",
     "llmd-py/src/buffer/mod.rs",
 ];

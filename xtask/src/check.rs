@@ -25,6 +25,12 @@ pub(crate) fn run(Args {}: Args) -> Result {
     stages.run("format", || run_command(&mut cargo(root, ["fmt", "--all", "--check"])));
     stages
         .run("format of the peers' bench", || run_command(&mut cargo(&root.join("benches/peers"), ["fmt", "--check"])));
+    stages.run("what links CUDA", || {
+        let manifest = ["--manifest-path", "llmd-kvxfer/rustacuda/Cargo.toml"];
+        run_command(&mut cargo(root, ["fmt", "--check"].into_iter().chain(manifest)))?;
+        let lints = cargo(root, ["clippy"].into_iter().chain(manifest).chain(["--target-dir", "target/rustacuda"]));
+        run_command({ lints }.args(["--", "-D", "warnings"]))
+    });
     stages.run("lints", || {
         run_command(cargo(root, ["clippy"]).args(EVERYTHING).args(["--all-targets", "--", "-D", "warnings"]))
     });

@@ -1,0 +1,8 @@
+//! Devices: the host, and CUDA and HIP by drivers that are made here from C, over host memory.
+
+mod conformance;
+mod failures;
+mod fake;
+mod processes;
+mod sides;
+mod staging;
