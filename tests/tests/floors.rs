@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 16] = [
+const PLANS: [Plan; 17] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -177,6 +177,20 @@ const PLANS: [Plan; 16] = [
         thinks: Thinks::In(&[]),
     },
     Plan {
+        package: "llmd-xfer",
+        sources: "benches/xfer/src",
+        knows: &["llmd-core", "llmd-kvxfer"],
+        floors: &[
+            &["stopwatch", "work"],
+            &["family", "line", "memory", "scale"],
+            &["child", "limit", "peers", "side"],
+            &["pair"],
+            &["rows"],
+            &["measure"],
+        ],
+        thinks: Thinks::In(&["scale"]),
+    },
+    Plan {
         package: "llmd-benches",
         sources: "benches/src",
         knows: &["llmd-core", "llmd-routing"],
@@ -205,9 +219,13 @@ const EMBEDDED: [&str; 3] = ["llmd-core", "llmd-routing", "llmd-gateway"];
 
 /// The only files in which `unsafe` may stand. The design names `index::span` and `hash::simd` of llmd-core; a file is
 /// entered here when it is there. A program that counts allocations has an allocator of its own, which is unsafe by nature.
-const UNSAFE: [&str; 49] = [
+const UNSAFE: [&str; 53] = [
     "benches/decision/src/counting.rs",
     "benches/peers/src/system.rs",
+    "benches/xfer/src/limit/copy.rs",
+    "benches/xfer/src/limit/shm.rs",
+    "benches/xfer/src/limit/tcp.rs",
+    "benches/xfer/src/memory.rs",
     "llmd-c/src/boundary.rs",
     "llmd-c/src/bytes.rs",
     "llmd-c/src/check.rs",
