@@ -182,8 +182,8 @@ const PLANS: [Plan; 17] = [
         knows: &["llmd-core", "llmd-kvxfer"],
         floors: &[
             &["stopwatch", "work"],
-            &["family", "line", "memory", "scale"],
-            &["child", "limit", "peers", "side"],
+            &["family", "line", "load", "memory", "scale"],
+            &["child", "limit", "side", "subjects"],
             &["pair"],
             &["rows"],
             &["measure"],

@@ -10,13 +10,10 @@ use serde_json::Value;
 
 use crate::work::Work;
 
-/// A library whose two sides run in this program.
+/// A library whose two sides run in this program. [`ALL`](crate::subjects::ALL) says what is measured of it.
 pub(crate) trait Family: Debug + Sync {
     /// As the first word of its subjects' names.
     fn name(&self) -> &'static str;
-
-    /// Its forms, and what is measured of each.
-    fn subjects(&self) -> Vec<Subject>;
 
     /// The side that holds the blocks: `pool` bytes, filled with [`word`](crate::work::word).
     ///
@@ -185,13 +182,6 @@ pub(crate) struct Subject {
     pub(crate) parts: &'static [Part],
 }
 
-impl Subject {
-    /// One of this program's own, measured at all sizes.
-    pub(crate) const fn ours(name: &'static str) -> Self {
-        Self { name, side: Side::Ours, ways: &[""], apart: Apart::No, parts: &[Part::Sizes] }
-    }
-}
-
 /// What runs a subject's two sides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Side {
@@ -208,7 +198,6 @@ pub(crate) enum Apart {
     /// Processes and System V memory of its own; what it must have a network for it has over this machine's.
     Processes,
     /// And no network either.
-    #[expect(dead_code, reason = "for a transport that needs no network between two pods")]
     ProcessesAndNetwork,
 }
 
@@ -218,7 +207,6 @@ pub(crate) enum Part {
     /// Transfers of all sizes.
     Sizes,
     /// Transfers of 64 KiB blocks only.
-    #[expect(dead_code, reason = "for forms that differ in one thing from another")]
     OneSize,
     /// A single block of 4 KiB.
     Latency,
@@ -227,7 +215,6 @@ pub(crate) enum Part {
     /// A notification there and back.
     Notify(Wait),
     /// Making blocks ready.
-    #[expect(dead_code, reason = "for what guards its content")]
     Seal,
     /// What doing nothing costs a puller that has this many peers.
     Idle(usize),

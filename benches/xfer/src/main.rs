@@ -7,14 +7,15 @@ mod child;
 mod family;
 mod limit;
 mod line;
+mod load;
 mod measure;
 mod memory;
 mod pair;
-mod peers;
 mod rows;
 mod scale;
 mod side;
 mod stopwatch;
+mod subjects;
 mod work;
 
 use std::io::{self, Write as _};
@@ -27,6 +28,7 @@ use llmd_core::{Error, ErrorKind, Result};
 use crate::family::{Family, Subject};
 use crate::pair::Setup;
 use crate::scale::Scale;
+use crate::subjects::ALL;
 
 /// Whoever runs in this program. Another library is a file and a line here.
 const FAMILIES: [&dyn Family; 1] = [&limit::Limit];
@@ -103,13 +105,16 @@ fn run(args: &Args) -> Result<()> {
     }
 }
 
+/// Those who can be measured here, or the chosen ones of them.
 fn subjects(args: &Args) -> Vec<Subject> {
-    let ours = FAMILIES.iter().flat_map(|family| family.subjects());
-    let peers = if args.python.is_some() { peers::subjects() } else { Vec::new() };
+    let is_possible = |subject: &Subject| match subject.side {
+        family::Side::Ours => named(subject.name).is_ok(),
+        family::Side::Script(..) => args.python.is_some(),
+    };
     let is_wanted = |subject: &Subject| {
         args.only.is_empty() || args.only.iter().any(|start| subject.name.starts_with(start.as_str()))
     };
-    ours.chain(peers).filter(is_wanted).collect()
+    ALL.iter().filter(|subject| is_possible(subject) && is_wanted(subject)).cloned().collect()
 }
 
 /// The family and the form of a subject that runs in this program.
@@ -124,16 +129,24 @@ fn named(name: &str) -> Result<(&'static dyn Family, &str)> {
 mod tests {
     use super::*;
 
+    fn names(words: &[&str]) -> Vec<&'static str> {
+        let words = ["llmd-xfer"].iter().chain(words);
+        subjects(&Args::parse_from(words)).iter().map(|subject| subject.name).collect()
+    }
+
     #[test]
-    fn every_subject_of_ours_is_found_by_its_name() {
-        for family in FAMILIES {
-            for subject in family.subjects() {
-                let (found, form) = named(subject.name).unwrap();
-                assert_eq!(subject.name, format!("{}.{form}", family.name()));
-                assert_eq!(found.name(), family.name());
-                assert!(!subject.ways.is_empty() && !subject.parts.is_empty());
-            }
-        }
-        assert!(named("nixl.best").is_err());
+    fn the_limits_are_always_there_and_peers_where_their_python_is() {
+        let alone = names(&[]);
+        assert!(alone.contains(&"limit.shm") && alone.iter().all(|name| named(name).is_ok()), "{alone:?}");
+        let all = names(&["--python", "python", "--scripts", "."]);
+        assert!(all.contains(&"nixl.best") && all.contains(&"mooncake.tcp"), "{all:?}");
+        assert_eq!(names(&["--only", "limit.t,nixl"]), ["limit.tcp"]);
+    }
+
+    #[test]
+    fn a_subject_is_a_family_in_a_form() {
+        let (family, form) = named("limit.shm").unwrap();
+        assert_eq!((family.name(), form), ("limit", "shm"));
+        assert!(named("nixl.best").is_err() && family.serve("no such form", 1 << 20).is_err());
     }
 }

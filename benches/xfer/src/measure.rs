@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::family::{Part, Side, Subject};
+use crate::load::Load;
 use crate::pair::{Pair, Setup};
 use crate::rows::{Rows, SEAL};
 use crate::scale::{SIZES, Scale};
@@ -20,7 +21,7 @@ use crate::work::Point;
 /// [`ErrorKind::Unavailable`] when a side of ours fails, [`ErrorKind::Corrupt`] when it brings another content.
 pub(crate) fn measure(subjects: &[Subject], scale: &Scale, setup: &Setup<'_>) -> Result<Value> {
     let progress = progress(scale.passes * subjects.len());
-    let mut rows = Rows::default();
+    let (mut rows, load) = (Rows::default(), Load::watch());
     for _ in 0..scale.passes {
         for subject in subjects {
             progress.set_message(subject.name);
@@ -32,6 +33,7 @@ pub(crate) fn measure(subjects: &[Subject], scale: &Scale, setup: &Setup<'_>) ->
         }
     }
     progress.finish_and_clear();
+    rows.others(load.cores());
     Ok(rows.figures())
 }
 

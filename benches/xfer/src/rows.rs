@@ -14,6 +14,8 @@ pub(crate) struct Rows {
     transfers: BTreeMap<(&'static str, &'static str, usize), Timed>,
     /// Other numbers of a subject, by name: the less the better.
     numbers: BTreeMap<(&'static str, String), f64>,
+    /// Cores that others kept busy meanwhile.
+    others: f64,
 }
 
 /// What transfers took, and what each moved.
@@ -60,6 +62,11 @@ impl Rows {
         *best = best.min(value);
     }
 
+    /// Cores that others kept busy meanwhile.
+    pub(crate) const fn others(&mut self, cores: f64) {
+        self.others = cores;
+    }
+
     /// Every figure that there is enough for.
     pub(crate) fn figures(&self) -> Value {
         let mut figures = Map::new();
@@ -98,6 +105,7 @@ impl Rows {
                 name => put(numbered(who, name), *value),
             }
         }
+        put("xfer.others_cores".into(), self.others);
         Value::Object(figures)
     }
 

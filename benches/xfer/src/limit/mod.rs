@@ -8,7 +8,7 @@ mod tcp;
 
 use llmd_core::{Error, ErrorKind, Result};
 
-use crate::family::{Family, Part, Pull, Serve, Subject, Wait};
+use crate::family::{Family, Pull, Serve};
 
 /// What no transfer can be much faster than.
 #[derive(Debug)]
@@ -17,15 +17,6 @@ pub(crate) struct Limit;
 impl Family for Limit {
     fn name(&self) -> &'static str {
         "limit"
-    }
-
-    fn subjects(&self) -> Vec<Subject> {
-        let shm = Subject {
-            ways: &["memcpy1", "nt1", "memcpy2", "nt2"],
-            parts: &[Part::Sizes, Part::Notify(Wait::Spinning)],
-            ..Subject::ours("limit.shm")
-        };
-        vec![shm, Subject::ours("limit.tcp")]
     }
 
     fn serve(&self, form: &str, pool: usize) -> Result<Box<dyn Serve>> {

@@ -63,7 +63,9 @@ huge pages), nixl.default, nixl.tcp, nixl.otherns, mooncake.tcp.
   xfer.submit_us.256mib, nixl.best.submit_us.256mib
                                       until the call that posts 256 MiB returns
   xfer.idle_cpu_percent, <other>.idle_cpu_percent
-                                      of a core, while nothing happens: llmd with eight peers, others with one";
+                                      of a core, while nothing happens: llmd with eight peers, others with one
+  xfer.others_cores                   cores that other programs kept busy meanwhile, on average: more than a tenth, and
+                                      the figures say little";
 
 /// What is said beneath every table.
 const HOST_ONLY: &str = "Pools are host memory. What a GPU's memory takes needs a GPU, and is not measured here.";

@@ -33,6 +33,10 @@ const ALONE: [(&str, &str); 5] = [
     ("idle_cpu_percent", "doing nothing, % of a core"),
 ];
 
+/// Cores that others may use before figures say little.
+const BUSY: f64 = 0.1;
+const BUSY_SAYS: &str = ": the machine was not idle, and these figures say little";
+
 #[derive(Debug)]
 pub(super) struct Table<'a>(pub(super) &'a Map<String, Value>);
 
@@ -57,6 +61,14 @@ impl fmt::Display for Table<'_> {
             if !values.is_empty() {
                 writeln!(f, "{what:38} {values}")?;
             }
+        }
+        if let Some(cores) = self.figure("xfer.others_cores") {
+            writeln!(
+                f,
+                "{:38} {cores:.2}{}",
+                "cores that others used meanwhile",
+                if cores > BUSY { BUSY_SAYS } else { "" }
+            )?;
         }
         writeln!(f, "\n{:38} {:>8} {:>8}", "goals", "is", "goal")?;
         for (figure, goal) in goals() {
@@ -107,6 +119,7 @@ mod tests {
             "xfer.shm.gbps.4": 9.5, "xfer.shm.gbps.64": 15.25, "xfer.shm.gbps.1024": 120.4,
             "xfer.cpu_s_per_gb.shm.1024": 0.0625, "nixl.best.gbps.64": 4.25, "nixl.best.cpu_s_per_gb.1024": 0.2,
             "xfer.shm.ratio_to_nixl_best.64": 3.588, "xfer.latency_us.4kib": 1.75, "nixl.best.latency_us.4kib": 4.4,
+            "xfer.others_cores": 0.3,
         }) else {
             panic!("an object was written")
         };
@@ -117,7 +130,8 @@ mod tests {
         for line in [
             "llmd, shared memory 9.50 15.2 120 0.06",
             "NIXL, no threads, memfd - 4.25 - 0.20",
-            "one 4 KiB block, µs nixl.best 4.40, llmd 1.75",
+            "one 4 KiB block, µs llmd 1.75, nixl.best 4.40",
+            "cores that others used meanwhile 0.30: the machine was not idle, and these figures say little",
             "xfer.shm.ratio_to_nixl_best.64 3.59 ≥ 2.5 met",
             "xfer.latency_us.4kib 1.75 ≤ 1.5 missed",
             "xfer.idle_cpu_percent - ≤ 0.5 not measured",
