@@ -31,7 +31,7 @@ use crate::scale::Scale;
 use crate::subjects::ALL;
 
 /// Whoever runs in this program. Another library is a file and a line here.
-const FAMILIES: [&dyn Family; 1] = [&limit::Limit];
+const FAMILIES: &[&dyn Family] = &[&limit::Limit];
 
 /// Measures transfers. Figures go to standard output, as one JSON object of numbers; progress goes to standard error.
 #[derive(Debug, Parser)]
@@ -120,7 +120,7 @@ fn subjects(args: &Args) -> Vec<Subject> {
 /// The family and the form of a subject that runs in this program.
 fn named(name: &str) -> Result<(&'static dyn Family, &str)> {
     let (family, form) = name.split_once('.').unwrap_or((name, ""));
-    let found = FAMILIES.into_iter().find(|one| one.name() == family);
+    let found = FAMILIES.iter().copied().find(|one| one.name() == family);
     let found = found.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("no subject {name:?} in this program")))?;
     Ok((found, form))
 }

@@ -9,21 +9,26 @@ use tempfile::TempDir;
 
 use crate::family::{Part, Side, Subject};
 use crate::load::Load;
-use crate::pair::{Pair, Setup};
+use crate::pair::{Pair, Setup, can_be};
 use crate::rows::{Rows, SEAL};
 use crate::scale::{SIZES, Scale};
 use crate::work::Point;
 
-/// The figures of all `subjects`. A peer that fails has none; what fails of ours fails the run.
+/// The figures of all `subjects`. A peer that fails has none, and neither has who needs namespaces where there are none;
+/// what fails of ours fails the run.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Unavailable`] when a side of ours fails, [`ErrorKind::Corrupt`] when it brings another content.
 pub(crate) fn measure(subjects: &[Subject], scale: &Scale, setup: &Setup<'_>) -> Result<Value> {
+    let (subjects, apart): (Vec<_>, Vec<_>) = subjects.iter().partition(|subject| can_be(subject.apart));
+    for subject in apart {
+        say(&format!("{}: this user cannot make namespaces with unshare: left out", subject.name));
+    }
     let progress = progress(scale.passes * subjects.len());
     let (mut rows, load) = (Rows::default(), Load::watch());
     for _ in 0..scale.passes {
-        for subject in subjects {
+        for subject in &subjects {
             progress.set_message(subject.name);
             match turn(subject, scale, setup, &mut rows) {
                 Err(error) if subject.side != Side::Ours => progress.suspend(|| say(&format!("{error}: left out"))),

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -189,6 +189,14 @@ const fn around(apart: Apart) -> &'static [&'static str] {
         Apart::Processes => &["unshare", "--pid", "--ipc", "--fork", "--kill-child", "--"],
         Apart::ProcessesAndNetwork => &["unshare", "--pid", "--ipc", "--net", "--fork", "--kill-child", "--"],
     }
+}
+
+/// Whether this user may run a process so far apart. Without `unshare`, or the right to use it, one cannot.
+pub(crate) fn can_be(apart: Apart) -> bool {
+    let [program, words @ ..] = around(apart) else { return true };
+    let mut command = Command::new(program);
+    command.args(words).arg("true").stdin(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 fn number(said: &Value, name: &str) -> f64 {
