@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 17] = [
+const PLANS: [Plan; 18] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -193,6 +193,20 @@ const PLANS: [Plan; 17] = [
         thinks: Thinks::In(&[]),
     },
     Plan {
+        package: "llmd-xfer",
+        sources: "benches/xfer/src",
+        knows: &["llmd-core", "llmd-kvxfer"],
+        floors: &[
+            &["stopwatch", "work"],
+            &["family", "line", "load", "memory", "scale"],
+            &["child", "limit", "llmd", "side", "subjects"],
+            &["pair"],
+            &["rows"],
+            &["measure"],
+        ],
+        thinks: Thinks::In(&["scale"]),
+    },
+    Plan {
         package: "llmd-benches",
         sources: "benches/src",
         knows: &["llmd-core", "llmd-routing"],
@@ -225,6 +239,10 @@ const UNSAFE: &[&str] = &[
     "benches/decision/src/counting.rs",
     "benches/device/src/rig.rs",
     "benches/peers/src/system.rs",
+    "benches/xfer/src/limit/copy.rs",
+    "benches/xfer/src/limit/shm.rs",
+    "benches/xfer/src/limit/tcp.rs",
+    "benches/xfer/src/memory.rs",
     "llmd-c/src/boundary.rs",
     "llmd-c/src/bytes.rs",
     "llmd-c/src/check.rs",

@@ -5,7 +5,9 @@ mod decision;
 mod estimates;
 mod heal;
 mod index;
+mod svg;
 mod table;
+mod xfer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +24,8 @@ use crate::workspace::Workspace;
 /// Micro-benchmarks, each beside a physical limit or a peer.
 ///
 /// The limits and peers are measured in the same run. About four minutes for all once built, a quarter of that with
-/// `--quick`; the machine should be idle. `cargo xtask bench index` is a run of its own.
+/// `--quick`; the machine should be idle. `cargo xtask bench index` and
+/// `cargo xtask bench xfer` are runs of their own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
@@ -42,6 +45,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Beside {
     Index(index::Args),
+    Xfer(xfer::Args),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -109,8 +113,10 @@ And of `heal`, on engines that are processes of their own (<fault> is engine_res
                                   what was compared: lists, prompts, those that were held, and what could not be";
 
 pub(crate) fn run(args: &Args) -> Result {
-    if let Some(Beside::Index(args)) = &args.beside {
-        return index::run(args);
+    match &args.beside {
+        Some(Beside::Index(args)) => return index::run(args),
+        Some(Beside::Xfer(args)) => return xfer::run(args),
+        None => {}
     }
     let workspace = Workspace::load()?;
     let parts = args.part.as_ref().map_or(Part::ALL.as_slice(), std::slice::from_ref);

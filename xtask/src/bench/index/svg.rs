@@ -1,9 +1,9 @@
 //! The grid as a picture: what a query takes, by the blocks of the prompt, one panel for each number of workers.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use super::rows::{Row, Rows};
+use crate::bench::svg::{Scale, Svg};
 
 /// Colours that can be read on white and on black alike, picked by what the reader's own setting is.
 const STYLE: &str = "\
@@ -73,7 +73,7 @@ pub(super) fn picture(rows: &Rows, caption: &str) -> Option<String> {
     legend(&mut svg);
     svg.text(24.0, HEIGHT - 14.0, "small", "start", caption);
     svg.line("</svg>");
-    Some(svg.0)
+    Some(svg.into_text())
 }
 
 /// One number of workers.
@@ -129,65 +129,11 @@ fn legend(svg: &mut Svg) {
     }
 }
 
-/// A logarithmic scale that begins and ends at powers of its base.
-#[derive(Debug)]
-struct Scale {
-    base: f64,
-    low: i32,
-    high: i32,
-}
-
-impl Scale {
-    /// A scale on which all of `values` have a place; `None` when there is none that is above zero.
-    fn over(values: impl Iterator<Item = f64>, base: f64) -> Option<Self> {
-        let exponents = values.filter(|value| *value > 0.0 && value.is_finite()).map(|value| value.log(base));
-        let (low, high) = exponents.fold((f64::MAX, f64::MIN), |(low, high), e| (e.min(low), e.max(high)));
-        // Powers of the base have rounding errors too.
-        let (low, high) = ((low + 1e-9).floor(), (high - 1e-9).ceil());
-        (low <= high + 1.0).then(|| Self { base, low: low as i32, high: (high as i32).max(low as i32 + 1) })
-    }
-
-    fn place(&self, value: f64, from: f64, to: f64) -> f64 {
-        let share = (value.log(self.base) - f64::from(self.low)) / f64::from(self.high - self.low);
-        from + share * (to - from)
-    }
-
-    fn ticks(&self) -> impl Iterator<Item = f64> + use<> {
-        let base = self.base;
-        (self.low..=self.high).map(move |exponent| base.powi(exponent))
-    }
-}
-
-#[derive(Debug, Default)]
-struct Svg(String);
-
-impl Svg {
-    fn line(&mut self, text: impl AsRef<str>) {
-        writeln!(self.0, "{}", text.as_ref()).expect("writing to a string does not fail");
-    }
-
-    fn text(&mut self, x: f64, y: f64, class: &str, anchor: &str, text: &str) {
-        let text = text.replace('&', "&amp;").replace('<', "&lt;");
-        self.line(format!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_scale_ends_at_powers_of_its_base() {
-        let scale = Scale::over([0.5, 120.0].into_iter(), 10.0).unwrap();
-        assert_eq!(scale.ticks().collect::<Vec<_>>(), [0.1, 1.0, 10.0, 100.0, 1000.0]);
-        assert_eq!(scale.place(10.0, 400.0, 0.0), 200.0);
-        let exact = Scale::over([8.0, 512.0].into_iter(), 2.0).unwrap();
-        assert_eq!((exact.low, exact.high), (3, 9));
-        assert_eq!(Scale::over([1.0].into_iter(), 10.0).unwrap().ticks().count(), 2);
-        assert!(Scale::over([0.0].into_iter(), 10.0).is_none());
-    }
 
     #[test]
     fn every_index_has_a_line_in_every_panel_and_one_in_the_legend() {
