@@ -6,11 +6,14 @@
 )]
 
 mod blocks;
+mod packed;
+mod pulled;
 mod sum;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use self::blocks::{Copying, Expected, Readable, sum_of};
+pub(crate) use self::blocks::{Copying, Expected, Origin, Readable, sum_of, takes};
+pub(crate) use self::packed::{Packed, Renamed, Span, pack, places};
 pub(crate) use self::sum::Sum;
 
 /// From how many bytes on a copy goes around the caches: KV is read by a device or much later, and what it would push out is

@@ -124,11 +124,16 @@ impl Shared {
             return;
         }
         let mut queue = self.queue.lock();
-        if let Some(place) = queue.work.iter().position(|there| Arc::ptr_eq(there, work))
-            && let Some(work) = queue.work.remove(place)
-            && step == Step::Later
-        {
-            queue.work.push_back(work);
+        let place = queue.work.iter().position(|there| Arc::ptr_eq(there, work));
+        place.and_then(|place| queue.work.remove(place));
+        if step == Step::Later {
+            // Another thread may have found nothing left of it meanwhile, and all may have gone to sleep.
+            queue.work.push_back(Arc::clone(work));
+            let is_anybody_asleep = queue.sleeping > 0;
+            drop(queue);
+            if is_anybody_asleep {
+                self.is_wanted.notify_one();
+            }
         }
     }
 }
