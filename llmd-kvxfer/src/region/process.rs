@@ -44,9 +44,19 @@ pub(crate) struct Piece {
 pub(crate) const PIECES: usize = 1023;
 
 impl Process {
-    /// Tries whether the memory can be read: the region's first and last bytes.
+    /// Tries whether it is the right process, and whether the memory can be read: the region's first and last bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] when another process has the number here, or none, [`ErrorKind::Denied`] when it may not be read,
+    /// and [`ErrorKind::Internal`] when the memory is none that is read so.
     pub(crate) fn probe(told: Told, len: usize) -> Result<Self> {
         let process = Self { told, len };
+        // SAFETY: nothing is written to.
+        unsafe { process.read(&[]) }.map_err(|error| match error.kind() {
+            ErrorKind::Denied => error,
+            _ => process.refused(&error),
+        })?;
         let mut bytes = [0_u8; 2];
         let [first, last] = bytes.each_mut();
         let pieces = [(0, first), (len.saturating_sub(1) as u64, last)];

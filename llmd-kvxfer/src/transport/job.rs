@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::copiers::{Step, Work};
 use super::{Bell, Ending, Transfer, Way, outcome_of};
 use crate::copy::{Copying, Expected, Origin, Packed, Readable};
+use crate::grant::AgentId;
 use crate::lease::LeaseId;
 use crate::outcome::{Blocks, Outcome};
 use crate::plan::Plan;
@@ -181,6 +182,8 @@ pub(super) struct CopyJob {
     /// Parts that are not over.
     left: AtomicUsize,
     is_cancelled: AtomicBool,
+    /// Whether the side that seals is gone.
+    is_peer_lost: AtomicBool,
     found: Mutex<Found>,
 }
 
@@ -200,12 +203,22 @@ impl CopyJob {
         let found = Mutex::new(Found::new(transfer.blocks.len()));
         let left = AtomicUsize::new(periods.div_ceil(each));
         let (home, inbox) = (Arc::clone(home), Arc::clone(inbox));
-        let (next, is_cancelled) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { transfer, source, home, inbox, periods, each, next, left, is_cancelled, found }
+        let (next, is_cancelled, is_peer_lost) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        Self { transfer, source, home, inbox, periods, each, next, left, is_cancelled, is_peer_lost, found }
     }
 
     pub(super) fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Nobody seals any more what is not sealed yet; what is may still be copied.
+    pub(super) fn lose_peer(&self) {
+        self.is_peer_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Who lent what it reads.
+    pub(super) fn agent(&self) -> AgentId {
+        self.transfer.grant.agent()
     }
 
     /// Copies one part. `false` when a block of it is not sealed yet, and may still be.
@@ -230,7 +243,9 @@ impl CopyJob {
             return true;
         }
         if failed.iter().any(|&(_, why)| why == Outcome::Timeout) {
-            if self.home.now() < self.transfer.deadline {
+            if self.is_peer_lost.load(Ordering::Relaxed) {
+                self.fail(Outcome::PeerLost, Some("the peer is gone, and had not sealed its blocks".into()));
+            } else if self.home.now() < self.transfer.deadline {
                 return false;
             }
             self.fail(Outcome::Timeout, Some("blocks were not sealed in time".into()));
@@ -240,6 +255,10 @@ impl CopyJob {
     }
 
     fn fail(&self, outcome: Outcome, why: Option<String>) {
+        // What is left is not worth copying.
+        if !matches!(outcome, Outcome::Corrupt | Outcome::Timeout) {
+            self.cancel();
+        }
         self.found.lock().fail(outcome, why);
     }
 

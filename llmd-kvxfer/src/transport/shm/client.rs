@@ -110,6 +110,14 @@ impl Client {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn answers(&self) -> &Line {
+        match &self.stage {
+            Stage::In { rings: Some(rings), .. } => &rings.answers,
+            _ => panic!("it is not in"),
+        }
+    }
+
     fn ear(&self) -> Option<&Ear> {
         match &self.stage {
             Stage::In { rings, .. } => rings.as_ref().map(|rings| &rings.ear),

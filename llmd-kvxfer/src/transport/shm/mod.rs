@@ -408,6 +408,13 @@ impl Started {
         self.peer_tokens.retain(|_, there| *there != agent);
         self.remember(now, agent, error);
         self.endings.extend(peer.end(error));
+        for job in self.jobs.values() {
+            if let Job::Copy(job) = job
+                && job.agent() == agent
+            {
+                job.lose_peer();
+            }
+        }
     }
 
     /// What clients pushed into their rings.
@@ -475,3 +482,6 @@ fn ours(folder: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,7 @@ pub(super) struct Peer {
     /// Whether its memory may be read by its address.
     may_cma: bool,
     /// What we say; until it can be woken by it, it is not ready.
-    line: Arc<Line>,
+    pub(super) line: Arc<Line>,
     /// What it answers.
     ear: Ear,
     staging: Arc<Staging>,
