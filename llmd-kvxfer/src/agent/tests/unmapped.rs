@@ -196,6 +196,31 @@ fn many_transfers_share_the_slots() {
 }
 
 #[test]
+fn blocks_that_are_larger_than_most_have_slots_of_their_own() {
+    for (Pair { prefill, decode }, name) in pairs() {
+        // A period is 3 blocks of 1.5 MiB here, and 2 there.
+        let shape = |blocks, tokens| KvShape { layers: 6, blocks, heads: 4, tokens, parts: 2, content: 512 };
+        let (small, wide) = (shape(9, 64), shape(6, 96));
+        for (from, to) in [(small, small), (small, wide), (wide, small)] {
+            let layout = |name, shape| KvLayout::named(name, shape).unwrap();
+            let computed = adopted(&prefill, 1, layout("LBNHC", from));
+            let (cache, back) = (adopted(&decode, 2, layout("LBHNC", to)), adopted(&prefill, 3, layout("LBNHC", from)));
+            let all = |shape: KvShape| (0..shape.blocks).collect::<Vec<_>>();
+            let grant = prefill.grant(&computed, &all(from), Lease::for_secs(30)).unwrap();
+            let op = decode.fetch(&grant, &cache, &all(to), 10 * SECOND).unwrap();
+            let fetched = decode.wait(op, 10 * SECOND).unwrap();
+            assert_eq!(fetched.outcome, Outcome::Done, "{name}: {:?}", fetched.why);
+            let grant = decode.grant(&cache, &all(to), Lease::for_secs(30)).unwrap();
+            let op = prefill.fetch(&grant, &back, &all(from), 10 * SECOND).unwrap();
+            assert_eq!(prefill.wait(op, 10 * SECOND).unwrap().outcome, Outcome::Done);
+            for block in all(from) {
+                assert!(back.read_block(block).unwrap() == computed.read_block(block).unwrap(), "{block} by {name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_side_that_serves_may_release_while_it_is_read() {
     let all: Vec<u32> = (0..96).collect();
     for (Pair { prefill, decode }, name) in pairs() {
