@@ -7,6 +7,7 @@ mod child;
 mod family;
 mod limit;
 mod line;
+mod llmd;
 mod load;
 mod measure;
 mod memory;
@@ -31,7 +32,7 @@ use crate::scale::Scale;
 use crate::subjects::ALL;
 
 /// Whoever runs in this program. Another library is a file and a line here.
-const FAMILIES: &[&dyn Family] = &[&limit::Limit];
+const FAMILIES: &[&dyn Family] = &[&limit::Limit, &llmd::Llmd];
 
 /// Measures transfers. Figures go to standard output, as one JSON object of numbers; progress goes to standard error.
 #[derive(Debug, Parser)]

@@ -20,11 +20,11 @@ pub struct Considered {
     pub cost: Result<Cost, String>,
 }
 
-/// How fast a transport was.
-#[derive(Clone, Copy, Debug, Default)]
+/// How fast a transport was, by each of its ways.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     /// Bytes a second of what was large enough to tell.
-    rate: Option<f64>,
+    rates: Vec<(&'static str, f64)>,
 }
 
 /// From how many bytes on a transfer tells something of the rate.
@@ -33,15 +33,20 @@ const TELLING: u64 = 1 << 20;
 const WEIGHT: f64 = 0.2;
 
 impl Pace {
-    pub(super) fn record(&mut self, bytes: u64, took: Duration) {
-        if bytes >= TELLING && !took.is_zero() {
-            let rate = bytes as f64 / took.as_secs_f64();
-            self.rate = Some(self.rate.map_or(rate, |known| known + WEIGHT * (rate - known)));
+    pub(super) fn record(&mut self, way: &'static str, bytes: u64, took: Duration) {
+        if bytes < TELLING || took.is_zero() {
+            return;
+        }
+        let rate = bytes as f64 / took.as_secs_f64();
+        match self.rates.iter_mut().find(|(known, _)| *known == way) {
+            Some((_, known)) => *known += WEIGHT * (rate - *known),
+            None => self.rates.push((way, rate)),
         }
     }
 
     fn known(&self, cost: Cost) -> Cost {
-        Cost { rate: self.rate.unwrap_or(cost.rate), ..cost }
+        let known = self.rates.iter().find(|(way, _)| *way == cost.way);
+        Cost { rate: known.map_or(cost.rate, |(_, rate)| *rate), ..cost }
     }
 }
 

@@ -344,6 +344,9 @@ impl Agent {
             refused_peers: read(&home.counts.refused_peers),
             malformed_messages: read(&home.counts.malformed),
             lost_notes: read(&home.counts.lost_notes),
+            mapped_bytes: read(&home.counts.ways.mapped),
+            cma_bytes: read(&home.counts.ways.cma),
+            staged_bytes: read(&home.counts.ways.staged),
         }
     }
 
@@ -394,6 +397,12 @@ pub struct AgentStats {
     pub malformed_messages: u64,
     /// Notes of leases that had ended, or of none.
     pub lost_notes: u64,
+    /// Bytes that were fetched by shared memory out of memory of a peer that this process mapped.
+    pub mapped_bytes: u64,
+    /// Bytes that were fetched by shared memory out of a peer's memory by its address.
+    pub cma_bytes: u64,
+    /// Bytes that were fetched by shared memory and copied there by the peer.
+    pub staged_bytes: u64,
 }
 
 impl Inner {

@@ -246,7 +246,10 @@ impl Inner {
         self.is_done.notify_all();
         self.home.ring_caller();
         if outcome == Outcome::Done {
-            self.transports[by].lock().pace.record(bytes, took);
+            let mut carrier = self.transports[by].lock();
+            // Which way it went is what it would be now.
+            let way = carrier.transport.reach(&live.grant, &live.pool).map_or("", |cost| cost.way);
+            carrier.pace.record(way, bytes, took);
         }
         let is_reachable = !matches!(outcome, Outcome::PeerLost | Outcome::Denied | Outcome::Stale);
         if !live.is_held && is_reachable {

@@ -8,10 +8,11 @@ use std::ptr::NonNull;
 
 use llmd_core::{Error, ErrorKind, Result};
 
+use super::packed::Packed;
 use super::{Stores, Sum, add_memory, copy, copy_summed, prefetch, settle};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
-use crate::region::{Mapping, Region};
+use crate::region::{Mapping, Process, Region};
 
 /// Memory that can be read for as long as this is there.
 pub(crate) trait Readable: Send + Sync + fmt::Debug {
@@ -30,6 +31,24 @@ impl Readable for Mapping {
     }
 }
 
+/// Where blocks are read from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Origin<'a> {
+    /// Memory that this process sees.
+    Memory(&'a dyn Readable),
+    /// Another process's, and how its blocks pass that do not go whole and in their order.
+    Process(&'a Process, &'a Packed),
+}
+
+impl Origin<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Memory(memory) => memory.span().1,
+            Self::Process(process, _) => process.len(),
+        }
+    }
+}
+
 /// What each block's bytes should add up to.
 pub(crate) trait Expected: Send + Sync + fmt::Debug {
     /// Of this block; `None` while nobody has said yet.
@@ -40,7 +59,7 @@ pub(crate) trait Expected: Send + Sync + fmt::Debug {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Copying<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) from: &'a dyn Readable,
+    pub(crate) from: Origin<'a>,
     pub(crate) from_blocks: &'a [u32],
     pub(crate) to: &'a Region,
     pub(crate) to_blocks: &'a [u32],
@@ -53,20 +72,11 @@ pub(crate) struct Copying<'a> {
 impl Copying<'_> {
     /// Whether both memories are as long as the plan needs, and the second may be written.
     pub(crate) fn fits(&self) -> Result<()> {
-        let (read, written) = self.plan.ends();
-        for (needed, there, what) in [(read, self.from.span().1, "read"), (written, self.to.len(), "written")] {
-            if needed > there as u64 {
-                let message =
-                    format!("a region of {there} bytes to be {what}, expected the {needed} that its layout has");
-                return Err(Error::new(ErrorKind::Invalid, message));
-            }
+        let (needed, there) = (self.plan.ends().0, self.from.len());
+        if needed > there as u64 {
+            return Err(too_short(there, "read", needed));
         }
-        if !self.to.is_writable() {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "a region that is only for reading, expected one to fetch into",
-            ));
-        }
+        takes(self.plan, self.to)?;
         self.plan.copies(self.from_blocks, self.to_blocks).map(|_| ())
     }
 
@@ -81,33 +91,38 @@ impl Copying<'_> {
     /// With [`Outcome::Timeout`]: nobody has said yet what it should add up to.
     pub(crate) fn run(&self, periods: Range<usize>, failed: &mut dyn FnMut(usize, Outcome)) -> Result<()> {
         self.fits()?;
+        let memory = match self.from {
+            Origin::Memory(memory) => memory,
+            Origin::Process(process, packed) => return self.pull(process, packed, periods, failed),
+        };
         let ran = match self.check {
-            None => self.copy_all(periods),
-            Some((_, expected)) if self.plan.keeps_order() => self.copy_summed(periods, expected, failed),
-            Some((own, expected)) => self.verify_then_copy(periods, own, expected, failed),
+            None => self.copy_all(memory, periods),
+            Some((_, expected)) if self.plan.keeps_order() => self.copy_summed(memory, periods, expected, failed),
+            Some((own, expected)) => self.verify_then_copy(memory, periods, own, expected, failed),
         };
         settle();
         ran
     }
 
-    fn copy_all(&self, periods: Range<usize>) -> Result<()> {
+    fn copy_all(&self, memory: &dyn Readable, periods: Range<usize>) -> Result<()> {
         let (from, to) = self.parts(periods);
         if let (Some(&first), Some(&last)) = (from.first(), to.first())
             && self.plan.run_of(first, last).is_some()
         {
             let mut runs = from.iter().zip(to).filter_map(|(&from, &to)| self.plan.run_of(from, to)).peekable();
             while let Some(run) = runs.next() {
-                self.look_ahead(runs.peek());
-                self.copy(run)?;
+                look_ahead(memory, runs.peek());
+                self.copy(memory, run)?;
             }
             return Ok(());
         }
-        self.plan.copies(from, to)?.try_for_each(|piece| self.copy(piece))
+        self.plan.copies(from, to)?.try_for_each(|piece| self.copy(memory, piece))
     }
 
     /// Every block goes whole and in its order: its sum is taken as it passes.
     fn copy_summed(
         &self,
+        memory: &dyn Readable,
         periods: Range<usize>,
         expected: &dyn Expected,
         failed: &mut dyn FnMut(usize, Outcome),
@@ -124,11 +139,11 @@ impl Copying<'_> {
                 Some(run) => {
                     let next = self.parts(place + 1..place + 2);
                     if let (&[from], &[to]) = next {
-                        self.look_ahead(self.plan.run_of(from, to).as_ref());
+                        look_ahead(memory, self.plan.run_of(from, to).as_ref());
                     }
-                    self.add(run, &mut sum)?;
+                    self.add(memory, run, &mut sum)?;
                 }
-                None => self.plan.copies(from, to)?.try_for_each(|piece| self.add(piece, &mut sum))?,
+                None => self.plan.copies(from, to)?.try_for_each(|piece| self.add(memory, piece, &mut sum))?,
             }
             if sum.value() != right {
                 failed(place, Outcome::Corrupt);
@@ -140,6 +155,7 @@ impl Copying<'_> {
     /// Blocks go in parts or in another order: each is summed first, and copied while it is in the cache.
     fn verify_then_copy(
         &self,
+        memory: &dyn Readable,
         periods: Range<usize>,
         own: &Plan,
         expected: &dyn Expected,
@@ -152,12 +168,12 @@ impl Copying<'_> {
             for &block in from {
                 match expected.sum(block) {
                     None => wrong = wrong.or(Some(Outcome::Timeout)),
-                    Some(right) if sum_of(own, self.from, block)? != right => wrong = Some(Outcome::Corrupt),
+                    Some(right) if sum_of(own, memory, block)? != right => wrong = Some(Outcome::Corrupt),
                     Some(_) => {}
                 }
             }
             match wrong {
-                None => self.copy_all(period..period + 1)?,
+                None => self.copy_all(memory, period..period + 1)?,
                 Some(why) => {
                     let places = period * written..((period + 1) * written).min(self.to_blocks.len());
                     places.for_each(|place| failed(place, why));
@@ -168,7 +184,7 @@ impl Copying<'_> {
     }
 
     /// The blocks of these periods.
-    fn parts(&self, periods: Range<usize>) -> (&[u32], &[u32]) {
+    pub(super) fn parts(&self, periods: Range<usize>) -> (&[u32], &[u32]) {
         let part = |blocks: &'_ [u32], period: usize| {
             let end = (periods.end * period).min(blocks.len());
             (periods.start * period).min(end)..end
@@ -177,32 +193,49 @@ impl Copying<'_> {
         (&self.from_blocks[part(self.from_blocks, read)], &self.to_blocks[part(self.to_blocks, written)])
     }
 
-    fn copy(&self, piece: crate::plan::Copy) -> Result<()> {
-        let (from, to) = self.places(piece)?;
+    fn copy(&self, memory: &dyn Readable, piece: crate::plan::Copy) -> Result<()> {
+        let (from, to) = self.places(memory, piece)?;
         // SAFETY: both places were checked to be inside their memories, which are there for as long as `self`.
         unsafe { copy(from, to, piece.len as usize, self.stores) };
         Ok(())
     }
 
-    /// Blocks lie anywhere, so that the processor cannot guess which is read next.
-    fn look_ahead(&self, next: Option<&crate::plan::Copy>) {
-        if let Some(next) = next {
-            prefetch(self.from.span().0.as_ptr().wrapping_add(next.from as usize));
-        }
-    }
-
-    fn add(&self, piece: crate::plan::Copy, sum: &mut Sum) -> Result<()> {
-        let (from, to) = self.places(piece)?;
+    fn add(&self, memory: &dyn Readable, piece: crate::plan::Copy, sum: &mut Sum) -> Result<()> {
+        let (from, to) = self.places(memory, piece)?;
         // SAFETY: both places were checked to be inside their memories, which are there for as long as `self`.
         unsafe { copy_summed(from, to, piece.len as usize, self.stores, sum) };
         Ok(())
     }
 
     /// Where a copy begins on both sides, if it ends inside them.
-    fn places(&self, piece: crate::plan::Copy) -> Result<(*const u8, *mut u8)> {
-        let from = inside(self.from.span(), piece.from, piece.len)?;
+    fn places(&self, memory: &dyn Readable, piece: crate::plan::Copy) -> Result<(*const u8, *mut u8)> {
+        let from = inside(memory.span(), piece.from, piece.len)?;
         let to = inside((self.to.address(), self.to.len()), piece.to, piece.len)?;
         Ok((from.as_ptr(), to.as_ptr()))
+    }
+}
+
+/// Whether a region is as long as a plan needs that writes it, and may be written.
+pub(crate) fn takes(plan: &Plan, to: &Region) -> Result<()> {
+    let needed = plan.ends().1;
+    if needed > to.len() as u64 {
+        return Err(too_short(to.len(), "written", needed));
+    }
+    if !to.is_writable() {
+        return Err(Error::new(ErrorKind::Invalid, "a region that is only for reading, expected one to fetch into"));
+    }
+    Ok(())
+}
+
+fn too_short(there: usize, what: &str, needed: u64) -> Error {
+    let message = format!("a region of {there} bytes to be {what}, expected the {needed} that its layout has");
+    Error::new(ErrorKind::Invalid, message)
+}
+
+/// Blocks lie anywhere, so that the processor cannot guess which is read next.
+fn look_ahead(memory: &dyn Readable, next: Option<&crate::plan::Copy>) {
+    if let Some(next) = next {
+        prefetch(memory.span().0.as_ptr().wrapping_add(next.from as usize));
     }
 }
 
@@ -217,7 +250,7 @@ pub(crate) fn sum_of(own: &Plan, from: &dyn Readable, block: u32) -> Result<u64>
     Ok(sum.value())
 }
 
-fn inside((address, len): (NonNull<u8>, usize), offset: u64, count: u64) -> Result<NonNull<u8>> {
+pub(super) fn inside((address, len): (NonNull<u8>, usize), offset: u64, count: u64) -> Result<NonNull<u8>> {
     if offset.checked_add(count).is_none_or(|end| end > len as u64) {
         let message = format!("{count} bytes at {offset} of a memory of {len} bytes");
         return Err(Error::new(ErrorKind::Invalid, message));
@@ -275,7 +308,7 @@ mod tests {
             let to_blocks: Vec<u32> = (0..(4 * written / read) as u32).rev().collect();
             let copying = |to, check| Copying {
                 plan: &plan,
-                from: &source,
+                from: Origin::Memory(&source),
                 from_blocks: &from_blocks,
                 to,
                 to_blocks: &to_blocks,
@@ -307,7 +340,7 @@ mod tests {
         let (long, short) = (filled(16_384), filled(16_383));
         let copying = |from, to| Copying {
             plan: &plan,
-            from,
+            from: Origin::Memory(from),
             from_blocks: &[0],
             to,
             to_blocks: &[1],

@@ -6,11 +6,14 @@
 )]
 
 mod blocks;
+mod packed;
+mod pulled;
 mod sum;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use self::blocks::{Copying, Expected, Readable, sum_of};
+pub(crate) use self::blocks::{Copying, Expected, Origin, Readable, sum_of, takes};
+pub(crate) use self::packed::{Packed, Renamed, Span, pack, places};
 pub(crate) use self::sum::Sum;
 
 /// Whether what is written goes around the caches. What is much is not read soon, and what it would push out is needed now.

@@ -255,6 +255,7 @@ impl fmt::Debug for Pinned {
 /// What copies are packed in: device memory for a table and for their bytes, and memory of the host to write the table in.
 #[derive(Clone, Debug)]
 pub struct Slab {
+    #[cfg_attr(not(any(feature = "cuda", feature = "rocm")), expect(dead_code, reason = "only drivers pack"))]
     pub(super) table: Pinned,
     pub(super) memory: DeviceMemory,
     /// Where the bytes begin in `memory`, behind the table.

@@ -165,6 +165,26 @@ impl KvLayout {
         [layers, heads, tokens, parts, content].into_iter().map(u64::from).product()
     }
 
+    /// So many of its blocks one after the other with nothing between, the inside of each in the order in which it lies.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for no blocks, and more bytes than 2⁶³.
+    pub(crate) fn packed(&self, blocks: u32) -> Result<Self> {
+        let mut axes = Axis::ALL;
+        axes.sort_by_key(|&axis| (axis == Axis::Block, self.stride(axis)));
+        let shape = KvShape { blocks, ..self.shape };
+        let mut strides = [0; Axis::ALL.len()];
+        let mut bytes = u64::from(shape.content);
+        for axis in axes {
+            strides[axis.index()] = bytes;
+            bytes = bytes.checked_mul(shape.len(axis).into()).ok_or_else(|| too_large(&shape))?;
+        }
+        let packed = Self::checked(shape, strides)?;
+        let Self { first_layer, first_head, is_opaque, .. } = *self;
+        Ok(Self { first_layer, first_head, format: self.format.clone(), is_opaque, ..packed })
+    }
+
     fn checked(shape: KvShape, strides: [u64; Axis::ALL.len()]) -> Result<Self> {
         if let Some(axis) = Axis::ALL.into_iter().find(|&axis| shape.len(axis) == 0) {
             return Err(invalid(format!("0 {axis}, expected at least 1")));
@@ -290,6 +310,16 @@ mod tests {
         let moved = layout.clone().at_offset(100).unwrap();
         assert_eq!((moved.offset(), moved.end()), (100, layout.end() + 100));
         assert!(layout.at_offset(u64::MAX).unwrap_err().to_string().ends_with("ends within 2^63 bytes"));
+    }
+
+    #[test]
+    fn packed_blocks_keep_the_order_inside_and_nothing_else() {
+        let table = [("LBNHC", "BLNHC"), ("LHBNC", "BLHNC"), ("HBLNC", "BHLNC"), ("LPBNHC", "BLPNHC")];
+        for (name, expected) in table {
+            let packed = KvLayout::named(name, SHAPE).unwrap().at_offset(4096).unwrap().from_head(2).packed(3).unwrap();
+            let expected = KvLayout::named(expected, KvShape { blocks: 3, ..SHAPE }).unwrap().from_head(2);
+            assert_eq!(packed, expected, "{name}");
+        }
     }
 
     #[test]

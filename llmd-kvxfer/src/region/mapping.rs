@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "memory is mapped, and its pages are asked for")]
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::{NonNull, null_mut};
 
 use llmd_core::{Error, ErrorKind, Result};
@@ -43,6 +43,26 @@ impl Mapping {
         })?;
         let address = NonNull::new(address.cast()).expect("the system maps nothing at zero that it may choose");
         Ok(Self { address, len })
+    }
+
+    /// New memory that a peer may write too, all of its pages taken, and what is sent to it.
+    pub(crate) fn shared(name: &str, len: usize) -> Result<(Self, OwnedFd)> {
+        let fd = memfd(name, len)?;
+        let mapping = Self::new(fd.as_fd(), len, Access::Write)?;
+        populate(&mapping).map_err(|errno| {
+            Error::new(ErrorKind::Exhausted, format!("{len} bytes of shared memory for `{name}`: {errno}"))
+                .with_source(errno)
+        })?;
+        Ok((mapping, fd))
+    }
+
+    /// Memory that a peer sent, `len` bytes of it, that cannot become less.
+    pub(crate) fn from_peer(fd: BorrowedFd<'_>, len: usize, access: Access) -> Result<Self> {
+        if !cannot_shrink(fd) || len_of(fd)? < len {
+            let message = format!("shared memory, expected {len} bytes that cannot become fewer");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        Self::new(fd, len, access)
     }
 
     pub(crate) const fn address(&self) -> NonNull<u8> {
@@ -122,7 +142,7 @@ pub(super) fn write_no_more(fd: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// A file that lives as long as somebody has it open or mapped.
-pub(super) fn memfd(name: &str, len: usize) -> Result<std::os::fd::OwnedFd> {
+pub(super) fn memfd(name: &str, len: usize) -> Result<OwnedFd> {
     use rustix::fs::{MemfdFlags, fcntl_add_seals, ftruncate, memfd_create};
     let made = || -> Result<_, Errno> {
         let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;

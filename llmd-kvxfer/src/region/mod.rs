@@ -6,6 +6,7 @@
 
 mod host;
 mod mapping;
+mod process;
 mod words;
 
 use std::any::Any;
@@ -20,6 +21,7 @@ use llmd_core::{Error, ErrorKind, Result};
 
 pub use self::host::HostMemory;
 pub(crate) use self::mapping::{Access, Mapping, cannot_shrink};
+pub(crate) use self::process::{Known, PIECES, Piece, Process, Told};
 pub(crate) use self::words::Words;
 
 /// Memory that blocks are moved from and to. Clones are the same memory; it is given back when the last is dropped.
@@ -57,6 +59,9 @@ impl Region {
 
     /// All of this file, as memory: a memfd of another library, or one under `/dev/shm`. Peers map the same file, and can be kept
     /// from it only by not registering the region. It is written to only when it was opened for writing.
+    ///
+    /// A file that anybody can cut off, as one can that has no seal against it, is not mapped by peers; they are served by copies.
+    /// Whoever cuts it off while this process has it kills this process, by SIGBUS, when it touches what is gone.
     ///
     /// # Errors
     ///

@@ -124,11 +124,16 @@ impl Shared {
             return;
         }
         let mut queue = self.queue.lock();
-        if let Some(place) = queue.work.iter().position(|there| Arc::ptr_eq(there, work))
-            && let Some(work) = queue.work.remove(place)
-            && step == Step::Later
-        {
-            queue.work.push_back(work);
+        let place = queue.work.iter().position(|there| Arc::ptr_eq(there, work));
+        place.and_then(|place| queue.work.remove(place));
+        if step == Step::Later {
+            // Another thread may have found nothing left of it meanwhile, and all may have gone to sleep.
+            queue.work.push_back(Arc::clone(work));
+            let is_anybody_asleep = queue.sleeping > 0;
+            drop(queue);
+            if is_anybody_asleep {
+                self.is_wanted.notify_one();
+            }
         }
     }
 }
@@ -152,7 +157,7 @@ impl fmt::Debug for Copiers {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use super::*;
 
@@ -185,5 +190,41 @@ mod tests {
         }
         drop(copiers);
         assert!(works.iter().all(|work| work.done.load(Ordering::Relaxed) == 1000));
+    }
+
+    /// Tried again until it is there; one at a time, and the others find nothing to do.
+    #[derive(Default)]
+    struct Waiting {
+        is_taken: AtomicBool,
+        tries: AtomicUsize,
+    }
+
+    impl Work for Waiting {
+        fn step(&self) -> Step {
+            if self.is_taken.swap(true, Ordering::AcqRel) {
+                return Step::Taken;
+            }
+            std::thread::sleep(Duration::from_micros(300));
+            if self.tries.fetch_add(1, Ordering::Relaxed) + 1 == 100 {
+                return Step::Taken;
+            }
+            self.is_taken.store(false, Ordering::Release);
+            Step::Later
+        }
+    }
+
+    #[test]
+    fn work_that_waits_is_not_forgotten_when_others_find_nothing_of_it() {
+        let copiers = Copiers::new(3);
+        let work = Arc::new(Waiting::default());
+        copiers.submit(Arc::clone(&work) as Arc<dyn Work>).unwrap();
+        for _ in 0..10_000 {
+            copiers.help();
+            if work.tries.load(Ordering::Relaxed) == 100 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("it was tried {} times", work.tries.load(Ordering::Relaxed));
     }
 }

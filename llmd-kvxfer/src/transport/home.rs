@@ -12,7 +12,7 @@ use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::{Mutex, RwLock};
 
 use super::copiers::{Step, Work};
-use super::{Bell, Copiers, Note, Word};
+use super::{Bell, Copiers, Note, Ways, Word};
 use crate::grant::AgentId;
 use crate::handshake::{Identity, Keys};
 use crate::lease::{Capability, Ended, Lease, LeaseEnd, LeaseId, LeaseTable};
@@ -78,6 +78,7 @@ pub(crate) struct Counts {
     pub(crate) refused_peers: AtomicU64,
     pub(crate) malformed: AtomicU64,
     pub(crate) lost_notes: AtomicU64,
+    pub(crate) ways: Ways,
 }
 
 /// A lease that ended: from now on the engine may use its blocks again.

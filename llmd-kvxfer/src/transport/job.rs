@@ -1,6 +1,7 @@
 //! A transfer that is one big copy: this process sees both memories.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -8,12 +9,14 @@ use llmd_core::Result;
 use parking_lot::Mutex;
 
 use super::copiers::{Step, Work};
-use super::{Bell, Ending, Transfer};
-use crate::copy::{Copying, Expected, Readable, Stores};
+use super::{Bell, Ending, Transfer, Way, outcome_of};
+use crate::copy::{Copying, Expected, Origin, Packed, Readable, Stores};
+use crate::grant::AgentId;
 use crate::lease::LeaseId;
 use crate::outcome::{Blocks, Outcome};
 use crate::plan::Plan;
 use crate::pool::{Board, BoardView};
+use crate::region::Process;
 use crate::transport::Home;
 
 /// Where it is seen whether a lease still holds.
@@ -64,21 +67,49 @@ impl Inbox {
     }
 }
 
+/// The memory that a transfer reads from.
+#[derive(Clone, Debug)]
+pub(super) enum Memory {
+    /// This process sees it.
+    Mapped(Arc<dyn Readable>),
+    /// It is another's, which may be read by its address.
+    Process(Process, Arc<Packed>),
+}
+
+impl Memory {
+    fn origin(&self) -> Origin<'_> {
+        match self {
+            Self::Mapped(memory) => Origin::Memory(&**memory),
+            Self::Process(process, packed) => Origin::Process(process, packed),
+        }
+    }
+}
+
 /// Where a transfer reads from.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
-    pub(super) memory: Arc<dyn Readable>,
+    pub(super) memory: Memory,
+    /// How that is counted.
+    pub(super) way: Option<Way>,
     /// Which blocks: those of the lease, not those that a grant says.
     pub(super) blocks: Arc<[u32]>,
     /// Which part of them.
-    pub(super) places: std::ops::Range<usize>,
+    pub(super) places: Range<usize>,
     /// The order in which a block is summed, and what it should add up to.
     pub(super) check: Option<(Arc<Plan>, Arc<dyn Expected>)>,
     pub(super) standing: Arc<dyn Standing>,
 }
 
+impl Source {
+    fn count(&self, home: &Home, bytes: u64) {
+        if let Some(way) = self.way {
+            home.counts.ways.count(way, bytes);
+        }
+    }
+}
+
 /// Up to how many bytes are copied by the caller's own thread at once: less than it takes to wake another.
-const AT_ONCE: u64 = 64 << 10;
+pub(super) const AT_ONCE: u64 = 64 << 10;
 /// How much one thread copies before it looks up.
 const PART: u64 = 256 << 10;
 
@@ -93,6 +124,7 @@ pub(super) fn begin(
     if transfer.bytes() <= AT_ONCE
         && let Some(ending) = at_once(&transfer, &source)
     {
+        source.count(home, ending.bytes);
         return Ok((Some(ending), None));
     }
     let job = Arc::new(CopyJob::new(home, inbox, transfer, source));
@@ -103,7 +135,7 @@ pub(super) fn begin(
 fn copying<'a>(transfer: &'a Transfer, source: &'a Source) -> Copying<'a> {
     Copying {
         plan: &transfer.plan,
-        from: &*source.memory,
+        from: source.memory.origin(),
         from_blocks: &source.blocks[source.places.clone()],
         to: transfer.pool.region(),
         to_blocks: &transfer.blocks,
@@ -126,12 +158,12 @@ fn at_once(transfer: &Transfer, source: &Source) -> Option<Ending> {
     if !is_sealed {
         return None;
     }
-    if let Err(error) = ran {
-        return Some(Ending::failed(transfer.id, transfer.blocks.len(), Outcome::Io, error.to_string()));
-    }
     if !source.standing.holds(transfer.grant.lease()) {
         let why = "the lease ended while its blocks were read";
         return Some(Ending::failed(transfer.id, transfer.blocks.len(), Outcome::Stale, why));
+    }
+    if let Err(error) = ran {
+        return Some(Ending::failed(transfer.id, transfer.blocks.len(), outcome_of(error.kind()), error.to_string()));
     }
     let bytes = transfer.plan.period_bytes() * blocks.count() as u64 / transfer.plan.period().1 as u64;
     Some(Ending { id: transfer.id, outcome, blocks, bytes, why: None })
@@ -151,13 +183,16 @@ pub(super) struct CopyJob {
     /// Parts that are not over.
     left: AtomicUsize,
     is_cancelled: AtomicBool,
+    /// Whether the side that seals is gone.
+    is_peer_lost: AtomicBool,
     found: Mutex<Found>,
 }
 
-struct Found {
-    blocks: Blocks,
-    outcome: Outcome,
-    why: Option<String>,
+/// What became of a transfer so far.
+pub(super) struct Found {
+    pub(super) blocks: Blocks,
+    pub(super) outcome: Outcome,
+    pub(super) why: Option<String>,
     /// Parts with blocks that were not sealed yet.
     unsealed: Vec<usize>,
 }
@@ -166,16 +201,25 @@ impl CopyJob {
     fn new(home: &Arc<Home>, inbox: &Arc<Inbox>, transfer: Transfer, source: Source) -> Self {
         let periods = copying(&transfer, &source).periods();
         let each = (PART / transfer.plan.period_bytes().max(1)).max(1) as usize;
-        let blocks = Blocks::none(transfer.blocks.len());
-        let found = Mutex::new(Found { blocks, outcome: Outcome::Done, why: None, unsealed: Vec::new() });
+        let found = Mutex::new(Found::new(transfer.blocks.len()));
         let left = AtomicUsize::new(periods.div_ceil(each));
         let (home, inbox) = (Arc::clone(home), Arc::clone(inbox));
-        let (next, is_cancelled) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { transfer, source, home, inbox, periods, each, next, left, is_cancelled, found }
+        let (next, is_cancelled, is_peer_lost) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        Self { transfer, source, home, inbox, periods, each, next, left, is_cancelled, is_peer_lost, found }
     }
 
     pub(super) fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Nobody seals any more what is not sealed yet; what is may still be copied.
+    pub(super) fn lose_peer(&self) {
+        self.is_peer_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Who lent what it reads.
+    pub(super) fn agent(&self) -> AgentId {
+        self.transfer.grant.agent()
     }
 
     /// Copies one part. `false` when a block of it is not sealed yet, and may still be.
@@ -191,46 +235,67 @@ impl CopyJob {
         } else {
             copying(&self.transfer, &self.source).run(periods, &mut |place, why| failed.push((place, why)))
         };
-        if let Err(error) = ran {
-            self.fail(Outcome::Io, Some(error.to_string()));
-            return true;
-        }
         if !self.source.standing.holds(lease) {
             self.fail(Outcome::Stale, Some("the lease ended while its blocks were read".into()));
             return true;
         }
+        if let Err(error) = ran {
+            self.fail(outcome_of(error.kind()), Some(error.to_string()));
+            return true;
+        }
         if failed.iter().any(|&(_, why)| why == Outcome::Timeout) {
-            if self.home.now() < self.transfer.deadline {
+            if self.is_peer_lost.load(Ordering::Relaxed) {
+                self.fail(Outcome::PeerLost, Some("the peer is gone, and had not sealed its blocks".into()));
+            } else if self.home.now() < self.transfer.deadline {
                 return false;
             }
             self.fail(Outcome::Timeout, Some("blocks were not sealed in time".into()));
         }
-        let mut found = self.found.lock();
-        places.for_each(|place| found.blocks.set(place));
-        for (place, why) in failed {
-            found.blocks.clear(place);
-            found.worst(why);
-        }
+        self.found.lock().wrote(places, failed);
         true
     }
 
     fn fail(&self, outcome: Outcome, why: Option<String>) {
-        let mut found = self.found.lock();
-        found.worst(outcome);
-        found.why = found.why.take().or(why);
+        // What is left is not worth copying.
+        if !matches!(outcome, Outcome::Corrupt | Outcome::Timeout) {
+            self.cancel();
+        }
+        self.found.lock().fail(outcome, why);
     }
 
     fn end(&self) {
-        let mut found = self.found.lock();
-        let blocks = std::mem::replace(&mut found.blocks, Blocks::none(0));
-        let (outcome, why) = (found.outcome, found.why.take());
-        drop(found);
-        let bytes = self.transfer.plan.period_bytes() * blocks.count() as u64 / self.transfer.plan.period().1 as u64;
-        self.inbox.push(Ending { id: self.transfer.id, outcome, blocks, bytes, why }, &self.home.bell);
+        let ending = self.found.lock().end(&self.transfer);
+        self.source.count(&self.home, ending.bytes);
+        self.inbox.push(ending, &self.home.bell);
     }
 }
 
 impl Found {
+    pub(super) fn new(blocks: usize) -> Self {
+        Self { blocks: Blocks::none(blocks), outcome: Outcome::Done, why: None, unsealed: Vec::new() }
+    }
+
+    /// These places were written, and are right but for those that failed.
+    pub(super) fn wrote(&mut self, places: Range<usize>, failed: impl IntoIterator<Item = (usize, Outcome)>) {
+        places.for_each(|place| self.blocks.set(place));
+        for (place, why) in failed {
+            self.blocks.clear(place);
+            self.worst(why);
+        }
+    }
+
+    pub(super) fn fail(&mut self, outcome: Outcome, why: Option<String>) {
+        self.worst(outcome);
+        self.why = self.why.take().or(why);
+    }
+
+    /// How the transfer ended.
+    pub(super) fn end(&mut self, transfer: &Transfer) -> Ending {
+        let blocks = std::mem::replace(&mut self.blocks, Blocks::none(0));
+        let bytes = transfer.plan.period_bytes() * blocks.count() as u64 / transfer.plan.period().1 as u64;
+        Ending { id: transfer.id, outcome: self.outcome, blocks, bytes, why: self.why.take() }
+    }
+
     /// What is worse stands: whoever is told that a lease ended need not be told that its bytes were not right.
     fn worst(&mut self, outcome: Outcome) {
         let rank = |outcome: Outcome| match outcome {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 
-use super::job::{self, CopyJob, Inbox, Source};
+use super::job::{self, CopyJob, Inbox, Memory, Source};
 use super::{Check, Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust};
 use crate::grant::{AgentId, Grant};
 use crate::plan::Plan;
@@ -102,7 +102,8 @@ impl Transport for Local {
         };
         let source = Source {
             check: is_checked.then(|| (own(), Arc::clone(reading.pool.seals()) as _)),
-            memory: Arc::new(reading.pool.region().clone()),
+            memory: Memory::Mapped(Arc::new(reading.pool.region().clone())),
+            way: None,
             blocks: reading.blocks,
             places: reading.places,
             standing: Arc::new(from.board.clone()),

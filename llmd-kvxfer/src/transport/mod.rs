@@ -10,6 +10,7 @@ mod home;
 mod job;
 mod local;
 mod shm;
+mod way;
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -26,6 +27,8 @@ pub use self::local::Local;
 pub use self::shm::Shm;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use self::shm::message_again as shm_message_again;
+use self::way::Way;
+pub(crate) use self::way::Ways;
 use crate::grant::Grant;
 use crate::lease::{Capability, LeaseId};
 use crate::outcome::{Blocks, Outcome};
@@ -189,12 +192,16 @@ pub struct Cost {
     pub latency: Duration,
     /// From then on, in bytes a second.
     pub rate: f64,
+    /// By which way the transport would go, where it has several and knows it: `mapped`, `cma` or `staged` by shared memory.
+    pub way: &'static str,
+    /// Why not by a faster one.
+    pub why: &'static str,
 }
 
 impl Cost {
     /// So much.
     pub const fn new(latency: Duration, rate: f64) -> Self {
-        Self { latency, rate }
+        Self { latency, rate, way: "", why: "" }
     }
 
     /// How long so many bytes take.

@@ -1,18 +1,19 @@
 //! A peer that reads from us.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
 
-use super::super::{Bell, Home};
-use super::message::{Message, from_slot};
-use super::ring::{self, Taker};
+use super::super::Home;
+use super::line::{Ear, Line};
+use super::message::{Message, Said, from_slot};
+use super::serving::Serving;
 use super::socket::{Incoming, Received, Socket};
 use crate::handshake::{Listening, Refused};
-use crate::region::{Access, Words};
+use crate::region::Known;
 
 /// A peer that reads from us, from when it connected.
 #[derive(Debug)]
@@ -30,18 +31,27 @@ enum Stage {
     /// It has said hello, and must prove that it may.
     Welcomed(Listening),
     /// It may read what is this tenant's.
-    In { tenant: String, ring: Option<Notes> },
+    In { tenant: String, rings: Option<Rings>, serving: Serving },
 }
 
-/// The ring through which it says notes.
+/// The ring through which it says notes and requests, and the one through which it is answered.
 #[derive(Debug)]
-struct Notes {
-    words: Words,
-    taker: Taker,
+struct Rings {
+    ear: Ear,
+    answers: Arc<Line>,
 }
 
-/// How many notes are taken in one go.
+/// How many notes and requests are taken in one go.
 const AT_ONCE: usize = 1024;
+
+/// What a client is served with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Serves<'a> {
+    /// What wakes us.
+    pub(super) doorbell: BorrowedFd<'a>,
+    /// What we are known by.
+    pub(super) known: &'a Known,
+}
 
 impl Client {
     pub(super) fn new(socket: Socket, deadline: Duration) -> Self {
@@ -59,7 +69,7 @@ impl Client {
     }
 
     /// Takes what it sent. An error ends it.
-    pub(super) fn hear(&mut self, home: &Arc<Home>, doorbell: &Bell) -> Result<()> {
+    pub(super) fn hear(&mut self, home: &Arc<Home>, by: &Serves<'_>) -> Result<()> {
         loop {
             match self.socket.receive()? {
                 Incoming::Nothing => return Ok(()),
@@ -67,43 +77,55 @@ impl Client {
                     self.is_gone = true;
                     return Ok(());
                 }
-                Incoming::Message(received) => self.answer(home, doorbell, received)?,
+                Incoming::Message(received) => self.answer(home, by, received)?,
             }
         }
     }
 
-    /// Takes the notes that it pushed, and says how many; `None` when it wrote what nobody writes who means well.
-    pub(super) fn take_notes(&mut self, home: &Home) -> Option<usize> {
-        let Stage::In { ring: Some(ring), .. } = &mut self.stage else { return Some(0) };
+    /// Takes the notes and requests that it pushed, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Corrupt`] when it wrote what nobody writes who means well.
+    pub(super) fn take_notes(&mut self, home: &Arc<Home>) -> Result<usize> {
+        let Stage::In { tenant, rings: Some(rings), serving } = &mut self.stage else { return Ok(0) };
         for count in 0..AT_ONCE {
-            let Some(slot) = ring.taker.take(ring.words.all()).ok()? else { return Some(count) };
-            match from_slot(&slot) {
+            let Some(slot) = rings.ear.take()? else { return Ok(count) };
+            match from_slot(&slot)? {
                 // What it had no right to say is counted there.
-                Ok(note) => drop(home.note(note)),
-                Err(_) => return None,
+                Said::Note(note) => drop(home.note(note)),
+                Said::Request(request) => serving.serve(home, tenant, &rings.answers, request)?,
             }
         }
-        Some(AT_ONCE)
+        Ok(AT_ONCE)
     }
 
     pub(super) fn sleep(&self) -> bool {
-        self.ring().is_none_or(|ring| ring.taker.sleep(ring.words.all()))
+        self.ear().is_none_or(Ear::sleep)
     }
 
     pub(super) fn awake(&self) {
-        if let Some(ring) = self.ring() {
-            ring.taker.wake(ring.words.all());
+        if let Some(ear) = self.ear() {
+            ear.awake();
         }
     }
 
-    fn ring(&self) -> Option<&Notes> {
+    #[cfg(test)]
+    pub(super) fn answers(&self) -> &Line {
         match &self.stage {
-            Stage::In { ring, .. } => ring.as_ref(),
+            Stage::In { rings: Some(rings), .. } => &rings.answers,
+            _ => panic!("it is not in"),
+        }
+    }
+
+    fn ear(&self) -> Option<&Ear> {
+        match &self.stage {
+            Stage::In { rings, .. } => rings.as_ref().map(|rings| &rings.ear),
             _ => None,
         }
     }
 
-    fn answer(&mut self, home: &Arc<Home>, doorbell: &Bell, received: Received) -> Result<()> {
+    fn answer(&mut self, home: &Arc<Home>, by: &Serves<'_>, received: Received) -> Result<()> {
         let Received { bytes, fds } = received;
         match std::mem::replace(&mut self.stage, Stage::Silent) {
             Stage::Silent => {
@@ -122,46 +144,55 @@ impl Client {
                     home.counts.denied.fetch_add(1, Ordering::Relaxed);
                     let _sent = self.socket.send(&Refused::of(error).encode(), &[]);
                 })?;
-                self.stage = Stage::In { tenant, ring: None };
+                self.stage = Stage::In { tenant, rings: None, serving: Serving::default() };
             }
-            Stage::In { tenant, mut ring } => {
+            Stage::In { tenant, mut rings, mut serving } => {
                 match Message::decode(&bytes)? {
                     Message::Ring => {
-                        let [fd] = <[_; 1]>::try_from(fds.into_vec()).map_err(|_| unasked("a ring without memory"))?;
-                        let words = Words::from_peer(fd, ring::WORDS, Access::Write)?;
-                        ring = Some(Notes { words, taker: Taker::default() });
-                        self.socket.send(&Message::Ring.encode(), &[doorbell.as_fd()])?;
+                        let [said, answers, wake] =
+                            <[_; 3]>::try_from(fds.into_vec()).map_err(|_| unasked("rings without memory"))?;
+                        let answers = Arc::new(Line::from_peer(answers, wake)?);
+                        rings = Some(Rings { ear: Ear::from_peer(said)?, answers });
+                        self.socket.send(&Message::Ring.encode(), &[by.doorbell])?;
                     }
-                    Message::Map { pool } => self.map(home, &tenant, pool)?,
+                    Message::Map { pool } => self.map(home, by.known, &tenant, pool)?,
+                    Message::Area { area, slots, slot_bytes } => {
+                        let fd = fds.first().ok_or_else(|| unasked("slots without memory"))?;
+                        serving.add(area, slots, slot_bytes, fd)?;
+                        self.socket.send(&Message::Area { area, slots, slot_bytes }.encode(), &[])?;
+                    }
                     other => return Err(unasked(&format!("{other:?}"))),
                 }
-                self.stage = Stage::In { tenant, ring };
+                self.stage = Stage::In { tenant, rings, serving };
             }
         }
         Ok(())
     }
 
-    fn map(&self, home: &Home, tenant: &str, pool: u32) -> Result<()> {
+    fn map(&self, home: &Home, known: &Known, tenant: &str, pool: u32) -> Result<()> {
         let there = home.pool(tenant, pool).and_then(|there| {
             let region = there.region();
-            let fd = region.fd().filter(|_| region.keeps_its_length()).map(|fd| fd.try_clone_to_owned());
-            match fd {
-                Some(Ok(fd)) => Ok((there, fd)),
-                Some(Err(cause)) => Err(Error::new(ErrorKind::Exhausted, format!("pool {pool}'s descriptor: {cause}"))),
-                None => {
-                    Err(Error::new(ErrorKind::Unsupported, format!("pool {pool} is of memory that cannot be mapped")))
-                }
-            }
+            // What others can make shorter kills who has mapped it.
+            let fd = region.fd().filter(|_| region.keeps_its_length()).map(|fd| fd.try_clone_to_owned()).transpose();
+            let fd = fd.map_err(|cause| {
+                Error::new(ErrorKind::Exhausted, format!("pool {pool}'s descriptor: {cause}")).with_source(cause)
+            })?;
+            Ok((there, fd))
         });
-        match there {
-            Ok((there, fd)) => {
-                let (len, layout) = (there.region().len() as u64, Box::new(there.layout().clone()));
-                let message = Message::Mapped { pool, len, layout };
-                self.socket.send(&message.encode(), &[fd.as_fd(), there.seals().fd(), home.board.fd()])
-            }
+        let (there, fd) = match there {
+            Ok(there) => there,
             Err(error) => {
                 let message = Message::NotMapped { pool, refused: Refused::of(&error) };
-                self.socket.send(&message.encode(), &[])
+                return self.socket.send(&message.encode(), &[]);
+            }
+        };
+        let (len, layout) = (there.region().len() as u64, Box::new(there.layout().clone()));
+        let (seals, board) = (there.seals().fd(), home.board.fd());
+        match fd {
+            Some(fd) => self.socket.send(&Message::Mapped { pool, len, layout }.encode(), &[fd.as_fd(), seals, board]),
+            None => {
+                let told = known.tell(there.region().address());
+                self.socket.send(&Message::Unmapped { pool, len, layout, told }.encode(), &[seals, board])
             }
         }
     }

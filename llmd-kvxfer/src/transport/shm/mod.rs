@@ -4,17 +4,29 @@
 //! The side that reads connects to a Unix socket and is given the pool's memory to map, read only, with its seals and the board of
 //! leases. From then on it copies by itself: it looks on the board before and after, and takes the sum of what it copied. What it
 //! has to say (that it has what it needs, that a lease is still wanted) goes through a ring in shared memory.
+//!
+//! Memory that cannot be mapped, an engine's own or a file that anybody can cut off, goes by one of two other ways, which the side
+//! that reads chooses and tells who asks:
+//!
+//! - `cma`: it reads the other process's memory by its address (`process_vm_readv`), where both are of one PID namespace and the
+//!   system allows it. Number and addresses are told over the socket alone, once the two know each other, with a random word that
+//!   every read reads too: it proves that it is the right process.
+//! - `staged`: it asks through the ring for blocks to be copied into slots of memory that it made, is answered through another,
+//!   and copies from there. The side that serves checks every request.
 
 mod client;
+mod line;
 mod message;
 mod peer;
 mod poller;
 mod ring;
+mod serving;
 mod socket;
+mod staging;
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,15 +35,17 @@ use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
 
-use self::client::Client;
-use self::peer::Peer;
+use self::client::{Client, Serves};
+use self::peer::{Begins, Peer};
 use self::poller::Poller;
 use self::socket::Listener;
+use self::staging::StagedJob;
 use super::job::{CopyJob, Inbox};
 use super::local::not_started;
-use super::{Bell, Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust};
+use super::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, Way, bell};
 use crate::grant::{AgentId, Grant};
 use crate::pool::Pool;
+use crate::region::Known;
 
 /// The same message written again, if these bytes are one.
 #[cfg(any(test, feature = "testing"))]
@@ -46,6 +60,7 @@ pub(crate) fn message_again(bytes: &[u8]) -> Option<Vec<u8>> {
 #[derive(Debug, Default)]
 pub struct Shm {
     folder: Option<PathBuf>,
+    has_no_cma: bool,
     started: Option<Started>,
 }
 
@@ -57,8 +72,11 @@ struct Started {
     path: PathBuf,
     listener: Listener,
     poller: Poller,
-    /// Wakes us for what is in a client's ring.
-    doorbell: Bell,
+    /// Wakes us for what is in a ring; peers have it.
+    doorbell: OwnedFd,
+    /// What processes that read our memory know us by.
+    known: Known,
+    may_cma: bool,
     clients: HashMap<u64, Client>,
     peers: HashMap<AgentId, Peer>,
     peer_tokens: HashMap<u64, AgentId>,
@@ -68,8 +86,15 @@ struct Started {
     /// When it was last looked for what came over sockets.
     heard_at: Duration,
     inbox: Arc<Inbox>,
-    jobs: HashMap<TransferId, Arc<CopyJob>>,
+    jobs: HashMap<TransferId, Job>,
     endings: Vec<Ending>,
+}
+
+/// A transfer under way.
+#[derive(Debug)]
+enum Job {
+    Copy(Arc<CopyJob>),
+    Staged(Arc<StagedJob>),
 }
 
 #[derive(Debug)]
@@ -96,7 +121,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 impl Shm {
     /// With its socket in this folder, which is made for this user alone if it is not there.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: Some(folder.into()), started: None }
+        Self { folder: Some(folder.into()), ..Self::default() }
+    }
+
+    /// Without reading other processes' memory by its address: what cannot be mapped is copied by the side that serves it.
+    #[must_use]
+    pub fn without_cma(self) -> Self {
+        Self { has_no_cma: true, ..self }
     }
 
     fn started(&mut self) -> Result<&mut Started> {
@@ -122,7 +153,7 @@ impl Transport for Shm {
         sweep(&folder);
         let path = folder.join(format!("{}.sock", home.agent()));
         let listener = Listener::bind(&path)?;
-        let (poller, doorbell) = (Poller::new()?, Bell::new()?);
+        let (poller, doorbell) = (Poller::new()?, bell::new_eventfd()?);
         poller.add(listener.as_fd(), LISTENER)?;
         poller.add(doorbell.as_fd(), DOORBELL)?;
         self.started = Some(Started {
@@ -132,6 +163,8 @@ impl Transport for Shm {
             listener,
             poller,
             doorbell,
+            known: Known::new()?,
+            may_cma: !self.has_no_cma,
             clients: HashMap::new(),
             peers: HashMap::new(),
             peer_tokens: HashMap::new(),
@@ -149,24 +182,23 @@ impl Transport for Shm {
         self.started.as_ref().map(|started| started.path.display().to_string())
     }
 
-    fn register(&mut self, pool: &Pool) -> Result<()> {
-        let region = pool.region();
-        if !region.is_shareable() || !region.keeps_its_length() {
-            let message = "memory that peers cannot map, or that others can make shorter, expected a memfd of Region's";
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
+    fn register(&mut self, _pool: &Pool) -> Result<()> {
         Ok(())
     }
 
-    fn unregister(&mut self, _pool: &Pool) {}
+    fn unregister(&mut self, pool: &Pool) {
+        let Some(started) = &mut self.started else { return };
+        started.peers.values_mut().for_each(|peer| peer.forget(pool.id()));
+    }
 
     fn reach(&self, grant: &Grant, _pool: &Pool) -> Result<Cost> {
         let started = self.started.as_ref().ok_or_else(not_started)?;
         let unavailable = |why: String| Error::new(ErrorKind::Unavailable, why);
         let address = grant.address(self.name()).ok_or_else(|| unavailable("the grant names no socket".into()))?;
-        let cost = Cost::new(Duration::from_micros(1), 10e9);
-        if started.peers.contains_key(&grant.agent()) {
-            return Ok(cost);
+        // Until it is known how it is reached.
+        let cost = Cost { way: "", ..Way::Mapped.cost() };
+        if let Some(peer) = started.peers.get(&grant.agent()) {
+            return Ok(peer.cost(grant.pool()).unwrap_or(cost));
         }
         if let Some(failed) = started.failed.get(&grant.agent()).filter(|failed| started.home.now() < failed.until) {
             return Err(unavailable(failed.why.clone()));
@@ -182,19 +214,18 @@ impl Transport for Shm {
         let peer = started.peer(now, &transfer.grant)?;
         let id = transfer.id;
         let Some((transfer, source)) = peer.ready(transfer)? else { return Ok(None) };
-        let source = match source {
-            Ok(source) => source,
-            Err(ending) => return Ok(Some(ending)),
-        };
-        let (ending, job) = super::job::begin(&started.home, &started.inbox, transfer, source)?;
-        started.jobs.extend(job.map(|job| (id, job)));
-        Ok(ending)
+        match source {
+            Ok(begins) => started.begin(id, transfer, begins),
+            Err(ending) => Ok(Some(ending)),
+        }
     }
 
     fn cancel(&mut self, transfer: TransferId) {
         let Some(started) = &mut self.started else { return };
-        if let Some(job) = started.jobs.get(&transfer) {
-            job.cancel();
+        match started.jobs.get(&transfer) {
+            Some(Job::Copy(job)) => job.cancel(),
+            Some(Job::Staged(job)) => job.cancel(),
+            None => {}
         }
         for peer in started.peers.values_mut() {
             started.endings.extend(peer.cancel(transfer));
@@ -208,6 +239,7 @@ impl Transport for Shm {
     fn poll(&mut self, now: Duration, ended: &mut Vec<Ending>) -> bool {
         let Some(started) = &mut self.started else { return false };
         let mut is_any = started.take_notes();
+        is_any |= started.take_answers(now);
         if now.saturating_sub(started.heard_at) >= OFTEN {
             started.heard_at = now;
             is_any |= started.hear(now);
@@ -224,8 +256,11 @@ impl Transport for Shm {
     }
 
     fn sleep(&mut self) -> bool {
-        let Some(started) = &mut self.started else { return true };
-        let may = started.inbox.is_empty() && started.endings.is_empty() && started.clients.values().all(Client::sleep);
+        let Some(started) = &self.started else { return true };
+        let may = started.inbox.is_empty()
+            && started.endings.is_empty()
+            && started.clients.values().all(Client::sleep)
+            && started.peers.values().all(Peer::sleep);
         if !may {
             self.awake();
         }
@@ -233,13 +268,14 @@ impl Transport for Shm {
     }
 
     fn awake(&mut self) {
-        let Some(started) = &mut self.started else { return };
+        let Some(started) = &self.started else { return };
         started.clients.values().for_each(Client::awake);
+        started.peers.values().for_each(Peer::awake);
     }
 
     fn next_deadline(&self) -> Option<Duration> {
         let started = self.started.as_ref()?;
-        let peers = started.peers.values().filter_map(Peer::deadline);
+        let peers = started.peers.values().flat_map(|peer| [peer.deadline(), peer.retry()]).flatten();
         peers.chain(started.clients.values().filter_map(Client::deadline)).min()
     }
 
@@ -274,7 +310,7 @@ impl Started {
         let path = grant.address("shm");
         let path = path.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the grant names no socket"))?;
         let token = self.token();
-        let peer = Peer::connect(&self.home, now + HANDSHAKE, Path::new(path), agent)
+        let peer = Peer::connect(&self.home, now + HANDSHAKE, Path::new(path), agent, self.may_cma)
             .inspect_err(|error| self.remember(now, agent, error))?;
         self.poller.add(peer.as_fd(), token)?;
         self.peer_tokens.insert(token, agent);
@@ -305,7 +341,7 @@ impl Started {
         for &token in &ready {
             match token {
                 LISTENER => self.let_in(now),
-                DOORBELL => self.doorbell.quiet(),
+                DOORBELL => bell::quiet(self.doorbell.as_fd()),
                 token if self.clients.contains_key(&token) => self.hear_client(token),
                 token => self.hear_peer(now, token),
             }
@@ -328,11 +364,13 @@ impl Started {
 
     fn hear_client(&mut self, token: u64) {
         let Some(client) = self.clients.get_mut(&token) else { return };
-        if client.hear(&self.home, &self.doorbell).is_err() {
+        let by = Serves { doorbell: self.doorbell.as_fd(), known: &self.known };
+        if client.hear(&self.home, &by).is_err() {
             self.home.counts.refused_peers.fetch_add(1, Ordering::Relaxed);
             self.clients.remove(&token);
         } else if client.is_gone() {
-            client.take_notes(&self.home);
+            // It is gone: what it wrote wrongly at last is nobody's matter any more.
+            let _taken = client.take_notes(&self.home);
             self.clients.remove(&token);
         }
     }
@@ -340,36 +378,47 @@ impl Started {
     fn hear_peer(&mut self, now: Duration, token: u64) {
         let Some(&agent) = self.peer_tokens.get(&token) else { return };
         let Some(peer) = self.peers.get_mut(&agent) else { return };
-        match peer.hear() {
+        match peer.hear(self.doorbell.as_fd()) {
             Ok(begun) => {
                 if peer.is_ready() {
                     self.failed.remove(&agent);
                 }
-                for transfer in begun {
-                    self.begin(transfer);
+                for (transfer, begins) in begun {
+                    self.begin_late(transfer, begins);
                 }
             }
             Err(error) => self.lose(now, agent, &error),
         }
     }
 
-    /// A transfer that waited for its pool to be mapped.
-    fn begin(&mut self, (transfer, source): peer::Begun) {
-        let (id, blocks) = (transfer.id, transfer.blocks.len());
-        let begun = match source {
-            Ok(source) => super::job::begin(&self.home, &self.inbox, transfer, source),
-            Err(ending) => Ok((Some(ending), None)),
-        };
-        match begun {
-            Ok((ending, job)) => {
-                self.endings.extend(ending);
-                self.jobs.extend(job.map(|job| (id, job)));
+    /// Begins a transfer; it is over at once when it is small.
+    fn begin(&mut self, id: TransferId, transfer: Transfer, begins: Begins) -> Result<Option<Ending>> {
+        match begins {
+            Begins::Copy(source) => {
+                let (ending, job) = super::job::begin(&self.home, &self.inbox, transfer, source)?;
+                self.jobs.extend(job.map(|job| (id, Job::Copy(job))));
+                Ok(ending)
             }
-            Err(error) => {
-                let outcome = super::outcome_of(error.kind());
-                self.endings.push(Ending::failed(id, blocks, outcome, error.to_string()));
+            Begins::Staged(source) => {
+                let staging = Arc::clone(&source.staging);
+                let job = staging.begin(&self.home, &self.inbox, transfer, source)?;
+                self.jobs.insert(id, Job::Staged(job));
+                Ok(None)
             }
         }
+    }
+
+    /// A transfer that waited until it was known how its pool is reached.
+    fn begin_late(&mut self, transfer: Transfer, begins: Result<Begins, Ending>) {
+        let (id, blocks) = (transfer.id, transfer.blocks.len());
+        let begun = match begins {
+            Ok(begins) => self.begin(id, transfer, begins),
+            Err(ending) => Ok(Some(ending)),
+        };
+        let ending = begun.unwrap_or_else(|error| {
+            Some(Ending::failed(id, blocks, super::outcome_of(error.kind()), error.to_string()))
+        });
+        self.endings.extend(ending);
     }
 
     fn lose(&mut self, now: Duration, agent: AgentId, error: &Error) {
@@ -377,6 +426,13 @@ impl Started {
         self.peer_tokens.retain(|_, there| *there != agent);
         self.remember(now, agent, error);
         self.endings.extend(peer.end(error));
+        for job in self.jobs.values() {
+            if let Job::Copy(job) = job
+                && job.agent() == agent
+            {
+                job.lose_peer();
+            }
+        }
     }
 
     /// What clients pushed into their rings.
@@ -384,13 +440,32 @@ impl Started {
         let (mut is_any, mut broken) = (false, Vec::new());
         for (&token, client) in &mut self.clients {
             match client.take_notes(&self.home) {
-                Some(count) => is_any |= count > 0,
-                None => broken.push(token),
+                Ok(count) => is_any |= count > 0,
+                Err(_) => broken.push(token),
             }
         }
         for token in broken {
             self.home.counts.malformed.fetch_add(1, Ordering::Relaxed);
             self.clients.remove(&token);
+        }
+        is_any
+    }
+
+    /// What peers answered.
+    fn take_answers(&mut self, now: Duration) -> bool {
+        let (mut is_any, mut broken) = (false, Vec::new());
+        for (&agent, peer) in &mut self.peers {
+            match peer.take_answers(&self.home, now) {
+                Ok(count) => is_any |= count > 0,
+                Err(error) => {
+                    let lost = Error::new(ErrorKind::Unavailable, format!("agent {agent}: {error}"));
+                    broken.push((agent, lost.with_source(error)));
+                }
+            }
+        }
+        for (agent, error) in broken {
+            self.home.counts.malformed.fetch_add(1, Ordering::Relaxed);
+            self.lose(now, agent, &error);
         }
         is_any
     }
@@ -442,3 +517,6 @@ fn ours(folder: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use llmd_core::{Error, ErrorKind};
+
 /// What goes in one step.
 pub(super) type Slot = [u64; SLOT];
 
@@ -92,6 +94,12 @@ pub(super) struct Taker {
 /// The other side wrote what nobody writes who means well.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Broken;
+
+impl From<Broken> for Error {
+    fn from(Broken: Broken) -> Self {
+        Self::new(ErrorKind::Corrupt, "a ring in which more was pushed than there is room for")
+    }
+}
 
 impl Taker {
     pub(super) fn take(&mut self, words: &[impl Word]) -> Result<Option<Slot>, Broken> {
