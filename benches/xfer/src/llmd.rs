@@ -38,7 +38,7 @@ impl Family for Llmd {
         let words: Vec<u8> = (0..pool / size_of::<u64>()).flat_map(|place| word(place).to_ne_bytes()).collect();
         region.write(0, &words)?;
         let side = Common::new(builder("holder", form)?, region)?;
-        Ok(Box::new(Holder { side, puller: None }))
+        Ok(Box::new(Holder { side, is_sealed: form != "shm_unchecked", puller: None }))
     }
 
     fn pull(&self, form: &str, pool: usize) -> Result<Box<dyn Pull>> {
@@ -118,6 +118,8 @@ fn asleep(fd: BorrowedFd<'_>) {
 #[derive(Debug)]
 struct Holder {
     side: Common,
+    /// Whether sums are taken.
+    is_sealed: bool,
     puller: Option<Grant>,
 }
 
@@ -136,7 +138,9 @@ impl Serve for Holder {
         let grants: Vec<Grant> = (0..work.transfers())
             .map(|pull| self.side.agent.grant(&pool, work.list(pull).theirs(), DAY))
             .collect::<Result<_>>()?;
-        wait_for_seals(&pool, grants.iter().flat_map(|grant| grant.blocks().iter().copied()));
+        if self.is_sealed {
+            wait_for_seals(&pool, grants.iter().flat_map(|grant| grant.blocks().iter().copied()));
+        }
         Ok(json!(grants.iter().map(text).collect::<Vec<_>>()))
     }
 
@@ -165,20 +169,14 @@ impl Serve for Holder {
 /// How often one who spins looks before it looks for questions.
 const TURN: u32 = 100_000;
 
-/// Until these are sealed, or it is clear that nothing is.
+/// Until these are sealed.
 fn wait_for_seals(pool: &Pool, blocks: impl Iterator<Item = u32>) {
     for block in blocks {
-        for _ in 0..LOOKS {
-            if pool.is_sealed(block) {
-                break;
-            }
+        while !pool.is_sealed(block) {
             std::thread::yield_now();
         }
     }
 }
-
-/// Looks of one who waits for a seal: where nothing is checked, none comes.
-const LOOKS: u32 = 200_000;
 
 /// Fetches them.
 #[derive(Debug)]
@@ -204,6 +202,10 @@ impl Pull for Puller {
         self.side.pool(work.point.size)?;
         let tickets = tickets.as_array().ok_or_else(|| invalid("tickets that are no list"))?;
         self.grants = tickets.iter().map(grant).collect::<Result<_>>()?;
+        // Whoever fetches first of a pool has it mapped, and its pages are entered after that.
+        self.post(work, 0)?;
+        self.finish()?;
+        std::thread::sleep(MAPPED);
         Ok(())
     }
 
@@ -242,6 +244,8 @@ impl Pull for Puller {
     }
 }
 
+/// How long it takes at most to enter all pages of a pool.
+const MAPPED: Duration = Duration::from_millis(400);
 /// Some seconds of looking, or minutes of sleeping.
 const LOOKS_FOR_AN_ANSWER: u32 = 5_000_000;
 

@@ -40,7 +40,11 @@ impl Memory {
         let exhausted = |error| refused(format!("no memfd of {len} bytes"), error);
         let file = File::from(memfd_create("llmd-xfer", MemfdFlags::CLOEXEC).map_err(exhausted)?);
         ftruncate(&file, len as u64).map_err(exhausted)?;
-        Self::map(file, len)
+        let memory = Self::map(file, len)?;
+        // Each page is there before anything is timed.
+        // SAFETY: the pages are those of the mapping, of which nothing is known yet.
+        unsafe { madvise(memory.at.as_ptr().cast(), memory.len, Advice::LinuxPopulateWrite) }.map_err(exhausted)?;
+        Ok(memory)
     }
 
     /// A pool: `len` bytes in which every word names its place.

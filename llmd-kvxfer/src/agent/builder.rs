@@ -13,7 +13,7 @@ use super::plans::Plans;
 use super::{Agent, Carrier, Inner, thread};
 use crate::grant::AgentId;
 use crate::handshake::{Identity, Keys};
-use crate::transport::{Check, Home, HomeSettings, Transport};
+use crate::transport::{Check, Home, HomeSettings, Transport, process};
 
 /// Builds an [`Agent`].
 #[must_use = "no agent is there until it is built"]
@@ -156,9 +156,10 @@ impl AgentBuilder {
             wanted: Mutex::default(),
             wake_fds,
             next_pool: AtomicU32::new(0),
-            process: std::process::id(),
+            process: process(),
             sleeps_until: AtomicU64::new(0),
             looked_at: AtomicU64::new(0),
+            looks: AtomicU32::new(0),
             is_over: AtomicBool::new(false),
             is_done: parking_lot::Condvar::new(),
         });

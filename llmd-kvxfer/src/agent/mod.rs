@@ -32,7 +32,7 @@ use crate::lease::{Lease, LeaseId};
 use crate::outcome::Outcome;
 use crate::pool::Pool;
 use crate::region::Region;
-use crate::transport::{Home, Note, Transport, Trust, Word};
+use crate::transport::{Home, Note, Transport, Trust, Word, process};
 
 /// Lends blocks of its pools to other agents, and fetches theirs.
 ///
@@ -83,6 +83,8 @@ struct Inner {
     sleeps_until: AtomicU64,
     /// When somebody polled last, in nanoseconds of its clock.
     looked_at: AtomicU64,
+    /// How often in a row somebody polled right after they had.
+    looks: AtomicU32,
     is_over: AtomicBool,
     is_done: parking_lot::Condvar,
 }
@@ -240,8 +242,7 @@ impl Agent {
         let inner = &*self.inner;
         inner.home.quiet_caller();
         let now = inner.home.now();
-        // Only how long ago it was matters.
-        inner.looked_at.store(nanoseconds(now), Ordering::Relaxed);
+        inner.look(now);
         inner.poll_transports(now);
         let mut ops = inner.ops.lock();
         let count = ops.done.len().min(AT_ONCE);
@@ -351,7 +352,7 @@ impl Agent {
     }
 
     fn is_ours(&self) -> Result<()> {
-        let process = std::process::id();
+        let process = process();
         if process == self.inner.process {
             return Ok(());
         }

@@ -170,3 +170,24 @@ fn a_socket_that_nobody_listens_at_is_swept() {
     assert!(!seqpacket.exists());
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn one_who_sleeps_is_woken_by_what_is_said() {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let Pair { prefill, decode } = by_shm();
+    let computed = filled(&prefill, 1, layout("LBNHC"));
+    let grant = prefill.grant(&computed, &[1], Lease::for_secs(3600)).unwrap();
+    let mut events = Vec::new();
+    for value in 0..50 {
+        std::thread::sleep(Duration::from_millis(if value % 10 == 0 { 20 } else { 0 }));
+        decode.notify(&grant, value).unwrap();
+        let heard = (0..3).any(|_| {
+            let seconds = Timespec { tv_sec: 5, tv_nsec: 0 };
+            let woken = poll(&mut [PollFd::from_borrowed_fd(prefill.wake_fd(), PollFlags::IN)], Some(&seconds));
+            assert_eq!(woken, Ok(1), "nobody woke it for {value}");
+            prefill.poll(&mut events).unwrap();
+            events.drain(..).any(|event| matches!(event, Event::Notified(notified) if notified.value == value))
+        });
+        assert!(heard, "it was woken three times for nothing");
+    }
+}

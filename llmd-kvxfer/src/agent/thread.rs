@@ -20,6 +20,9 @@ pub(super) struct Life {
 
 /// How long after somebody polled that one is taken to look after everything: who spins is not helped by another who does.
 const LOOKED_AFTER: Duration = Duration::from_millis(1);
+/// How soon one polls again who spins, and how often in a row until that is believed.
+const RIGHT_AFTER: Duration = Duration::from_micros(20);
+const AGAIN_AND_AGAIN: u32 = 64;
 /// How long it sleeps at most where a test turns the clock.
 const TURNED: Duration = Duration::from_millis(10);
 
@@ -102,10 +105,21 @@ impl Inner {
         self.sleeps_until.store(0, Ordering::SeqCst);
     }
 
+    /// Somebody polls. How often they did is a guess at what they will do: nothing depends on its order with anything.
+    pub(super) fn look(&self, now: Duration) {
+        let now = nanoseconds(now);
+        let before = self.looked_at.swap(now, Ordering::Relaxed);
+        if now.saturating_sub(before) < RIGHT_AFTER.as_nanos() as u64 {
+            self.looks.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.looks.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Whether somebody polls again and again.
     fn is_looked_after(&self, now: Duration) -> bool {
-        let looked_at = self.looked_at.load(Ordering::Relaxed);
-        looked_at > 0 && nanoseconds(now).saturating_sub(looked_at) < LOOKED_AFTER.as_nanos() as u64
+        let since = nanoseconds(now).saturating_sub(self.looked_at.load(Ordering::Relaxed));
+        self.looks.load(Ordering::Relaxed) >= AGAIN_AND_AGAIN && since < LOOKED_AFTER.as_nanos() as u64
     }
 
     fn wakes_at(&self) -> Option<Duration> {

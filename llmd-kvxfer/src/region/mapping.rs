@@ -74,6 +74,20 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// Has the pages of a part of it, where the file has them, entered where the processor finds them.
+    pub(crate) fn enter(&self, start: usize, len: usize) -> Result<(), Errno> {
+        const PAGE: usize = 4096;
+        let end = start.saturating_add(len).min(self.len).next_multiple_of(PAGE);
+        let start = start / PAGE * PAGE;
+        if start >= end {
+            return Ok(());
+        }
+        // SAFETY: the pages are those of the mapping; entering them changes nothing in them.
+        unsafe { madvise(self.address.as_ptr().add(start).cast(), end - start, Advice::LinuxPopulateRead) }
+    }
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: it was mapped with this length, and whoever has the address has a mapping that is not dropped.

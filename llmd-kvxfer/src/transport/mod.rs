@@ -9,6 +9,7 @@ mod copiers;
 mod home;
 mod job;
 mod local;
+mod process;
 mod shm;
 mod way;
 
@@ -24,6 +25,7 @@ pub(crate) use self::copiers::Copiers;
 pub(crate) use self::home::HomeSettings;
 pub use self::home::{Check, Home, LeaseEnded, Notified, Reading};
 pub use self::local::Local;
+pub(crate) use self::process::process;
 pub use self::shm::Shm;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use self::shm::message_again as shm_message_again;

@@ -19,6 +19,7 @@ mod line;
 mod message;
 mod peer;
 mod poller;
+mod populate;
 mod ring;
 mod serving;
 mod socket;
@@ -38,6 +39,7 @@ use llmd_core::{Error, ErrorKind, Result};
 use self::client::{Client, Serves};
 use self::peer::{Begins, Peer};
 use self::poller::Poller;
+use self::populate::Populate;
 use self::socket::Listener;
 use self::staging::StagedJob;
 use super::job::{CopyJob, Inbox};
@@ -383,8 +385,13 @@ impl Started {
                 if peer.is_ready() {
                     self.failed.remove(&agent);
                 }
+                let mapped = peer.newly_mapped();
                 for (transfer, begins) in begun {
                     self.begin_late(transfer, begins);
+                }
+                for mapping in &mapped {
+                    // Without it the first fetches take longer.
+                    let _submitted = self.home.copiers.submit(Populate::new(mapping));
                 }
             }
             Err(error) => self.lose(now, agent, &error),

@@ -39,6 +39,7 @@ pub(super) struct Peer {
     ear: Ear,
     staging: Arc<Staging>,
     pools: HashMap<u32, PeersPool>,
+    mapped: Vec<Arc<Mapping>>,
     /// How blocks of its pools are packed for ours.
     packed: HashMap<(u32, u32), Arc<Packed>>,
     waiting: Vec<Transfer>,
@@ -104,6 +105,7 @@ impl Peer {
             line,
             ear,
             pools: HashMap::new(),
+            mapped: Vec::new(),
             packed: HashMap::new(),
             waiting: Vec::new(),
             notes: Vec::new(),
@@ -199,6 +201,11 @@ impl Peer {
         Some(Ending::failed(transfer.id, transfer.blocks.len(), Outcome::Cancelled, why))
     }
 
+    /// Its pools that were mapped since this was asked last.
+    pub(super) fn newly_mapped(&mut self) -> Vec<Arc<Mapping>> {
+        std::mem::take(&mut self.mapped)
+    }
+
     /// Takes what it sent, and gives the transfers that can begin now. An error ends it.
     pub(super) fn hear(&mut self, doorbell: BorrowedFd<'_>) -> Result<Vec<Begun>> {
         loop {
@@ -254,8 +261,12 @@ impl Peer {
             }
             Message::Mapped { pool, len, layout } => {
                 let (memory, seals, board) = (fd()?, fd()?, fd()?);
-                let there =
-                    Reached::map(&memory, len).and_then(|memory| There::new(memory, len, *layout, seals, board));
+                let reached = Reached::map(&memory, len).inspect(|reached| {
+                    if let Reached::Mapped(mapping) = reached {
+                        self.mapped.push(Arc::clone(mapping));
+                    }
+                });
+                let there = reached.and_then(|memory| There::new(memory, len, *layout, seals, board));
                 self.pools.insert(pool, there.map_or_else(PeersPool::Refused, PeersPool::There));
             }
             Message::Unmapped { pool, len, layout, told } => {
