@@ -18,8 +18,11 @@
 //! # Ok::<(), llmd_core::Error>(())
 //! ```
 //!
-//! Nothing here does I/O, owns a thread or reads a clock. What moves bytes by a plan (regions, transports, leases, the agent) is to
-//! come.
+//! A [`Device`](device::Device) is one kind of memory, the host's or an accelerator's, whose driver is loaded at run time;
+//! [`Staging`](device::Staging) makes the copies of a plan between it and the host, each part in the way that takes least.
+//!
+//! Layouts and plans do no I/O, own no thread and read no clock, and neither does staging: it is polled. What moves bytes between
+//! engines (regions, transports, leases, the agent) is to come.
 
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 

@@ -165,7 +165,8 @@ impl DriverDevice {
             Direction::ToHost => (here, there),
         };
         let mut lens: Vec<_> = batch.iter().map(|copy| copy.len as usize).collect();
-        let (mut attributes, mut first, mut failed) = (BatchAttributes::OURS, 0, usize::MAX);
+        let flags = self.context.calls().batch_flags;
+        let (mut attributes, mut first, mut failed) = (BatchAttributes::in_order(flags), 0, usize::MAX);
         let (attributes, first) = (&raw mut attributes, &raw mut first);
         let (count, to, from, lens) = (lens.len(), to.as_mut_ptr(), from.as_mut_ptr(), lens.as_mut_ptr());
         // SAFETY: the three lists have `count` entries, the attributes are for all of them, and the driver reads all that before it
