@@ -304,6 +304,8 @@ const UNSAFE: &[&str] = &[
     "llmd-kvxfer/src/device/driver/hip.rs",
     "llmd-kvxfer/src/device/driver/kernel.rs",
     "llmd-kvxfer/src/device/driver/library.rs",
+    "llmd-kvxfer/src/device/driver/owned.rs",
+    "llmd-kvxfer/src/device/driver/rows.rs",
     "llmd-kvxfer/src/device/host.rs",
     "llmd-kvxfer/src/device/memory.rs",
     "llmd-kvxfer/src/device/mod.rs",

@@ -8,11 +8,16 @@ use super::Vendor;
 ///
 /// A driver's handle names a whole allocation; this one says which bytes of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "a handle is this, on the wire too")]
 pub struct IpcHandle {
-    pub(super) vendor: Vendor,
-    pub(super) driver: [u8; 64],
-    pub(super) offset: u64,
-    pub(super) len: u64,
+    /// Whose driver opens it.
+    pub vendor: Vendor,
+    /// What the driver names the allocation by.
+    pub driver: [u8; 64],
+    /// Where in it the bytes begin.
+    pub offset: u64,
+    /// How many they are.
+    pub len: u64,
 }
 
 impl IpcHandle {

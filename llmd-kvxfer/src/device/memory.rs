@@ -255,9 +255,8 @@ impl fmt::Debug for Pinned {
 /// What copies are packed in: device memory for a table and for their bytes, and memory of the host to write the table in.
 #[derive(Clone, Debug)]
 pub struct Slab {
-    #[cfg_attr(not(any(feature = "cuda", feature = "rocm")), expect(dead_code, reason = "only drivers pack"))]
-    pub(super) table: Pinned,
-    pub(super) memory: DeviceMemory,
+    table: Pinned,
+    memory: DeviceMemory,
     /// Where the bytes begin in `memory`, behind the table.
     data: u64,
 }
@@ -290,9 +289,18 @@ impl Slab {
         self.memory.len() - self.data
     }
 
-    /// Where the bytes begin in its device memory.
-    #[cfg(feature = "cuda")]
-    pub(super) const fn data(&self) -> u64 {
+    /// Where the table is written, for those who implement [`Device`]; it has room for 24 bytes of each copy.
+    pub const fn table(&self) -> &Pinned {
+        &self.table
+    }
+
+    /// The device's memory: the table, and from [`data`](Self::data) on the bytes.
+    pub const fn memory(&self) -> &DeviceMemory {
+        &self.memory
+    }
+
+    /// Where the bytes begin in the device's memory.
+    pub const fn data(&self) -> u64 {
         self.data
     }
 }

@@ -40,8 +40,8 @@ pub use self::ticket::{Completion, Ticket};
 ///
 /// # Safety
 ///
-/// Of all methods that copy: until the ticket is done, nobody else writes the bytes that are read, and nobody else reads or
-/// writes those that are written. Those of one batch do not overlap where they are written.
+/// Of all methods that copy: until the ticket is done, nobody else, thread or kernel, writes the bytes that are read, and nobody
+/// else reads or writes those that are written. Copies wait for no stream of an engine's: whoever submits has synchronised with it. Those of one batch do not overlap where they are written.
 pub trait Device: Debug + Send + Sync {
     /// Which one it is.
     fn id(&self) -> DeviceId;

@@ -186,6 +186,27 @@ fn a_transfer_fails_once_and_the_others_go_on() {
 }
 
 #[test]
+fn no_room_is_waited_for_as_long_as_something_is_under_way() {
+    let fake = Fake::new(Kind::Cuda);
+    let sides = Sides::new(fake.device(), LEN);
+    let mut staging = Staging::new(Arc::clone(&sides.device), costs(1.0, None, None), SMALL).unwrap();
+    let transfer = || {
+        let host = HostSide::Pinned(sides.pinned.clone());
+        Transfer::new(Direction::ToHost, &sides.memory, host, gathered(10))
+    };
+    fake.hold(true);
+    let ticket = sides.submit(Direction::ToHost, &[DeviceCopy { device: 0, host: LEN - 1, len: 1 }]).unwrap();
+    fake.fail("event_create", 1, 2);
+    submit(&mut staging, transfer()).unwrap();
+    fake.hold(false);
+    drain(&mut staging).pop().unwrap().1.unwrap();
+    ticket.wait().unwrap();
+    fake.fail("event_create", 1, 2);
+    submit(&mut staging, transfer()).unwrap();
+    assert_eq!(drain(&mut staging).pop().unwrap().1.unwrap_err().kind(), ErrorKind::Exhausted);
+}
+
+#[test]
 fn polling_never_blocks_and_only_two_parts_are_under_way() {
     let fake = Fake::new(Kind::Cuda);
     let sides = Sides::new(fake.device(), LEN);

@@ -45,6 +45,8 @@ pub(super) struct Calls {
     pub(super) to_device: unsafe extern "C" fn(u64, *const c_void, usize, Handle) -> Code,
     pub(super) to_host: unsafe extern "C" fn(*mut c_void, u64, usize, Handle) -> Code,
     pub(super) batch: Option<Batch>,
+    /// What batches are asked for besides: see [`BatchAttributes::flags`].
+    pub(super) batch_flags: c_uint,
     pub(super) strided: Strided,
 
     pub(super) ipc_export: unsafe extern "C" fn(*mut IpcBytes, u64) -> Code,
@@ -130,13 +132,15 @@ pub(super) struct BatchAttributes {
     pub(super) source_access_order: c_uint,
     pub(super) source_hint: [c_int; 2],
     pub(super) destination_hint: [c_int; 2],
-    /// 1 for beside kernels, where the hardware can.
+    /// In CUDA 1 for beside kernels, where the hardware can; HIP keeps them for later.
     pub(super) flags: c_uint,
 }
 
 impl BatchAttributes {
-    pub(super) const OURS: Self =
-        Self { source_access_order: 1, source_hint: [0; 2], destination_hint: [0; 2], flags: 1 };
+    /// In the stream's order.
+    pub(super) const fn in_order(flags: c_uint) -> Self {
+        Self { source_access_order: 1, source_hint: [0; 2], destination_hint: [0; 2], flags }
+    }
 }
 
 /// Rows at constant distances in one call.

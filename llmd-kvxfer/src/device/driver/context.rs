@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use llmd_core::{Error, ErrorKind, Result};
 
-use super::calls::{Calls, Code, Current, Handle};
+#[cfg(feature = "cuda")]
+use super::calls::Handle;
+use super::calls::{Calls, Code, Current};
 use super::kernel::Kernels;
 use super::library::Library;
 use crate::device::{DeviceId, Vendor};

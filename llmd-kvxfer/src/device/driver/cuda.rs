@@ -21,6 +21,9 @@ use super::kernel::Kernels;
 use super::library::Library;
 use crate::device::{Device, Vendor};
 
+/// `CU_MEMCPY_FLAG_PREFER_OVERLAP_WITH_COMPUTE`: copies leave the multiprocessors to kernels.
+const BESIDE_KERNELS: c_uint = 1;
+
 /// The CUDA driver of this machine.
 #[derive(Clone, Debug)]
 pub struct Cuda {
@@ -108,6 +111,7 @@ fn calls(library: &Library) -> Result<Calls> {
             to_device: library.call("cuMemcpyHtoDAsync_v2")?,
             to_host: library.call("cuMemcpyDtoHAsync_v2")?,
             batch: batch(),
+            batch_flags: BESIDE_KERNELS,
             strided: Strided::Described(library.call("cuMemcpy2DAsync_v2")?),
             ipc_export: library.call("cuIpcGetMemHandle")?,
             ipc_open: library.call("cuIpcOpenMemHandle_v2")?,
@@ -126,10 +130,9 @@ const _: () = {
     assert!(NOT_READY == sys::cudaError_enum::CUDA_ERROR_NOT_READY as i32);
     assert!(size_of::<sys::CUdeviceptr>() == size_of::<u64>());
     assert!(size_of::<IpcBytes>() == size_of::<sys::CUipcMemHandle>());
-    let ours = BatchAttributes::OURS;
-    assert!(ours.flags == sys::CUmemcpyFlags_enum::CU_MEMCPY_FLAG_PREFER_OVERLAP_WITH_COMPUTE as c_uint);
+    assert!(BESIDE_KERNELS == sys::CUmemcpyFlags_enum::CU_MEMCPY_FLAG_PREFER_OVERLAP_WITH_COMPUTE as c_uint);
     let in_order = sys::CUmemcpySrcAccessOrder_enum::CU_MEMCPY_SRC_ACCESS_ORDER_STREAM as c_uint;
-    assert!(ours.source_access_order == in_order);
+    assert!(BatchAttributes::in_order(0).source_access_order == in_order);
     assert!(size_of::<BatchAttributes>() == size_of::<sys::CUmemcpyAttributes>());
     assert!(offset_of!(BatchAttributes, source_hint) == offset_of!(sys::CUmemcpyAttributes, srcLocHint));
     assert!(offset_of!(BatchAttributes, destination_hint) == offset_of!(sys::CUmemcpyAttributes, dstLocHint));

@@ -10,11 +10,12 @@ use llmd_core::{Error, ErrorKind, Result};
 
 use super::calls::{
     Batch, BatchAttributes, Handle, IPC_LAZY_PEER_ACCESS, IpcBytes, REGISTER_PORTABLE_MAPPED, STREAM_NON_BLOCKING,
-    Strided,
 };
 use super::context::{Context, Driver};
 use super::event::Event;
 use super::kernel::Pack;
+use super::owned::{Owned, What};
+use super::rows::strided;
 use crate::device::batch::{self, DeviceCopy, Direction, Rows};
 use crate::device::{
     Abilities, Counts, Device, DeviceId, DeviceMemory, HostMemory, IpcHandle, Keep, Pinned, Slab, Ticket,
@@ -165,7 +166,8 @@ impl DriverDevice {
             Direction::ToHost => (here, there),
         };
         let mut lens: Vec<_> = batch.iter().map(|copy| copy.len as usize).collect();
-        let (mut attributes, mut first, mut failed) = (BatchAttributes::OURS, 0, usize::MAX);
+        let flags = self.context.calls().batch_flags;
+        let (mut attributes, mut first, mut failed) = (BatchAttributes::in_order(flags), 0, usize::MAX);
         let (attributes, first) = (&raw mut attributes, &raw mut first);
         let (count, to, from, lens) = (lens.len(), to.as_mut_ptr(), from.as_mut_ptr(), lens.as_mut_ptr());
         // SAFETY: the three lists have `count` entries, the attributes are for all of them, and the driver reads all that before it
@@ -301,7 +303,7 @@ impl Device for DriverDevice {
                 return Err(Error::new(ErrorKind::Unsupported, format!("{} packs nothing: {why}", self.id())));
             }
         };
-        self.ours(&[memory.device(), host.device(), slab.memory.device()])?;
+        self.ours(&[memory.device(), host.device(), slab.memory().device()])?;
         batch::check(batch, memory, host)?;
         let (count, bytes) = (batch.len(), batch::bytes(batch));
         if count > slab.copies() || bytes > slab.bytes() {
@@ -321,21 +323,21 @@ impl Device for DriverDevice {
             at += copy.len;
         }
         // SAFETY: nothing else uses the slab, as the caller vouches for.
-        unsafe { slab.table.memory().write(0, &table) }?;
+        unsafe { slab.table().memory().write(0, &table) }?;
         let entries = [DeviceCopy { device: 0, host: 0, len: table.len() as u64 }];
         let through = joined(&through);
         let keep: [Box<dyn Send>; 3] = [Box::new(memory.clone()), Box::new(host.clone()), Box::new(slab.clone())];
-        let (start, data) = (slab.memory.address(), slab.memory.address() + slab.data());
+        let (start, data) = (slab.memory().address(), slab.memory().address() + slab.data());
         let ticket = self.submit(direction, keep, |stream| {
             // SAFETY: all copies were checked, the table was written, and the ticket holds all that they use until they are done.
             unsafe {
-                self.enqueue(Direction::ToDevice, &slab.memory, &slab.table, &entries, stream)?;
+                self.enqueue(Direction::ToDevice, slab.memory(), slab.table(), &entries, stream)?;
                 if direction == Direction::ToDevice {
-                    self.enqueue(direction, &slab.memory, host, &through, stream)?;
+                    self.enqueue(direction, slab.memory(), host, &through, stream)?;
                 }
                 pack.launch(&self.context, direction, start, count as u64, data, stream)?;
                 if direction == Direction::ToHost {
-                    self.enqueue(direction, &slab.memory, host, &through, stream)?;
+                    self.enqueue(direction, slab.memory(), host, &through, stream)?;
                 }
             }
             Ok(())
@@ -391,57 +393,6 @@ impl DriverDevice {
     }
 }
 
-/// # Safety
-///
-/// The rows are within memory that lives until the stream went on: `there` of the device, `here` of the host.
-unsafe fn strided(call: Strided, direction: Direction, rows: &Rows, there: u64, here: *mut u8, stream: Handle) -> i32 {
-    let (len, count) = (rows.first.len as usize, rows.count as usize);
-    let (device_stride, host_stride) = (rows.device_stride as usize, rows.host_stride as usize);
-    match call {
-        #[cfg(feature = "cuda")]
-        Strided::Described(call) => {
-            use cudarc::driver::sys::CUmemorytype_enum::{CU_MEMORYTYPE_DEVICE, CU_MEMORYTYPE_HOST};
-            let mut to_device = cudarc::driver::sys::CUDA_MEMCPY2D {
-                srcXInBytes: 0,
-                srcY: 0,
-                srcMemoryType: CU_MEMORYTYPE_HOST,
-                srcHost: here.cast(),
-                srcDevice: 0,
-                srcArray: ptr::null_mut(),
-                srcPitch: host_stride,
-                dstXInBytes: 0,
-                dstY: 0,
-                dstMemoryType: CU_MEMORYTYPE_DEVICE,
-                dstHost: ptr::null_mut(),
-                dstDevice: there,
-                dstArray: ptr::null_mut(),
-                dstPitch: device_stride,
-                WidthInBytes: len,
-                Height: count,
-            };
-            if direction == Direction::ToHost {
-                (to_device.srcMemoryType, to_device.dstMemoryType) = (CU_MEMORYTYPE_DEVICE, CU_MEMORYTYPE_HOST);
-                (to_device.srcHost, to_device.dstHost) = (ptr::null(), here.cast());
-                (to_device.srcDevice, to_device.dstDevice) = (there, 0);
-                (to_device.srcPitch, to_device.dstPitch) = (device_stride, host_stride);
-            }
-            // SAFETY: the driver reads the description before it returns; for the rows the caller vouches.
-            unsafe { call(&raw const to_device, stream) }
-        }
-        #[cfg(feature = "rocm")]
-        Strided::Named(call) => {
-            let there = there as *mut std::ffi::c_void;
-            // SAFETY: the caller vouches for the rows. 1 is for from the host to the device, 2 for back.
-            unsafe {
-                match direction {
-                    Direction::ToDevice => call(there, device_stride, here.cast(), host_stride, len, count, 1, stream),
-                    Direction::ToHost => call(here.cast(), host_stride, there, device_stride, len, count, 2, stream),
-                }
-            }
-        }
-    }
-}
-
 impl Drop for DriverDevice {
     fn drop(&mut self) {
         let _entered = self.context.enter();
@@ -464,32 +415,5 @@ impl fmt::Debug for DriverDevice {
         let mut debug = f.debug_struct("DriverDevice");
         debug.field("id", &self.id()).field("abilities", &self.abilities()).field("counts", &self.counts());
         debug.finish_non_exhaustive()
-    }
-}
-
-/// What is given back to the driver when it drops.
-struct Owned {
-    context: Arc<Context>,
-    what: What,
-}
-
-enum What {
-    Allocation(u64),
-    Import(u64),
-    Registration(u64),
-}
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        let _entered = self.context.enter();
-        let calls = self.context.calls();
-        // SAFETY: it is the driver's, and nobody uses it any more. What the driver says cannot be told to anybody.
-        _ = unsafe {
-            match self.what {
-                What::Allocation(address) => (calls.free)(address),
-                What::Import(address) => (calls.ipc_close)(address),
-                What::Registration(start) => (calls.unregister)(start as *mut _),
-            }
-        };
     }
 }

@@ -91,6 +91,7 @@ fn calls(library: &Library) -> Result<Calls> {
             to_device: library.call("hipMemcpyHtoDAsync")?,
             to_host: library.call("hipMemcpyDtoHAsync")?,
             batch: library.optional("hipMemcpyBatchAsync").map(Batch::Pointing),
+            batch_flags: 0,
             strided: Strided::Named(library.call("hipMemcpy2DAsync")?),
             ipc_export: library.call("hipIpcGetMemHandle")?,
             ipc_open: library.call("hipIpcOpenMemHandle")?,

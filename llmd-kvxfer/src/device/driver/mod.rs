@@ -12,6 +12,8 @@ mod hip;
 #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only CUDA has kernels"))]
 mod kernel;
 mod library;
+mod owned;
+mod rows;
 
 #[cfg(feature = "cuda")]
 pub use self::cuda::Cuda;

@@ -203,8 +203,8 @@ impl Staging {
                     job.next += copies;
                     job.in_flight += 1;
                 }
-                // The device has no room for another ticket: others use it too.
-                Err(error) if error.kind() == ErrorKind::Exhausted => return,
+                // There may be room when tickets, others' too, are done.
+                Err(error) if error.kind() == ErrorKind::Exhausted && self.device.counts().under_way > 0 => return,
                 Err(error) => job.failed = Some(error),
             }
         }
