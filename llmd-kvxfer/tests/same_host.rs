@@ -1,10 +1,10 @@
 //! Agents of two processes of one machine: memory that cannot be mapped, by its address and by copies of who serves it.
 
-#![expect(clippy::unwrap_used, reason = "this is a test, with helpers")]
+#![expect(clippy::unwrap_used, reason = "what fails in a test says where")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use llmd_kvxfer::{Agent, Check, Fetch, Fetched, Grant, KvLayout, Lease, OpId, Outcome, Pool, Region, Shm};
 
@@ -218,12 +218,29 @@ fn a_peer_that_stops_takes_no_slot_with_it_when_it_goes_on() {
     assert!(reader.has_all());
 }
 
+/// What one thread copies of this machine's memory: what the others are held against.
+#[expect(clippy::disallowed_methods, reason = "what measures has a clock")]
+fn plain_copy(len: usize) -> f64 {
+    let (from, mut to) = (vec![1_u8; len], vec![0_u8; len]);
+    let mut took: Vec<_> = (0..9)
+        .map(|_| {
+            let start = Instant::now();
+            to.copy_from_slice(std::hint::black_box(&from));
+            std::hint::black_box(&mut to);
+            start.elapsed()
+        })
+        .collect();
+    took.sort();
+    len as f64 / took[4].as_secs_f64() / 1e9
+}
+
 /// `cargo test --release -p llmd-kvxfer --test same_host -- --ignored --nocapture how_fast`
 #[test]
 #[ignore = "measures, which takes a release build and a machine that does nothing else"]
 fn how_fast_each_way_is() {
     println!("1024 blocks, GB/s, median of 9 (with sums, without)");
     for bytes in [4 << 10, 64 << 10, 1 << 20] {
+        println!("{:>5} KiB memcpy: {:6.2}", bytes >> 10, plain_copy(1024 * bytes as usize));
         for (way, is_mapped) in [("mapped", true), ("cma", false), ("staged", false)] {
             let shape = Shape { blocks: 1024, bytes, is_mapped };
             let peer = Peer::start(shape);

@@ -142,7 +142,9 @@ impl Drop for Copiers {
     fn drop(&mut self) {
         self.shared.queue.lock().is_closed = true;
         self.shared.is_wanted.notify_all();
-        for thread in self.threads.get_mut().drain(..) {
+        let me = std::thread::current().id();
+        // The last who holds them may be work that one of them has just done: that one ends when it looks for more.
+        for thread in self.threads.get_mut().drain(..).filter(|thread| thread.thread().id() != me) {
             // One that panicked has said so, and there is nobody to tell it to.
             let _ended = thread.join();
         }
@@ -190,6 +192,35 @@ mod tests {
         }
         drop(copiers);
         assert!(works.iter().all(|work| work.done.load(Ordering::Relaxed) == 1000));
+    }
+
+    /// Work that is the last to hold those who do it.
+    struct Holding {
+        copiers: Mutex<Option<Arc<Copiers>>>,
+        may_go: std::sync::mpsc::Sender<()>,
+    }
+
+    impl Work for Holding {
+        fn step(&self) -> Step {
+            let held = self.copiers.lock().take();
+            while held.as_ref().is_some_and(|held| Arc::strong_count(held) > 1) {
+                std::thread::yield_now();
+            }
+            drop(held);
+            // Whoever waits is told by this or by the end of the thread.
+            let _told = self.may_go.send(());
+            Step::Taken
+        }
+    }
+
+    #[test]
+    fn one_that_copies_may_be_the_last_to_hold_them() {
+        let (may_go, gone) = std::sync::mpsc::channel();
+        let copiers = Arc::new(Copiers::new(2));
+        let work = Holding { copiers: Mutex::new(Some(Arc::clone(&copiers))), may_go };
+        copiers.submit(Arc::new(work)).unwrap();
+        drop(copiers);
+        gone.recv_timeout(Duration::from_secs(5)).unwrap();
     }
 
     /// Tried again until it is there; one at a time, and the others find nothing to do.
