@@ -45,5 +45,5 @@ pub use plan::{Copies, Copy, Plan};
 pub use pool::Pool;
 pub use region::{HostMemory, Region};
 pub use transport::{
-    Check, Cost, Ending, Home, LeaseEnded, Local, Note, Reading, Shm, Transfer, TransferId, Transport, Trust, Word,
+    Check, Cost, Ending, Home, LeaseEnded, Local, Note, Reading, Shm, Tcp, Transfer, TransferId, Transport, Trust, Word,
 };

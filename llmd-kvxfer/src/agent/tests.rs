@@ -1,6 +1,6 @@
 use super::*;
 use crate::layout::KvShape;
-use crate::transport::{Local, Shm};
+use crate::transport::{Local, Shm, Tcp};
 use crate::{Blocks, LeaseEnd};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,6 +35,11 @@ fn by_shm() -> Pair {
     Pair { prefill: build("prefill-0"), decode: build("decode-0") }
 }
 
+fn by_tcp() -> Pair {
+    let build = |name: &str| Agent::builder(name).transport(Tcp::bind("127.0.0.1:0").unwrap()).build().unwrap();
+    Pair { prefill: build("prefill-0"), decode: build("decode-0") }
+}
+
 fn by_local() -> Pair {
     let here = Local::default();
     let build = |name: &str| Agent::builder(name).transport(here.clone()).build().unwrap();
@@ -58,7 +63,7 @@ fn lease_end(agent: &Agent) -> crate::LeaseEnded {
 
 #[test]
 fn blocks_arrive_and_the_lease_ends_when_they_did() {
-    for (pair, name) in [(by_shm(), "shm"), (by_local(), "local")] {
+    for (pair, name) in [(by_shm(), "shm"), (by_local(), "local"), (by_tcp(), "tcp")] {
         let Pair { prefill, decode } = &pair;
         let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, layout("LBNHC")));
         let grant = prefill.grant(&computed, &[9, 3, 60], Lease::for_secs(30)).unwrap();
@@ -80,24 +85,26 @@ fn blocks_arrive_and_the_lease_ends_when_they_did() {
 
 #[test]
 fn another_layout_is_folded_into_the_copy() {
-    let Pair { prefill, decode } = by_shm();
-    let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBHNC")));
-    let all: Vec<u32> = (0..64).collect();
-    let grant = prefill.grant(&computed, &all, Lease::for_secs(30)).unwrap();
-    let op = decode.fetch(&grant, &cache, &all, 5 * SECOND).unwrap();
-    assert_eq!(decode.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done);
-    let back = filled(&prefill, 3, layout("LBNHC"));
-    let grant = decode.grant(&cache, &all, Lease::for_secs(30)).unwrap();
-    let op = prefill.fetch(&grant, &back, &all, 5 * SECOND).unwrap();
-    assert_eq!(prefill.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done);
-    for block in 0..64 {
-        assert!(back.read_block(block).unwrap() == computed.read_block(block).unwrap());
+    for Pair { prefill, decode } in [by_shm(), by_tcp()] {
+        let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBHNC")));
+        let all: Vec<u32> = (0..64).collect();
+        let grant = prefill.grant(&computed, &all, Lease::for_secs(30)).unwrap();
+        let op = decode.fetch(&grant, &cache, &all, 5 * SECOND).unwrap();
+        let fetched = decode.wait(op, 5 * SECOND).unwrap();
+        assert_eq!(fetched.outcome, Outcome::Done, "{:?}", fetched.why);
+        let back = filled(&prefill, 3, layout("LBNHC"));
+        let grant = decode.grant(&cache, &all, Lease::for_secs(30)).unwrap();
+        let op = prefill.fetch(&grant, &back, &all, 5 * SECOND).unwrap();
+        assert_eq!(prefill.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done);
+        for block in 0..64 {
+            assert!(back.read_block(block).unwrap() == computed.read_block(block).unwrap());
+        }
     }
 }
 
 #[test]
 fn what_was_changed_after_it_was_sealed_is_corrupt() {
-    for Pair { prefill, decode } in [by_shm(), by_local()] {
+    for Pair { prefill, decode } in [by_shm(), by_local(), by_tcp()] {
         let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
         let grant = prefill.grant(&computed, &[4, 5, 6], Lease::for_secs(30)).unwrap();
         let first = decode.submit(&Fetch::new(&grant, &cache, &[0, 1, 2]).and_hold()).unwrap();
@@ -117,7 +124,7 @@ fn what_was_changed_after_it_was_sealed_is_corrupt() {
 
 #[test]
 fn a_lease_that_ended_is_stale_and_a_forged_one_denied() {
-    for Pair { prefill, decode } in [by_shm(), by_local()] {
+    for Pair { prefill, decode } in [by_shm(), by_local(), by_tcp()] {
         let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
         let outcome = |grant: &Grant| {
             let op = decode.fetch(grant, &cache, &[0], 5 * SECOND).unwrap();

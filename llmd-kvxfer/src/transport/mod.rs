@@ -9,7 +9,9 @@ mod copiers;
 mod home;
 mod job;
 mod local;
+mod poller;
 mod shm;
+mod tcp;
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
@@ -24,6 +26,7 @@ pub(crate) use self::home::HomeSettings;
 pub use self::home::{Check, Home, LeaseEnded, Reading};
 pub use self::local::Local;
 pub use self::shm::Shm;
+pub use self::tcp::Tcp;
 use crate::grant::Grant;
 use crate::lease::{Capability, LeaseId};
 use crate::outcome::{Blocks, Outcome};
