@@ -1,3 +1,5 @@
+mod tcp;
+
 use super::*;
 use crate::layout::KvShape;
 use crate::transport::{Local, Shm, Tcp};

@@ -104,7 +104,8 @@ impl Pulling {
         self.leave(hub);
         self.ask(stream, hub)?;
         let mut taken = 0;
-        while taken < budget {
+        // What was taken already is looked at in this turn: nothing else would say that it is there.
+        while taken < budget || !self.input.bytes().is_empty() {
             let moved = if let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.left > 0) {
                 receiving.receive(&stream.socket, &mut self.input, &mut self.pieces)?
             } else if self.take_frame(stream, hub)? {

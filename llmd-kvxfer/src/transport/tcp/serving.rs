@@ -41,7 +41,7 @@ enum Stage {
     /// It has said hello, and must prove that it may.
     Welcomed(Listening),
     /// It may read what is this tenant's.
-    In { tenant: String },
+    In { tenant: Arc<str> },
 }
 
 /// From a pool of ours into one that is laid out as the peer said.
@@ -109,10 +109,10 @@ impl Serving {
             }
             match self.send(stream, &hub.home)? {
                 Some(count) => given += count,
-                None => break,
+                None => return interest(self.sending.is_some() || !self.output.is_empty()),
             }
         }
-        interest(self.sending.is_some() || !self.output.is_empty())
+        interest(true)
     }
 
     pub(super) const fn is_in(&self) -> bool {
@@ -199,8 +199,13 @@ impl Serving {
     /// Takes a frame that is all there.
     fn take_frame(&mut self, stream: &Stream, home: &Home) -> Result<bool> {
         let Some(body) = self.input.frame(MAX_ASK)? else { return Ok(false) };
+        if let Stage::In { tenant } = &self.stage {
+            let (ask, tenant) = (Ask::decode(body)?, Arc::clone(tenant));
+            self.take(ask, &tenant, home)?;
+            return Ok(true);
+        }
         match std::mem::replace(&mut self.stage, Stage::Silent) {
-            Stage::Silent => match Listening::on_hello(&home.me, &home.keys, body) {
+            Stage::Silent | Stage::In { .. } => match Listening::on_hello(&home.me, &home.keys, body) {
                 Ok((listening, welcome)) => {
                     self.output.frame(&welcome);
                     self.stage = Stage::Welcomed(listening);
@@ -209,7 +214,7 @@ impl Serving {
             },
             Stage::Welcomed(listening) => match listening.on_proof(body) {
                 Ok((_, tenant)) => {
-                    self.stage = Stage::In { tenant };
+                    self.stage = Stage::In { tenant: tenant.into() };
                     stream.shaken();
                 }
                 Err(error) => {
@@ -217,11 +222,6 @@ impl Serving {
                     return Err(self.hang_up(stream, &Refused::of(&error).encode(), error));
                 }
             },
-            Stage::In { tenant } => {
-                let ask = Ask::decode(body)?;
-                self.take(ask, &tenant, home)?;
-                self.stage = Stage::In { tenant };
-            }
         }
         Ok(true)
     }
