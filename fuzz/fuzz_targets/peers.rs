@@ -8,4 +8,5 @@ use llmd_kvxfer::testing::formats;
 fuzz_target!(|bytes: &[u8]| {
     formats::handshake(bytes);
     formats::shm_message(bytes);
+    formats::tcp_message(bytes);
 });

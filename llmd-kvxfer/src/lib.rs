@@ -55,6 +55,6 @@ pub use plan::{Copies, Copy, Plan};
 pub use pool::Pool;
 pub use region::{HostMemory, Region};
 pub use transport::{
-    Check, Cost, Ending, Home, LeaseEnded, Local, Note, Notified, Reading, Shm, Transfer, TransferId, Transport, Trust,
-    Word,
+    Check, Cost, Ending, Home, LeaseEnded, Local, Note, Notified, Reading, Shm, Tcp, Transfer, TransferId, Transport,
+    Trust, Word,
 };

@@ -56,6 +56,7 @@ fn builder(name: &str, form: &str) -> Result<AgentBuilder> {
     Ok(match form {
         "shm" | "shm_checked" | "shm_otherns" => agent.transport(Shm::default()),
         "shm_unchecked" => agent.check(Check::Off).transport(Shm::default()),
+        "tcp" => agent.transport(Tcp::bind("127.0.0.1:0")?),
         _ => return Err(invalid(&format!("no form {form:?} of llmd"))),
     })
 }

@@ -1,9 +1,10 @@
+mod tcp;
 mod unmapped;
 
 use super::*;
-use crate::LeaseEnd;
 use crate::layout::KvShape;
-use crate::transport::{Local, Shm};
+use crate::transport::{Local, Shm, Tcp};
+use crate::{Blocks, LeaseEnd};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SHAPE: KvShape = KvShape { layers: 2, blocks: 64, heads: 2, tokens: 16, parts: 2, content: 128 };
@@ -34,6 +35,11 @@ struct Pair {
 
 fn by_shm() -> Pair {
     let build = |name: &str| Agent::builder(name).transport(Shm::default()).build().unwrap();
+    Pair { prefill: build("prefill-0"), decode: build("decode-0") }
+}
+
+fn by_tcp() -> Pair {
+    let build = |name: &str| Agent::builder(name).transport(Tcp::bind("127.0.0.1:0").unwrap()).build().unwrap();
     Pair { prefill: build("prefill-0"), decode: build("decode-0") }
 }
 

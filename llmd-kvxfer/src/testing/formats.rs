@@ -43,6 +43,18 @@ pub fn handshake(bytes: &[u8]) -> bool {
     is_any
 }
 
+/// A message between agents over TCP.
+///
+/// # Panics
+///
+/// When another message is written than was read.
+pub fn tcp_message(bytes: &[u8]) -> bool {
+    crate::transport::tcp_messages_again(bytes).into_iter().flatten().fold(false, |_, again| {
+        assert_eq!(again, bytes, "what was read is not what is written again");
+        true
+    })
+}
+
 /// A message between agents that share memory.
 ///
 /// # Panics

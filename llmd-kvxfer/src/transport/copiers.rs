@@ -22,6 +22,8 @@ pub(crate) enum Step {
     More,
     /// What is left waits for somebody else.
     Later,
+    /// There may be more, after what others have to do.
+    Others,
     /// Nothing that nobody does already.
     Taken,
 }
@@ -73,7 +75,7 @@ impl Copiers {
         let Some(work) = self.shared.queue.lock().work.front().cloned() else { return false };
         let step = work.step();
         self.shared.put_away(&work, step);
-        step == Step::More
+        matches!(step, Step::More | Step::Others)
     }
 
     fn start(&self) -> Result<()> {
@@ -118,7 +120,7 @@ impl Shared {
         }
     }
 
-    /// Takes work out of the queue of which nothing is left, and puts that to its end which waits.
+    /// Takes work out of the queue of which nothing is left, and puts that to its end which waits or lets others go first.
     fn put_away(&self, work: &Arc<dyn Work>, step: Step) {
         if step == Step::More {
             return;
@@ -126,7 +128,7 @@ impl Shared {
         let mut queue = self.queue.lock();
         let place = queue.work.iter().position(|there| Arc::ptr_eq(there, work));
         place.and_then(|place| queue.work.remove(place));
-        if step == Step::Later {
+        if step != Step::Taken {
             // Another thread may have found nothing left of it meanwhile, and all may have gone to sleep.
             queue.work.push_back(Arc::clone(work));
             let is_anybody_asleep = queue.sleeping > 0;

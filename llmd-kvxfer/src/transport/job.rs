@@ -298,18 +298,21 @@ impl Found {
 
     /// What is worse stands: whoever is told that a lease ended need not be told that its bytes were not right.
     fn worst(&mut self, outcome: Outcome) {
-        let rank = |outcome: Outcome| match outcome {
-            Outcome::Done => 0,
-            Outcome::Corrupt => 1,
-            Outcome::Timeout => 2,
-            Outcome::Cancelled => 3,
-            Outcome::Stale => 4,
-            Outcome::Io | Outcome::PeerLost | Outcome::Denied => 5,
-        };
-        if rank(outcome) > rank(self.outcome) {
-            self.outcome = outcome;
-        }
+        self.outcome = worse(self.outcome, outcome);
     }
+}
+
+/// What is worse stands: whoever is told that a lease ended need not be told that its bytes were not right.
+pub(super) fn worse(one: Outcome, other: Outcome) -> Outcome {
+    let rank = |outcome: Outcome| match outcome {
+        Outcome::Done => 0,
+        Outcome::Corrupt => 1,
+        Outcome::Timeout => 2,
+        Outcome::Cancelled => 3,
+        Outcome::Stale => 4,
+        Outcome::Io | Outcome::PeerLost | Outcome::Denied => 5,
+    };
+    if rank(other) > rank(one) { other } else { one }
 }
 
 impl Work for CopyJob {

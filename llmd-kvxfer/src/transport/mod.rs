@@ -9,8 +9,10 @@ mod copiers;
 mod home;
 mod job;
 mod local;
+mod poller;
 mod process;
 mod shm;
+mod tcp;
 mod way;
 
 use std::fmt;
@@ -29,6 +31,9 @@ pub(crate) use self::process::process;
 pub use self::shm::Shm;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use self::shm::message_again as shm_message_again;
+pub use self::tcp::Tcp;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use self::tcp::messages_again as tcp_messages_again;
 use self::way::Way;
 pub(crate) use self::way::Ways;
 use crate::grant::Grant;
@@ -268,6 +273,11 @@ mod tests {
     #[test]
     fn shm_conforms() {
         testing::transport(Shm::default);
+    }
+
+    #[test]
+    fn tcp_conforms() {
+        testing::transport(|| Tcp::bind("127.0.0.1:0").expect("there is a port that is free"));
     }
 
     #[test]
