@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
-use llmd_kvxfer::{Agent, AgentBuilder, Check, Event, Fetch, Grant, KvLayout, Lease, OpId, Outcome, Pool, Region, Shm};
+use llmd_kvxfer::{
+    Agent, AgentBuilder, Check, Event, Fetch, Grant, KvLayout, Lease, OpId, Outcome, Pool, Region, Shm, Tcp,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Mutex as StdMutex;
 
 use super::*;
 use crate::AgentId;
@@ -13,7 +12,7 @@ use crate::wire::Writer;
 /// What stands between two agents, and does to what passes what a bad network does.
 struct Between {
     address: SocketAddr,
-    fate: Arc<StdMutex<Fate>>,
+    fate: Arc<Mutex<Fate>>,
 }
 
 #[derive(Clone, Copy)]
@@ -31,12 +30,12 @@ impl Between {
     fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let fate = Arc::new(StdMutex::new(Fate { to: address, flip: NEVER, cut: NEVER, hold: NEVER }));
+        let fate = Arc::new(Mutex::new(Fate { to: address, flip: NEVER, cut: NEVER, hold: NEVER }));
         let known = Arc::clone(&fate);
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let client = client.unwrap();
-                let Ok(server) = TcpStream::connect(known.lock().unwrap().to) else { continue };
+                let Ok(server) = TcpStream::connect(known.lock().to) else { continue };
                 let (other_client, other_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 std::thread::spawn(move || pass(&other_client, &other_server, None));
                 let known = Arc::clone(&known);
@@ -47,14 +46,14 @@ impl Between {
     }
 
     fn turn(&self, change: impl FnOnce(&mut Fate)) {
-        change(&mut self.fate.lock().unwrap());
+        change(&mut self.fate.lock());
     }
 }
 
-fn pass(mut from: &TcpStream, mut to: &TcpStream, fate: Option<&StdMutex<Fate>>) {
+fn pass(mut from: &TcpStream, mut to: &TcpStream, fate: Option<&Mutex<Fate>>) {
     let (mut passed, mut bytes) = (0_u64, vec![0; 16 << 10]);
     while let Ok(count @ 1..) = from.read(&mut bytes) {
-        let now = || *fate.unwrap().lock().unwrap();
+        let now = || *fate.unwrap().lock();
         if fate.is_some() {
             while passed >= now().hold {
                 std::thread::sleep(Duration::from_millis(1));
