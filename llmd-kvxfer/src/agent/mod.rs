@@ -4,6 +4,7 @@ mod builder;
 mod choice;
 mod fetch;
 mod kept;
+mod named;
 mod ops;
 mod plans;
 mod thread;

@@ -170,3 +170,29 @@ fn a_socket_that_nobody_listens_at_is_swept() {
     assert!(!seqpacket.exists());
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn transports_are_had_by_name() {
+    let named = |name: &str, transport: &str| Agent::builder(name).transport_named(transport, None);
+    for transport in ["shm", "local"] {
+        let build = |name: &str| named(name, transport).unwrap().build().unwrap();
+        let (prefill, decode) = (build("prefill-0"), build("decode-0"));
+        let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
+        let grant = prefill.grant(&computed, &[4], Lease::for_secs(30)).unwrap();
+        let op = decode.fetch(&grant, &cache, &[0], 5 * SECOND).unwrap();
+        let fetched = decode.wait(op, 5 * SECOND).unwrap();
+        assert_eq!((fetched.outcome, fetched.transport), (Outcome::Done, transport));
+    }
+    let said = named("prefill-0", "carrier pigeon").unwrap_err();
+    assert_eq!(
+        (said.kind(), said.to_string().as_str()),
+        (ErrorKind::Invalid, "transport `carrier pigeon`, expected `shm` or `local`")
+    );
+    assert_eq!(named("prefill-0", "tcp://0.0.0.0:7000").unwrap_err().kind(), ErrorKind::Unsupported);
+
+    let folder = std::env::temp_dir().join(format!("llmd-named-{}", std::process::id()));
+    let agent = Agent::builder("prefill-0").transport_named("shm", Some(&folder)).unwrap().build().unwrap();
+    assert!(std::fs::read_dir(&folder).unwrap().count() > 0, "its socket is there");
+    drop(agent);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
