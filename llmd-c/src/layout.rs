@@ -110,10 +110,7 @@ pub unsafe extern "C" fn llmd_layout_block_major(
 /// # Safety
 ///
 /// `shape` is as `llmd.h` says.
-unsafe fn placed(
-    shape: *const llmd_shape,
-    layout: impl FnOnce(KvShape) -> Result<KvLayout>,
-) -> Result<llmd_layout> {
+unsafe fn placed(shape: *const llmd_shape, layout: impl FnOnce(KvShape) -> Result<KvLayout>) -> Result<llmd_layout> {
     const { assert!(Axis::ALL.len() == LLMD_AXES, "every axis has a stride") }
     // SAFETY: the caller's promise is the same, for the struct and for all that it points to.
     let (given, format) = unsafe {

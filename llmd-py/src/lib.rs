@@ -43,9 +43,7 @@ mod _native {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
-    use super::agent::{
-        Agent, AgentStats, Considered, FetchOp, Fetched, Grant, Kept, KvLayout, KvPool, LeaseEnded,
-    };
+    use super::agent::{Agent, AgentStats, Considered, FetchOp, Fetched, Grant, Kept, KvLayout, KvPool, LeaseEnded};
     #[pymodule_export]
     use super::check::{Problem, check_config};
     #[pymodule_export]

@@ -178,10 +178,7 @@ pub unsafe extern "C" fn llmd_agent_finish(
 
 /// Has a lease prolonged until it is freed.
 #[derive(Debug)]
-pub struct llmd_kept(
-    #[expect(dead_code, reason = "it is kept to be dropped")]
-    Kept,
-);
+pub struct llmd_kept(#[expect(dead_code, reason = "it is kept to be dropped")] Kept);
 
 /// Has a grant's lease prolonged until what this returns is freed: for one that waits to be fetched. NULL when it cannot be:
 /// LLMD_EXHAUSTED when too many are kept.

@@ -124,6 +124,10 @@ fn what_makes_no_sense_is_refused_by_name() {
         said(decode.submit(&Fetch::new(&grant, &cache, &[0, 1]).only(&["rdma"])).unwrap_err()),
         "transport `rdma`, expected one of the agent's: shm"
     );
+    assert_eq!(
+        said(decode.grant(&computed, &[4], Lease::for_secs(1)).unwrap_err()),
+        "pool 0 to be lent of, expected one that is registered with the agent"
+    );
     assert!(Agent::builder("none").build().is_err());
 }
 

@@ -268,7 +268,6 @@ fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Invalid, message.into())
 }
 
-
 #[cfg(test)]
 mod tests {
     use std::ptr::null_mut;

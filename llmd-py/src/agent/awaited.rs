@@ -1,7 +1,7 @@
 //! Operations that coroutines await: the loop that runs them looks when the agent's descriptor is readable.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use llmd_core::{Error, ErrorKind};
 use pyo3::prelude::*;
@@ -27,6 +27,8 @@ struct Looking {
 pub(super) struct Future {
     on: Py<PyAny>,
     future: Py<PyAny>,
+    /// Who awaits an operation may have nothing else of it: until this is told, it keeps what will be.
+    _ending: Arc<Ending>,
 }
 
 impl Future {
@@ -63,11 +65,7 @@ fn _settle(future: &Bound<'_, PyAny>, method: &str, argument: &Bound<'_, PyAny>)
 }
 
 /// A future of the running loop that ends as the operation does.
-pub(super) fn future<'py>(
-    py: Python<'py>,
-    shared: &Arc<Shared>,
-    ending: &Arc<Ending>,
-) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn future<'py>(py: Python<'py>, shared: &Arc<Shared>, ending: &Arc<Ending>) -> PyResult<Bound<'py, PyAny>> {
     let on = py.import("asyncio")?.call_method0("get_running_loop")?;
     let future = on.call_method0("create_future")?;
     if let Some(ended) = shared.wait(ending, std::time::Duration::ZERO).map_err(raise)? {
@@ -75,7 +73,7 @@ pub(super) fn future<'py>(
         return Ok(future);
     }
     look(shared, &on)?;
-    ending.tell(Future { on: on.unbind(), future: future.clone().unbind() });
+    ending.tell(Future { on: on.unbind(), future: future.clone().unbind(), _ending: Arc::clone(ending) });
     // It may have ended since, and whoever heard of it saw no future to tell.
     if let Some(ended) = ending.ended() {
         for told in ending.futures() {
@@ -101,8 +99,9 @@ fn look(shared: &Arc<Shared>, on: &Bound<'_, PyAny>) -> PyResult<()> {
     }
     let agent = shared.agent().map_err(raise)?;
     let fd = agent.wake_fd().try_clone_to_owned()?;
-    let weak = Arc::downgrade(shared);
-    let hear = PyCFunction::new_closure(py, None, None, move |args, _| hear(args.py(), &weak))?;
+    // The loop keeps the agent, which may be awaited by somebody who has nothing else of it, until nothing is awaited any more.
+    let kept = Arc::clone(shared);
+    let hear = PyCFunction::new_closure(py, None, None, move |args, _| hear(args.py(), &kept))?;
     on.call_method1("add_reader", (fd.as_raw_fd(), hear))?;
     shared.awaited.lock().0 = Some(Looking { on: on.clone().unbind(), fd });
     Ok(())
@@ -117,8 +116,7 @@ pub(super) fn look_away(py: Python<'_>, shared: &Shared) {
 }
 
 /// The descriptor is readable.
-fn hear(py: Python<'_>, shared: &Weak<Shared>) {
-    let Some(shared) = shared.upgrade() else { return };
+fn hear(py: Python<'_>, shared: &Shared) {
     match shared.hear() {
         Ok(told) => told.into_iter().for_each(|(future, fetched)| future.succeed(py, fetched)),
         Err(error) => {
@@ -127,6 +125,6 @@ fn hear(py: Python<'_>, shared: &Weak<Shared>) {
         }
     }
     if !shared.is_awaited() {
-        look_away(py, &shared);
+        look_away(py, shared);
     }
 }

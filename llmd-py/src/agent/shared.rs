@@ -120,7 +120,8 @@ impl Shared {
         let agent = self.agent()?;
         let (mut unheard, mut told) = (self.unheard.lock(), Vec::new());
         if unheard.len() > MAX_UNHEARD {
-            let message = format!("{} events that nobody heard of, expected at most {MAX_UNHEARD}: poll", unheard.len());
+            let message =
+                format!("{} events that nobody heard of, expected at most {MAX_UNHEARD}: poll", unheard.len());
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
         let (mut ops, mut events) = (self.ops.lock(), Vec::new());

@@ -4,6 +4,7 @@
 mod region;
 
 use std::ffi::CStr;
+use std::ptr::NonNull;
 
 use llmd_kvxfer::{DlpackForm, delete_dlpack};
 use pyo3::exceptions::PyTypeError;
@@ -50,11 +51,7 @@ fn adopted(object: &Bound<'_, PyAny>) -> PyResult<Option<llmd_kvxfer::Region>> {
 }
 
 /// The region as a tensor, in a capsule.
-fn capsule<'py>(
-    py: Python<'py>,
-    region: &llmd_kvxfer::Region,
-    form: DlpackForm,
-) -> PyResult<Bound<'py, PyCapsule>> {
+fn capsule<'py>(py: Python<'py>, region: &llmd_kvxfer::Region, form: DlpackForm) -> PyResult<Bound<'py, PyCapsule>> {
     let tensor = region.to_dlpack(form).map_err(raise)?;
     let destroy = match form {
         DlpackForm::Versioned => destroy_versioned,
@@ -86,12 +83,18 @@ unsafe extern "C" fn destroy_versioned(capsule: *mut ffi::PyObject) {
 /// It is one of ours, of this form, and goes.
 unsafe fn destroy(capsule: *mut ffi::PyObject, form: DlpackForm) {
     let name = name(form).as_ptr();
-    // SAFETY: a capsule is asked whether it still has its name, and for what it points to, which is then a tensor of this form.
-    unsafe {
-        if ffi::PyCapsule_IsValid(capsule, name) == 1
-            && let Some(tensor) = std::ptr::NonNull::new(ffi::PyCapsule_GetPointer(capsule, name))
-        {
-            delete_dlpack(tensor, form);
+    // SAFETY: a capsule is asked whether it still has its name, and for what it points to.
+    let tensor = unsafe {
+        if ffi::PyCapsule_IsValid(capsule, name) == 0 {
+            return;
         }
+        NonNull::new(ffi::PyCapsule_GetPointer(capsule, name))
+    };
+    let Some(tensor) = tensor else { return };
+    // SAFETY: with its name, what it points to is a tensor of this form that nobody has taken.
+    let delete = || unsafe { delete_dlpack(tensor, form) };
+    // What keeps the memory may be Python's: it goes at once where pyo3 knows that the GIL is held.
+    if Python::try_attach(|_| delete()).is_none() {
+        delete();
     }
 }

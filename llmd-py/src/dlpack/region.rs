@@ -6,12 +6,12 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::path::PathBuf;
 
 use llmd_kvxfer::{DlpackForm, HostMemory};
+use pyo3::PyTypeInfo as _;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
 use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyInt, PyMemoryView, PyString};
-use pyo3::PyTypeInfo as _;
 
 use super::{adopted, capsule};
 use crate::buffer::{class_of, pinned};
@@ -145,7 +145,10 @@ impl Region {
     /// Raises `UnsupportedError` when there is none.
     fn fileno(&self) -> PyResult<RawFd> {
         let none = || {
-            exception(llmd_core::ErrorKind::Unsupported, "memory of no file, expected a region that is shareable".into())
+            exception(
+                llmd_core::ErrorKind::Unsupported,
+                "memory of no file, expected a region that is shareable".into(),
+            )
         };
         self.0.fd().map(|fd| fd.as_raw_fd()).ok_or_else(none)
     }
