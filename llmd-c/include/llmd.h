@@ -1,12 +1,12 @@
 /*
- * llmd: where the KV cache of a prompt lies, and which engine should take a request.
+ * llmd: where the KV cache of a prompt lies, which engine should take a request, and how KV gets there.
  *
  * Made from the sources of llmd-c; changes belong there.
  *
  * OWNERSHIP
  *
- * A function named ..._new, ..._from_yaml or ..._restore, and one that puts a pointer where an argument points, hands over an
- * object. Who is handed one frees it with the ..._free of its type, once: an object that is freed twice, or used after it was
+ * A function that returns an object (..._new, ..._from_yaml, ..._restore and their like), and one that puts a pointer where an
+ * argument points, hands it over. Who is handed one frees it with the ..._free of its type, once: an object that is freed twice, or used after it was
  * freed, is the end of the process at best, and cannot be noticed. Freeing NULL does nothing. Objects may be freed in any
  * order: each keeps what it needs of the others.
  *
@@ -35,7 +35,7 @@
  * THREADS
  *
  * Every object may be used by several threads at once, as long as none of them frees it. Errors are objects of the call, not of
- * the thread. llmd starts no thread. In a process that was forked, use only what was made after the fork.
+ * the thread. Only an agent starts threads. In a process that was forked, use only what was made after the fork.
  */
 
 #ifndef LLMD_H
@@ -49,6 +49,12 @@
 
 // No sequence number: as an argument, the batch came without one; as an answer, nothing is missing.
 #define LLMD_NO_SEQ UINT64_MAX
+
+// How many axes a layout has.
+#define LLMD_AXES 5
+
+// How many outcomes there is room for in `llmd_agent_counts.ended`.
+#define LLMD_OUTCOMES 16
 
 // What a call came to, and so what to do next. `LLMD_OK` is 0; everything else is a kind of error, and there will be a new
 // one only where a caller would act differently.
@@ -156,6 +162,51 @@ typedef enum {
     LLMD_NEXT_WITHOUT = 2,
 } llmd_next_step;
 
+// What an event tells of.
+typedef enum {
+    // An operation ended.
+    LLMD_FETCHED = 0,
+    // A lease ended: its blocks may be used again.
+    LLMD_LEASE_ENDED = 1,
+} llmd_agent_event_kind;
+
+// How an operation ended. Each ends exactly once, in one of these.
+typedef enum {
+    // Every block is where it was to go, as it was sent.
+    LLMD_OUTCOME_DONE = 0,
+    // Its caller took it back.
+    LLMD_OUTCOME_CANCELLED = 1,
+    // What arrived is not what was granted: compute it again.
+    LLMD_OUTCOME_CORRUPT = 2,
+    // The other side refused.
+    LLMD_OUTCOME_DENIED = 3,
+    // This machine failed: a socket, a mapping, a device.
+    LLMD_OUTCOME_IO = 4,
+    // The other side is gone.
+    LLMD_OUTCOME_PEER_LOST = 5,
+    // The lease ended before all was read: compute it again.
+    LLMD_OUTCOME_STALE = 6,
+    // Its time was over.
+    LLMD_OUTCOME_TIMEOUT = 7,
+} llmd_outcome;
+
+// How a lease ended.
+typedef enum {
+    // All consumers have what they need.
+    LLMD_LEASE_FINISHED = 0,
+    // Its time was over.
+    LLMD_LEASE_LAPSED = 1,
+    // It was taken back.
+    LLMD_LEASE_RELEASED = 2,
+} llmd_lease_end;
+
+// Lends blocks of its pools to other agents, and fetches theirs. May be used by several threads at once. It has one thread of its
+// own, which sleeps unless there is something to do, and a few that copy.
+typedef struct llmd_agent llmd_agent;
+
+// What happened, in the order in which it did. May be read by several threads at once.
+typedef struct llmd_agent_events llmd_agent_events;
+
 // Bytes that were made for the caller, who frees them.
 typedef struct llmd_bytes llmd_bytes;
 
@@ -184,12 +235,26 @@ typedef struct llmd_hasher llmd_hasher;
 // feed it. A scheduler or an endpoint that was made with it keeps what it needs of it, and may outlive it.
 typedef struct llmd_index llmd_index;
 
+// Has a lease prolonged until it is freed.
+typedef struct llmd_kept llmd_kept;
+
+// Where each part of a KV cache lies in memory: `offset + sum of index * stride` over layers, blocks, heads, tokens and parts, and
+// there `content` bytes that follow each other.
+typedef struct llmd_layout llmd_layout;
+
 // Remembers the names of each session's last prompt: of the next one that begins as that did, only what follows is hashed. May
 // be used by several threads at once, which take turns.
 typedef struct llmd_memo llmd_memo;
 
+// A region that an agent knows, with its layout: what blocks are granted of and fetched into.
+typedef struct llmd_pool llmd_pool;
+
 // What is wrong with a configuration. May be read by several threads at once.
 typedef struct llmd_problems llmd_problems;
+
+// Memory that blocks are moved from and to, registered once for a whole pool. The memory is given back when the region and every
+// pool of it are freed, and no agent moves anything there any more.
+typedef struct llmd_region llmd_region;
 
 // Chooses endpoints for requests. May be used by several threads at once.
 typedef struct llmd_scheduler llmd_scheduler;
@@ -618,6 +683,214 @@ typedef struct {
     // How many seconds the stage may take, from when it is begun; -1 when as long as the whole request.
     double deadline;
 } llmd_stage_route;
+
+// Memory of this machine to be allocated.
+typedef struct {
+    // sizeof(llmd_memory).
+    size_t struct_size;
+    // How many bytes.
+    size_t len;
+    // 1 takes pages of 2 MiB, which the machine's administrator has to set aside.
+    uint32_t huge_pages;
+    // 1 takes each page when it is first touched. Default: all at once, so that there are too few now and not later.
+    uint32_t lazy;
+    // The NUMA node that the pages are of; NULL when any will do.
+    const uint32_t *node;
+} llmd_memory;
+
+// How much there is of each axis, and which part of a model's cache it is.
+typedef struct {
+    // sizeof(llmd_shape).
+    size_t struct_size;
+    // Layers. Default: 1.
+    uint32_t layers;
+    // Blocks.
+    uint32_t blocks;
+    // KV heads. Default: 1.
+    uint32_t heads;
+    // Tokens per block. Default: 1.
+    uint32_t tokens;
+    // 2 where keys and values are kept, 1 for a latent. Default: 1.
+    uint32_t parts;
+    // Bytes of one token's key, or value, or latent, of one head and layer.
+    uint32_t content;
+    // Where the first byte is.
+    uint64_t offset;
+    // The first of its layers, of the model's.
+    uint32_t first_layer;
+    // The first of its heads, of the model's.
+    uint32_t first_head;
+    // What the content is, such as `bfloat16`: nothing is moved between formats that differ. Default: the empty text.
+    const char *format;
+} llmd_shape;
+
+// A tenant, and the key by which its agents prove that they are of it.
+typedef struct {
+    // Its name.
+    const char *name;
+    // The key.
+    const uint8_t *key;
+    // How many bytes it has.
+    size_t key_len;
+} llmd_tenant;
+
+// What an agent is made with.
+typedef struct {
+    // sizeof(llmd_agent_settings).
+    size_t struct_size;
+    // Its name, which is said to peers and means nothing else.
+    const char *name;
+    // By what blocks are moved: `shm` between processes of one machine, `local` between the agents of one process. Default: `shm`.
+    const char *const *transports;
+    // How many there are.
+    size_t transports_len;
+    // Where the socket of `shm` lies. Default: a folder of the user's own.
+    const char *folder;
+    // The tenant that it belongs to. Default: one that needs no proof.
+    const llmd_tenant *tenant;
+    // Other tenants who are let in.
+    const llmd_tenant *serve;
+    // How many there are.
+    size_t serve_len;
+    // An llmd_check. Default: LLMD_CHECK_ALWAYS.
+    int check;
+    // How many threads copy. Default: half of the cores, 1 to 4.
+    size_t copy_threads;
+    // How many leases may hold at once. Default: 65,536.
+    size_t max_leases;
+    // How many operations may be under way, or have ended without being polled. Default: 65,536.
+    size_t max_operations;
+    // How long its thread goes on looking after something happened before it sleeps, in microseconds. Default: 50.
+    uint64_t spin_us;
+} llmd_agent_settings;
+
+// What an agent has now, and what it counted since it was made.
+typedef struct {
+    // sizeof(llmd_agent_counts).
+    size_t struct_size;
+    // Leases that hold.
+    size_t leases;
+    // Operations under way.
+    size_t operations;
+    // Peers that it is connected with.
+    size_t peers;
+    // Operations that ended, by llmd_outcome.
+    uint64_t ended[LLMD_OUTCOMES];
+    // Bytes that were fetched.
+    uint64_t fetched_bytes;
+    // Operations that were begun again on another transport.
+    uint64_t fallbacks;
+    // Bytes that were sent to others; not those that others copied by themselves.
+    uint64_t served_bytes;
+    // Reads that were denied.
+    uint64_t denied_reads;
+    // Reads with a lease that had ended.
+    uint64_t stale_reads;
+    // Peers that were not let in.
+    uint64_t refused_peers;
+    // Messages that were none.
+    uint64_t malformed_messages;
+    // Notes of leases that had ended, or of none.
+    uint64_t lost_notes;
+} llmd_agent_counts;
+
+// Something that happened to an operation, or to a lease. Fields of the other are 0 or NULL.
+typedef struct {
+    // sizeof(llmd_agent_event).
+    size_t struct_size;
+    // What it tells of.
+    llmd_agent_event_kind kind;
+    // How the operation ended.
+    llmd_outcome outcome;
+    // How the lease ended.
+    llmd_lease_end end;
+    // The operation.
+    uint64_t op;
+    // How many blocks were to be fetched into.
+    size_t blocks;
+    // The places, in the list of blocks, of those that hold nothing that can be relied on.
+    const size_t *failed;
+    // How many there are.
+    size_t failed_len;
+    // How many bytes were brought.
+    uint64_t bytes;
+    // How long it took, in microseconds.
+    uint64_t took_us;
+    // By which transport.
+    const char *transport;
+    // What happened, where the outcome alone does not say it; else NULL.
+    const char *why;
+    // The lease, as llmd_grant has it.
+    uint64_t lease_generation;
+    // The lease's place.
+    uint32_t lease_slot;
+    // The pool that its blocks are of.
+    uint32_t pool;
+    // Those of its blocks that no other lease holds.
+    const uint32_t *free;
+    // How many there are.
+    size_t free_len;
+} llmd_agent_event;
+
+// Blocks to be brought here.
+typedef struct {
+    // sizeof(llmd_fetch).
+    size_t struct_size;
+    // The grant's bytes.
+    const uint8_t *grant;
+    // How many there are.
+    size_t grant_len;
+    // The first of the grant's blocks that are wanted, by its place, counted from 0: what is here already need not be fetched.
+    size_t first;
+    // How many of them are wanted. Default: all from there on.
+    size_t count;
+    // A pool of the agent's own.
+    const llmd_pool *pool;
+    // Its blocks that are fetched into.
+    const uint32_t *blocks;
+    // How many there are.
+    size_t blocks_len;
+    // Within how long, in milliseconds. Default: 30,000.
+    uint64_t within_ms;
+    // The only transports to be used. Default: whichever is fastest.
+    const char *const *transports;
+    // How many there are.
+    size_t transports_len;
+    // 1 keeps the lease when it ended, for more to be fetched: whoever granted is told only by llmd_agent_finish.
+    uint32_t hold;
+    // Those with a higher one go first: 0 to 255.
+    uint8_t priority;
+} llmd_fetch;
+
+// On which terms blocks are lent.
+typedef struct {
+    // sizeof(llmd_lease_terms).
+    size_t struct_size;
+    // For how long without a heartbeat, in milliseconds. Default: 30,000.
+    uint64_t ttl_ms;
+    // For how long with heartbeats, in milliseconds. Default: ten times `ttl_ms`.
+    uint64_t longest_ms;
+    // To how many consumers, such as the ranks of a decoder. Default: 1.
+    uint16_t consumers;
+} llmd_lease_terms;
+
+// What a grant says that is no secret.
+typedef struct {
+    // sizeof(llmd_grant).
+    size_t struct_size;
+    // How many blocks it names.
+    size_t blocks;
+    // How many bytes of content each has, in the layout of who granted.
+    uint64_t block_bytes;
+    // For how long it was granted, when it was, in milliseconds.
+    uint64_t ttl_ms;
+    // The lease, of which a place is used again and again: how often it was.
+    uint64_t lease_generation;
+    // The lease's place.
+    uint32_t lease_slot;
+    // The pool that the blocks are of.
+    uint32_t pool;
+} llmd_grant;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1199,6 +1472,222 @@ llmd_status llmd_decision_skipped(const llmd_decision *decision,
                                   llmd_stage *stages,
                                   size_t *stages_len,
                                   llmd_error **error);
+
+// New memory, zero, that peers on this machine can map to read; NULL when there is none. LLMD_EXHAUSTED when there is not as much,
+// LLMD_UNSUPPORTED when there are no huge pages or no such node.
+llmd_region *llmd_region_new(const llmd_memory *memory,
+                             llmd_error **error);
+
+// All of the file that `fd` is open for, mapped, for writing if it was opened so: a memfd of another library, for example. The
+// descriptor stays the caller's. NULL when it cannot be mapped.
+llmd_region *llmd_region_from_fd(int fd,
+                                 llmd_error **error);
+
+// All of the file at `path`, mapped, for writing where that is allowed; NULL when it cannot be. LLMD_UNAVAILABLE when it cannot be
+// opened.
+llmd_region *llmd_region_from_path(const char *path,
+                                   llmd_error **error);
+
+// `len` bytes of the caller's own from `start` on, which must be readable and writable, and stay, until the region, every pool of it
+// and the agents that these were registered with are freed. Peers cannot map such memory. NULL when there is none.
+llmd_region *llmd_region_from_pointer(void *start,
+                                      size_t len,
+                                      llmd_error **error);
+
+// The memory of a DLPack tensor: a `DLManagedTensor *`, or with `versioned` 1 a `DLManagedTensorVersioned *`. It is the library's
+// from now on, also when the call fails: its deleter is called when nobody has the memory any more, from any thread. NULL when it
+// cannot be taken: LLMD_UNSUPPORTED for memory of a device, LLMD_INVALID for a tensor that does not lie in one piece.
+llmd_region *llmd_region_from_dlpack(void *tensor,
+                                     uint32_t versioned,
+                                     llmd_error **error);
+
+// Puts the region at `tensor` as a DLPack tensor of bytes, in the same two forms. It keeps the memory there until its deleter is
+// called. LLMD_UNSUPPORTED for a region that is only for reading in the form that cannot say so.
+llmd_status llmd_region_to_dlpack(const llmd_region *region,
+                                  uint32_t versioned,
+                                  void **tensor,
+                                  llmd_error **error);
+
+// The first byte of the memory, which is there as long as the region. NULL for NULL.
+void *llmd_region_data(const llmd_region *region);
+
+// How many bytes it has. 0 for NULL.
+size_t llmd_region_len(const llmd_region *region);
+
+// 1 where it may be written to, else 0. 0 for NULL.
+uint32_t llmd_region_is_writable(const llmd_region *region);
+
+// The descriptor that peers on this machine map, which lives as long as the region; -1 where they cannot, and for NULL.
+int llmd_region_fd(const llmd_region *region);
+
+// Frees a region. NULL is fine.
+void llmd_region_free(llmd_region *region);
+
+// The layout that vLLM calls by this name: an order of L (layers), B (blocks), H (heads), N (tokens) that ends with C, outermost
+// first, such as `LBNHC` (NHD) or `LBHNC` (HND); P says where keys and values stand, if not inside C. NULL when it cannot be made.
+llmd_layout *llmd_layout_named(const char *name,
+                               const llmd_shape *shape,
+                               llmd_error **error);
+
+// The layout with these LLMD_AXES strides, in bytes, of layers, blocks, heads, tokens and parts. NULL when it cannot be made.
+llmd_layout *llmd_layout_strided(const uint64_t *strides,
+                                 const llmd_shape *shape,
+                                 llmd_error **error);
+
+// `blocks` blocks of `block_bytes` each, one after the other, of whose inside nothing is known: they are moved whole, and only to
+// blocks of the same size and `format`, which may be NULL. NULL when it cannot be made.
+llmd_layout *llmd_layout_block_major(uint32_t blocks,
+                                     uint32_t block_bytes,
+                                     const char *format,
+                                     llmd_error **error);
+
+// How many bytes of content a block has. 0 for NULL.
+uint64_t llmd_layout_block_bytes(const llmd_layout *layout);
+
+// How many bytes the memory must have: where the last byte ends. 0 for NULL.
+uint64_t llmd_layout_end(const llmd_layout *layout);
+
+// Frees a layout. NULL is fine.
+void llmd_layout_free(llmd_layout *layout);
+
+// An agent; NULL when it cannot be made.
+llmd_agent *llmd_agent_new(const llmd_agent_settings *settings, llmd_error **error);
+
+// A descriptor that is readable when llmd_agent_poll has something to say, for loops: it is the agent's, and not to be read or
+// closed. -1 for NULL.
+int llmd_agent_wake_fd(const llmd_agent *agent);
+
+// Ends an agent: what is under way is left, and its leases can be read no more. NULL is fine.
+void llmd_agent_free(llmd_agent *agent);
+
+// What the agent has, and what it counted. Set `counts->struct_size` before.
+llmd_status llmd_agent_stats(const llmd_agent *agent, llmd_agent_counts *counts, llmd_error **error);
+
+// The name of an outcome: `done`, `cancelled`, ..., and `unknown` for a number that is none. Lives for ever.
+const char *llmd_outcome_name(int outcome);
+
+// Puts at `events` what happened since: operations that ended and leases that did, at most 1,024 at a time; NULL when nothing did.
+// Does not wait.
+llmd_status llmd_agent_poll(const llmd_agent *agent,
+                            llmd_agent_events **events,
+                            llmd_error **error);
+
+// Waits for one operation to end, for at most `timeout_ms`, copies meanwhile, and puts at `events` how it did: one event, which
+// llmd_agent_poll does not tell of again. LLMD_UNAVAILABLE when it takes longer; LLMD_INVALID when there is no such operation, or its
+// end was polled already.
+llmd_status llmd_agent_wait(const llmd_agent *agent,
+                            uint64_t op,
+                            uint64_t timeout_ms,
+                            llmd_agent_events **events,
+                            llmd_error **error);
+
+// How many events there are. 0 for NULL.
+size_t llmd_agent_events_len(const llmd_agent_events *events);
+
+// Tells about the event at `place`, counted from 0. Its pointers live as long as `events`. Set `event->struct_size` before.
+llmd_status llmd_agent_events_get(const llmd_agent_events *events,
+                                  size_t place,
+                                  llmd_agent_event *event,
+                                  llmd_error **error);
+
+// Frees events. NULL is fine.
+void llmd_agent_events_free(llmd_agent_events *events);
+
+// Begins to bring blocks here, and puts the operation's number at `op`. Its end comes once, from llmd_agent_poll or llmd_agent_wait;
+// until then nobody may read or write the blocks that are fetched into. When it fails nothing was begun: LLMD_INVALID and
+// LLMD_UNSUPPORTED for blocks and layouts that do not fit, LLMD_UNAVAILABLE when no transport reaches the agent that granted,
+// LLMD_EXHAUSTED when too many operations are under way.
+llmd_status llmd_agent_fetch(const llmd_agent *agent,
+                             const llmd_fetch *fetch,
+                             uint64_t *op,
+                             llmd_error **error);
+
+// Ends an operation, as LLMD_OUTCOME_CANCELLED unless it was faster. That end still comes, and not before nothing is written to its
+// blocks any more.
+llmd_status llmd_agent_cancel(const llmd_agent *agent,
+                              uint64_t op,
+                              llmd_error **error);
+
+// Says in words what each transport would cost for this grant, or why it would not do; a line for each, the one that would be taken
+// first.
+llmd_status llmd_agent_consider(const llmd_agent *agent,
+                                const uint8_t *grant,
+                                size_t grant_len,
+                                const llmd_pool *pool,
+                                llmd_string **considered,
+                                llmd_error **error);
+
+// Lends blocks of a pool, and puts the bytes that name them at `grant`: whoever sees those may read the blocks as long as the lease
+// holds. Nobody may write them until llmd_agent_poll says that they are free. `terms` may be NULL. LLMD_INVALID for blocks that the
+// pool does not have, LLMD_EXHAUSTED when as many leases hold as may.
+llmd_status llmd_agent_grant(const llmd_agent *agent,
+                             const llmd_pool *pool,
+                             const uint32_t *blocks,
+                             size_t blocks_len,
+                             const llmd_lease_terms *terms,
+                             llmd_bytes **grant,
+                             llmd_error **error);
+
+// Looks into a grant. LLMD_CORRUPT for bytes that are none. Set `read->struct_size` before.
+llmd_status llmd_grant_read(const uint8_t *grant, size_t grant_len, llmd_grant *read, llmd_error **error);
+
+// Takes a lease of this agent's back, whoever reads: they are told that it is stale. Puts at `held` whether it still held, 1 or 0;
+// `held` may be NULL. LLMD_INVALID for a grant of another agent.
+llmd_status llmd_agent_release(const llmd_agent *agent,
+                               const uint8_t *grant,
+                               size_t grant_len,
+                               uint32_t *held,
+                               llmd_error **error);
+
+// Says that this agent needs nothing more of a grant: of one that was never fetched, or fetched with `hold`. LLMD_UNAVAILABLE when
+// the agent that granted cannot be reached: then the lease ends by itself.
+llmd_status llmd_agent_finish(const llmd_agent *agent,
+                              const uint8_t *grant,
+                              size_t grant_len,
+                              llmd_error **error);
+
+// Has a grant's lease prolonged until what this returns is freed: for one that waits to be fetched. NULL when it cannot be:
+// LLMD_EXHAUSTED when too many are kept.
+llmd_kept *llmd_agent_keep(const llmd_agent *agent,
+                           const uint8_t *grant,
+                           size_t grant_len,
+                           llmd_error **error);
+
+// No longer prolongs a lease. NULL is fine.
+void llmd_kept_free(llmd_kept *kept);
+
+// Takes a region in, laid out like this: from now on its blocks can be granted, and blocks fetched into it. `tenant` is whom it is
+// for; NULL for the agent's own. NULL when it cannot be: LLMD_INVALID when the region is shorter than its layout, LLMD_UNSUPPORTED
+// when no transport of the agent can move such memory, LLMD_DENIED when it is another tenant's already.
+llmd_pool *llmd_agent_register(const llmd_agent *agent,
+                               const llmd_region *region,
+                               const llmd_layout *layout,
+                               const char *tenant,
+                               llmd_error **error);
+
+// Forgets a pool: leases of its blocks are released, and no grant names it again. Its memory stays until it is freed.
+llmd_status llmd_agent_unregister(const llmd_agent *agent, const llmd_pool *pool, llmd_error **error);
+
+// Its number in its agent, never used twice; a lease that ended names it. 0 for NULL.
+uint32_t llmd_pool_id(const llmd_pool *pool);
+
+// Writes a block's content to `content`, in the order in which it lies. `content_len` says how many bytes there is room for, and is
+// told how many there are. LLMD_EXHAUSTED when that is more.
+llmd_status llmd_pool_read_block(const llmd_pool *pool,
+                                 uint32_t block,
+                                 uint8_t *content,
+                                 size_t *content_len,
+                                 llmd_error **error);
+
+// Copies a block's content into the pool, in the order in which it lies there.
+llmd_status llmd_pool_write_block(const llmd_pool *pool,
+                                  uint32_t block,
+                                  const uint8_t *content,
+                                  size_t content_len,
+                                  llmd_error **error);
+
+// Frees a pool; its agent still knows it, unless it was unregistered. NULL is fine.
+void llmd_pool_free(llmd_pool *pool);
 
 #ifdef __cplusplus
 }  // extern "C"

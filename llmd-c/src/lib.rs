@@ -5,6 +5,7 @@
 
 #![expect(non_camel_case_types, reason = "names are C's")]
 
+pub mod agent;
 mod boundary;
 pub mod bytes;
 pub mod check;
@@ -17,8 +18,10 @@ mod filled;
 mod given;
 pub mod hasher;
 pub mod index;
+pub mod layout;
 pub mod namespace;
 mod quiet;
+pub mod region;
 pub mod request;
 pub mod scheduler;
 mod sized;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cbindgen::{Builder, Config};
 
 /// The modules, in the order in which the header should be read; each brings those below it.
-const MODULES: [&str; 14] = [
+const MODULES: [&str; 17] = [
     "status",
     "error",
     "string",
@@ -21,6 +21,9 @@ const MODULES: [&str; 14] = [
     "scheduler",
     "check",
     "decision",
+    "region",
+    "layout",
+    "agent",
 ];
 
 fn here() -> &'static Path {

@@ -53,7 +53,7 @@ pub use lease::{Capability, Lease, LeaseEnd, LeaseId};
 pub use outcome::{Blocks, Outcome};
 pub use plan::{Copies, Copy, Plan};
 pub use pool::Pool;
-pub use region::{HostMemory, Region};
+pub use region::{DlpackForm, HostMemory, Region, delete_dlpack};
 pub use transport::{
     Check, Cost, Ending, Home, LeaseEnded, Local, Note, Notified, Reading, Shm, Tcp, Transfer, TransferId, Transport,
     Trust, Word,

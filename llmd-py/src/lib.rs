@@ -1,5 +1,6 @@
 //! llmd for Python: the crates, translated.
 
+mod agent;
 mod args;
 mod buffer;
 mod chance;
@@ -7,6 +8,7 @@ mod check;
 mod clock;
 mod connector;
 mod decision;
+mod dlpack;
 mod endpoint;
 mod error;
 mod event;
@@ -41,11 +43,15 @@ mod _native {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
+    use super::agent::{Agent, AgentStats, Considered, FetchOp, Fetched, Grant, Kept, KvLayout, KvPool, LeaseEnded};
+    #[pymodule_export]
     use super::check::{Problem, check_config};
     #[pymodule_export]
     use super::connector::{Connector, Handover, Leg};
     #[pymodule_export]
     use super::decision::Decision;
+    #[pymodule_export]
+    use super::dlpack::Region;
     #[pymodule_export]
     use super::endpoint::Endpoint;
     #[pymodule_export]

@@ -31,6 +31,13 @@ fn a_wrong_call_is_answered_and_none_crashes() {
 }
 
 #[test]
+fn blocks_move_between_agents() {
+    for link in [Link::Shared, Link::Static] {
+        assert_eq!(Program::compile(Language::C99, link, "llmd-c/tests/c/move_kv.c").run(&[]), "move_kv: done\n");
+    }
+}
+
+#[test]
 fn eight_threads_share_an_index_and_a_scheduler() {
     let program = Program::compile(Language::C99, Link::Shared, "llmd-c/tests/c/threads.c");
 
@@ -81,4 +88,12 @@ fn the_example_says_where_a_prompt_is_computed_and_who_does_it_when_one_fails() 
     assert!(without.contains("that one failed: without\ndecode at decode-0 "), "{said}");
     assert!(said.contains("{\"endpoint\":\"decode-0\""), "{said}");
     assert!(said.ends_with("503 rejected-no-endpoints: no endpoint serves model tiny\n"), "{said}");
+}
+
+#[test]
+fn the_example_moves_blocks_between_two_processes() {
+    let said = Program::compile(Language::C99, Link::Shared, "examples/c/move_kv.c").run(&[]);
+
+    assert!(said.starts_with("decode-0 has 3 blocks by shm: "), "{said}");
+    assert!(said.ends_with("prefill-0 may use 3 blocks again\n"), "{said}");
 }

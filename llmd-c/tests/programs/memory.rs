@@ -40,3 +40,8 @@ fn wrong_calls_leak_nothing() {
 fn threads_leak_nothing() {
     is_clean("llmd-c/tests/c/threads.c", &["6"]);
 }
+
+#[test]
+fn moving_blocks_leaks_nothing() {
+    is_clean("llmd-c/tests/c/move_kv.c", &[]);
+}

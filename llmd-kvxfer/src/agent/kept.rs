@@ -94,7 +94,10 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.inner.wanted.lock().remove(&self.grant);
+        // In a forked child nothing is prolonged, and who had the lock may not be there.
+        if std::process::id() == self.inner.process {
+            self.inner.wanted.lock().remove(&self.grant);
+        }
     }
 }
 

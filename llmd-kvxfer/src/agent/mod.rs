@@ -4,6 +4,7 @@ mod builder;
 mod choice;
 mod fetch;
 mod kept;
+mod named;
 mod ops;
 mod plans;
 mod thread;
@@ -163,10 +164,15 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] for blocks that the pool does not have, or more than 2²⁰; [`ErrorKind::Exhausted`] when as many leases
+    /// [`ErrorKind::Invalid`] for a pool that is not the agent's, and for blocks that it does not have, or more than 2²⁰; [`ErrorKind::Exhausted`] when as many leases
     /// hold as may, or as many have ended of which nobody has heard by polling.
     pub fn grant(&self, pool: &Pool, blocks: &[u32], terms: Lease) -> Result<Grant> {
         self.is_ours()?;
+        let known = self.inner.home.pool(pool.tenant(), pool.id());
+        if !known.is_ok_and(|known| known.region().is_same(pool.region())) {
+            let message = format!("pool {} to be lent of, expected one that is registered with the agent", pool.id());
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         let there = pool.layout().shape().blocks;
         if let Some(block) = blocks.iter().find(|&&block| block >= there) {
             return Err(Error::new(

@@ -130,6 +130,10 @@ fn what_makes_no_sense_is_refused_by_name() {
         said(decode.submit(&Fetch::new(&grant, &cache, &[0, 1]).only(&["rdma"])).unwrap_err()),
         "transport `rdma`, expected one of the agent's: shm"
     );
+    assert_eq!(
+        said(decode.grant(&computed, &[4], Lease::for_secs(1)).unwrap_err()),
+        "pool 0 to be lent of, expected one that is registered with the agent"
+    );
     assert!(Agent::builder("none").build().is_err());
 }
 
@@ -196,4 +200,31 @@ fn one_who_sleeps_is_woken_by_what_is_said() {
         });
         assert!(heard, "it was woken three times for nothing");
     }
+}
+
+#[test]
+fn transports_are_had_by_name() {
+    let named = |name: &str, transport: &str| Agent::builder(name).transport_named(transport, None);
+    for transport in ["shm", "local", "tcp"] {
+        let written = if transport == "tcp" { "tcp://127.0.0.1:0" } else { transport };
+        let build = |name: &str| named(name, written).unwrap().build().unwrap();
+        let (prefill, decode) = (build("prefill-0"), build("decode-0"));
+        let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
+        let grant = prefill.grant(&computed, &[4], Lease::for_secs(30)).unwrap();
+        let op = decode.fetch(&grant, &cache, &[0], 5 * SECOND).unwrap();
+        let fetched = decode.wait(op, 5 * SECOND).unwrap();
+        assert_eq!((fetched.outcome, fetched.transport), (Outcome::Done, transport));
+    }
+    let said = named("prefill-0", "carrier pigeon").unwrap_err();
+    assert_eq!(
+        (said.kind(), said.to_string().as_str()),
+        (ErrorKind::Invalid, "transport `carrier pigeon`, expected `shm`, `tcp://HOST:PORT` or `local`")
+    );
+    assert!(named("prefill-0", "tcp://nowhere").is_err() && named("prefill-0", "tcp").is_err());
+
+    let folder = std::env::temp_dir().join(format!("llmd-named-{}", std::process::id()));
+    let agent = Agent::builder("prefill-0").transport_named("shm", Some(&folder)).unwrap().build().unwrap();
+    assert!(std::fs::read_dir(&folder).unwrap().count() > 0, "its socket is there");
+    drop(agent);
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -38,11 +38,15 @@ pub(super) fn start(inner: &Arc<Inner>, is_turned: bool) -> Result<Life> {
 
 impl Drop for Life {
     fn drop(&mut self) {
+        if std::process::id() != self.inner.process {
+            // In a forked child there is none of its threads, and the socket is the parent's: all of it is left as it is.
+            std::mem::forget(Arc::clone(&self.inner));
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.inner.is_over.store(true, Ordering::SeqCst);
         self.inner.home.bell.ring();
-        let is_ours = std::process::id() == self.inner.process;
-        // In a forked child there is no such thread.
-        if let Some(thread) = self.thread.take().filter(|_| is_ours) {
+        if let Some(thread) = self.thread.take() {
             // One that panicked has said so, and there is nobody to tell it to.
             let _ended = thread.join();
         }

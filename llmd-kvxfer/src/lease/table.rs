@@ -86,6 +86,20 @@ pub enum LeaseEnd {
     Released,
 }
 
+impl LeaseEnd {
+    /// Every one, for bindings that must cover them all.
+    pub const ALL: [Self; 3] = [Self::Finished, Self::Lapsed, Self::Released];
+
+    /// Its name, as metrics and bindings have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Lapsed => "lapsed",
+            Self::Released => "released",
+        }
+    }
+}
+
 impl<F: Fence> LeaseTable<F> {
     /// None yet, and never more than `max_leases` at once.
     pub(crate) fn new(max_leases: usize, fence: F) -> Self {

@@ -4,6 +4,7 @@
 
 #![expect(unsafe_code, reason = "memory that others write too is read and written by pointer")]
 
+mod dlpack;
 mod host;
 mod mapping;
 mod process;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use llmd_core::{Error, ErrorKind, Result};
 
+pub use self::dlpack::{DlpackForm, delete_dlpack};
 pub use self::host::HostMemory;
 pub(crate) use self::mapping::{Access, Mapping, cannot_shrink};
 pub(crate) use self::process::{Known, PIECES, Piece, Process, Told};
@@ -173,8 +175,9 @@ impl Region {
         self.0.keeps_its_length
     }
 
-    /// Of the first byte.
-    pub(crate) fn address(&self) -> NonNull<u8> {
+    /// Of the first byte, in this process, for those who read and write the memory by themselves: it is there as long as somebody has
+    /// the region, and is not to be written to where [`is_writable`](Self::is_writable) says no.
+    pub fn address(&self) -> NonNull<u8> {
         self.0.address
     }
 

@@ -260,4 +260,36 @@ mod tests {
         }
         panic!("it was tried {} times", work.tries.load(Ordering::Relaxed));
     }
+
+    /// Work that has the copiers, and is the last that does.
+    struct Last {
+        copiers: Mutex<Option<Arc<Copiers>>>,
+        gone: std::sync::mpsc::Sender<()>,
+    }
+
+    impl Work for Last {
+        fn step(&self) -> Step {
+            while self.copiers.lock().as_ref().is_some_and(|copiers| Arc::strong_count(copiers) > 1) {
+                std::thread::yield_now();
+            }
+            Step::Taken
+        }
+    }
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            drop(self.copiers.get_mut().take());
+            self.gone.send(()).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_last_who_has_them_may_be_a_thread_of_theirs() {
+        let (gone, is_gone) = std::sync::mpsc::channel();
+        let copiers = Arc::new(Copiers::new(2));
+        let last = Last { copiers: Mutex::new(Some(Arc::clone(&copiers))), gone };
+        copiers.submit(Arc::new(last)).unwrap();
+        drop(copiers);
+        is_gone.recv_timeout(Duration::from_secs(10)).unwrap();
+    }
 }

@@ -3,14 +3,180 @@ The compiled half of `llmd_py`; its names are re-exported there.
 """
 
 from _typeshed import SupportsGetItem, SupportsKeysAndGetItem, SupportsLenAndGetItem
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
+from types import CapsuleType
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import Buffer
 
-__all__ = ["__version__", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Connector", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "Handover", "HeaderChanges", "IndexStats", "KvEventBatch", "KvEventStream", "Leg", "Needs", "NextStep", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Problem", "Request", "Scheduler", "SessionMemo", "StageRoute", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "check_config", "decode_batch"]
+__all__ = ["__version__", "Agent", "AgentStats", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Connector", "Considered", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "FetchOp", "Fetched", "Grant", "Handover", "HeaderChanges", "IndexStats", "Kept", "KvEventBatch", "KvEventStream", "KvLayout", "KvPool", "LeaseEnded", "Leg", "Needs", "NextStep", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Problem", "Region", "Request", "Scheduler", "SessionMemo", "StageRoute", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "check_config", "decode_batch"]
 
 __version__: Final[str]
+
+@final
+class Agent:
+    """
+    Lends blocks of its pools to other agents, and fetches theirs.
+
+    `transports` are tried in the order of what they are expected to cost: `"shm"` between processes of one machine, with its socket
+    in `folder` (by default a folder of the user's own), and `"local"` between the agents of one process. Agents of a `tenant` prove it
+    by its `key`; without one nothing is proven, and who may connect is the matter of the folder's permissions. `serve` has the keys of
+    other tenants who are let in. `check` says when what arrives is held against what was granted: `"always"`, `"remote"` or `"off"`.
+
+    An agent has one thread, which serves others while the caller computes, and a few that copy; none of them needs the GIL. It ends
+    by `close`, at the end of `with`, or when it is garbage. A forked child has none of its threads: there it raises
+    `UnavailableError`, and another can be made.
+
+    Raises `InvalidError` for a transport of another name and for settings that make no sense, and what a transport says that cannot
+    begin.
+    """
+    def __enter__(self, /) -> Agent: ...
+    def __exit__(self, /, _exc_type: type | None, _exc_value: Any | None, _traceback: Any | None) -> None: ...
+    def __new__(cls, /, name: str, transports: SupportsGetItem[int, str] | None = None, *, tenant: str | None = None, key: SupportsGetItem[int, SupportsIndex] | None = None, serve: Mapping[str, SupportsGetItem[int, SupportsIndex]] | None = None, check: str = "always", folder: str | PathLike[str] | None = None, copy_threads: SupportsIndex | None = None, spin: SupportsFloat | SupportsIndex | None = None, max_leases: SupportsIndex | None = None, max_operations: SupportsIndex | None = None) -> Agent: ...
+    def __repr__(self, /) -> str: ...
+    def close(self, /) -> None:
+        """
+        Ends the agent: what is under way is left, and its leases can be read no more. Closing again does nothing.
+        """
+    def consider(self, /, grant: Grant | Buffer | SupportsLenAndGetItem[int], pool: KvPool) -> list[Considered]:
+        """
+        What each transport would cost for this grant, or why it would not do; the first that can is the one that would be taken.
+        """
+    def fetch(self, /, grant: Grant | Buffer | SupportsLenAndGetItem[int], pool: KvPool, blocks: SupportsLenAndGetItem[int] | Buffer, *, timeout: SupportsFloat | SupportsIndex = 30.0, transports: SupportsGetItem[int, str] | None = None, hold: bool = False, priority: SupportsIndex | None = None) -> FetchOp:
+        """
+        Begins to bring all blocks of a grant into these blocks of a pool of ours, within `timeout` seconds, by one of `transports` or
+        by whichever is fastest. With `hold`, whoever granted is told only by `finish` that nothing more is needed. Those of a higher
+        `priority` go first.
+
+        Raises, and then nothing was begun, `InvalidError` and `UnsupportedError` for blocks and layouts that do not fit;
+        `UnavailableError` when no transport reaches the agent, with why for each; `ExhaustedError` when too many operations are under
+        way.
+        """
+    def fileno(self, /) -> int:
+        """
+        A descriptor that is readable when `poll` has something to say, for loops: it is the agent's, and not to be read or closed.
+        """
+    def finish(self, /, grant: Grant | Buffer | SupportsLenAndGetItem[int]) -> None:
+        """
+        Says that this agent needs nothing more of a grant: of one that was never fetched, or fetched with `hold`.
+
+        Raises `UnavailableError` when the agent that granted cannot be reached: then the lease ends by itself.
+        """
+    def grant(self, /, pool: KvPool, blocks: SupportsLenAndGetItem[int] | Buffer, *, seconds: SupportsFloat | SupportsIndex, consumers: SupportsIndex | None = None, at_most: SupportsFloat | SupportsIndex | None = None) -> bytes:
+        """
+        Lends blocks of a pool for so many seconds without a heartbeat, at most ten times that or `at_most` with them, to so many
+        `consumers`, and gives the bytes that name them to others. Nobody may write them until `poll` says that they are free.
+
+        Raises `InvalidError` for blocks that the pool does not have, and `ExhaustedError` when as many leases hold as may.
+        """
+    @property
+    def id(self, /) -> str:
+        """
+        Which agent this is: another after each start.
+        """
+    def keep(self, /, grant: Grant | Buffer | SupportsLenAndGetItem[int]) -> Kept:
+        """
+        Has a grant's lease prolonged until what this gives is closed: for one that waits to be fetched.
+
+        Raises `ExhaustedError` when too many are kept.
+        """
+    def poll(self, /) -> list[Fetched | LeaseEnded]:
+        """
+        What happened since: a `Fetched` for each operation that ended, unless somebody waited for it, and a `LeaseEnded` for each lease
+        of ours that did. Some thousand at a time; does not wait.
+        """
+    def register(self, /, memory: Any, layout: KvLayout, *, tenant: str | None = None) -> KvPool:
+        """
+        Takes memory in, laid out like this: from now on its blocks can be granted, and blocks fetched into it. `memory` is a `Region`,
+        or what one can be made of: a writable buffer, a DLPack tensor, a path, a file descriptor. With `tenant`, it is for peers of
+        that tenant alone.
+
+        Raises `InvalidError` when the memory is shorter than its layout; `UnsupportedError` when no transport of the agent can move
+        such memory; `DeniedError` when it is another tenant's already.
+        """
+    def release(self, /, grant: Grant | Buffer | SupportsLenAndGetItem[int]) -> bool:
+        """
+        Takes a lease back, whoever reads: they are told that it is stale. Says whether it still held.
+
+        Raises `InvalidError` for a grant of another agent.
+        """
+    def stats(self, /) -> AgentStats:
+        """
+        What it has now, and what it counted since it was built.
+        """
+    def unregister(self, /, pool: KvPool) -> None:
+        """
+        Forgets a pool: leases of its blocks are released, and no grant names it again. Its memory stays as long as somebody has it.
+        """
+
+@final
+class AgentStats:
+    """
+    What an agent has now, and what it counted since it was built.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def denied_reads(self, /) -> int:
+        """
+        Reads that were denied.
+        """
+    @property
+    def ended(self, /) -> dict[str, int]:
+        """
+        Operations that ended, by their outcomes' names.
+        """
+    @property
+    def fallbacks(self, /) -> int:
+        """
+        Operations that were begun again on another transport.
+        """
+    @property
+    def fetched_bytes(self, /) -> int:
+        """
+        Bytes that were fetched.
+        """
+    @property
+    def leases(self, /) -> int:
+        """
+        Leases that hold.
+        """
+    @property
+    def lost_notes(self, /) -> int:
+        """
+        Notes of leases that had ended, or of none.
+        """
+    @property
+    def malformed_messages(self, /) -> int:
+        """
+        Messages that were none.
+        """
+    @property
+    def operations(self, /) -> int:
+        """
+        Operations under way.
+        """
+    @property
+    def peers(self, /) -> int:
+        """
+        Peers that it is connected with.
+        """
+    @property
+    def refused_peers(self, /) -> int:
+        """
+        Peers that were not let in.
+        """
+    @property
+    def served_bytes(self, /) -> int:
+        """
+        Bytes that were sent to others; not those that others copied by themselves.
+        """
+    @property
+    def stale_reads(self, /) -> int:
+        """
+        Reads with a lease that had ended.
+        """
 
 @final
 class AllBlocksCleared:
@@ -293,6 +459,33 @@ class Connector:
     def prefill_response(self, /) -> str:
         """
         What the response of prefill is for: `"copied"` when what it says of KV goes into decode's body, or `"discarded"`.
+        """
+
+@final
+class Considered:
+    """
+    A transport that was considered for a grant: the first of a list that can would be taken.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def latency(self, /) -> float | None:
+        """
+        What it is expected to take before the first byte, in seconds; `None` when it cannot be taken.
+        """
+    @property
+    def rate(self, /) -> float | None:
+        """
+        From then on, in bytes a second; `None` when it cannot be taken.
+        """
+    @property
+    def transport(self, /) -> str:
+        """
+        Which.
+        """
+    @property
+    def why(self, /) -> str | None:
+        """
+        Why it cannot be taken; `None` when it can.
         """
 
 @final
@@ -652,6 +845,159 @@ class Fed:
         """
 
 @final
+class FetchOp:
+    """
+    Blocks that are being fetched: `wait()`, `await`, or `Agent.poll()` say how that ended.
+
+    Until then nobody may read or write the blocks that are fetched into.
+    """
+    def __await__(self, /) -> Generator[Any, Any, Fetched]:
+        """
+        Awaits its end on the running loop of asyncio, which looks when the agent has something to say. One loop at a time may await
+        operations of an agent.
+        """
+    def __repr__(self, /) -> str: ...
+    def cancel(self, /) -> None:
+        """
+        Ends it, as `"cancelled"` unless it was faster. That end still comes, and not before nothing is written to its blocks any more.
+
+        Raises `UnavailableError` in a forked child, and `InvalidError` when the agent is closed.
+        """
+    @property
+    def ended(self, /) -> Fetched | None:
+        """
+        How it ended, once somebody has heard of it; `None` until then. Does not look.
+        """
+    @property
+    def id(self, /) -> int:
+        """
+        The operation's number in its agent.
+        """
+    def wait(self, /, timeout: SupportsFloat | SupportsIndex | None = None) -> Fetched:
+        """
+        Waits until it ends, for at most `timeout` seconds, and copies meanwhile. It ends by itself when the time is over that it was
+        given. The GIL is given up, and Ctrl-C is answered.
+
+        Raises `UnavailableError` when it takes longer, and in a forked child, and `InvalidError` when the agent is closed.
+        """
+
+@final
+class Fetched:
+    """
+    How an operation ended.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def blocks(self, /) -> int:
+        """
+        How many blocks were to be fetched into.
+        """
+    @property
+    def bytes(self, /) -> int:
+        """
+        How many bytes were brought.
+        """
+    @property
+    def failed_blocks(self, /) -> list[int]:
+        """
+        The places, in the list of blocks, of those that hold nothing that can be relied on.
+        """
+    @property
+    def ok(self, /) -> bool:
+        """
+        Whether every block is where it was to go, as it was sent.
+        """
+    @property
+    def op(self, /) -> int:
+        """
+        The operation's number.
+        """
+    @property
+    def outcome(self, /) -> str:
+        """
+        `"done"`, or why not all is here: `"cancelled"`, `"corrupt"`, `"denied"`, `"io"`, `"peer_lost"`, `"stale"` or `"timeout"`.
+        """
+    @property
+    def seconds(self, /) -> float:
+        """
+        How long it took.
+        """
+    @property
+    def transport(self, /) -> str:
+        """
+        By which transport.
+        """
+    @property
+    def why(self, /) -> str | None:
+        """
+        What happened, where the outcome alone does not say it.
+        """
+
+@final
+class Grant:
+    """
+    What names blocks of another agent and lets whoever has it read them, looked into. `Agent.grant` gives it as bytes, and so it goes
+    from engine to engine; whoever sees them may read the blocks as long as the lease holds.
+
+    Raises `CorruptError` for bytes that are none, and `UnsupportedError` for one of another version.
+    """
+    def __bool__(self, /) -> bool:
+        """
+        True, also of no blocks.
+        """
+    def __bytes__(self, /) -> bytes:
+        """
+        All of it, whichever part this is.
+        """
+    def __len__(self, /) -> int: ...
+    def __new__(cls, /, grant: Grant | Buffer | SupportsLenAndGetItem[int]) -> Grant: ...
+    def __repr__(self, /) -> str:
+        """
+        Shows what is no secret.
+        """
+    @property
+    def addresses(self, /) -> list[tuple[str, str]]:
+        """
+        Where that agent is found: pairs of a transport's name and a place.
+        """
+    @property
+    def agent(self, /) -> str:
+        """
+        Which agent granted it.
+        """
+    @property
+    def blocks(self, /) -> list[int]:
+        """
+        The blocks, in the order in which they were named.
+        """
+    @property
+    def layout(self, /) -> KvLayout:
+        """
+        How that pool is laid out.
+        """
+    @property
+    def lease(self, /) -> tuple[int, int]:
+        """
+        Which lease holds the blocks: its slot, and how often that was used.
+        """
+    def part(self, /, start: SupportsIndex, stop: SupportsIndex) -> Grant:
+        """
+        Some of the blocks, by their places in the list, `stop` excluded: what a decoder has already need not be fetched.
+
+        Raises `InvalidError` when there are not as many.
+        """
+    @property
+    def pool(self, /) -> int:
+        """
+        The number of the pool that the blocks are of.
+        """
+    @property
+    def seconds(self, /) -> float:
+        """
+        For how many seconds it was granted, when it was.
+        """
+
+@final
 class Handover:
     """
     One request that one engine prefills and another decodes.
@@ -773,6 +1119,19 @@ class IndexStats:
         """
 
 @final
+class Kept:
+    """
+    Has a lease prolonged until `close()`, the end of `with`, or until this is garbage.
+    """
+    def __enter__(self, /) -> Kept: ...
+    def __exit__(self, /, _exc_type: type | None, _exc_value: Any | None, _traceback: Any | None) -> None: ...
+    def __repr__(self, /) -> str: ...
+    def close(self, /) -> None:
+        """
+        The lease is no longer prolonged. Closing again does nothing.
+        """
+
+@final
 class KvEventBatch:
     """
     One message of an engine's event stream, or one event of TensorRT-LLM.
@@ -874,6 +1233,180 @@ class KvEventStream:
 
         Raises `InvalidError` for an endpoint that is none, for a worker that is followed already, and when the stream is
         closed.
+        """
+
+@final
+class KvLayout:
+    """
+    Where each part of a KV cache lies in memory, as one engine has it: `offset + Σ index · stride` over layers, blocks, heads, tokens
+    and parts, and there `content` bytes that follow each other.
+
+    Made by `named`, `strided` or `block_major`. Nothing is moved between layouts whose contents differ in size or `format`, which is
+    compared and means nothing else; `first_layer` and `first_head` say which of the model's these are, in shards.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def block_bytes(self, /) -> int:
+        """
+        How many bytes of content a block has.
+        """
+    @staticmethod
+    def block_major(*, blocks: SupportsIndex, block_bytes: SupportsIndex, format: str = "", offset: SupportsIndex | None = None) -> KvLayout:
+        """
+        Blocks of `block_bytes` each, one after the other, of whose inside nothing is known: they are moved whole, and only to blocks
+        of the same format and size.
+
+        Raises `InvalidError` when there are no blocks, or blocks of no bytes.
+        """
+    @property
+    def blocks(self, /) -> int:
+        """
+        How many blocks.
+        """
+    @property
+    def content(self, /) -> int:
+        """
+        Bytes of one token's key, or value, or latent, of one head and layer.
+        """
+    @property
+    def end(self, /) -> int:
+        """
+        How many bytes the memory must have: where the last byte ends.
+        """
+    @property
+    def first_head(self, /) -> int:
+        """
+        The first of its heads, of the model's.
+        """
+    @property
+    def first_layer(self, /) -> int:
+        """
+        The first of its layers, of the model's.
+        """
+    @property
+    def format(self, /) -> str:
+        """
+        What the content is.
+        """
+    @property
+    def heads(self, /) -> int:
+        """
+        How many KV heads.
+        """
+    @property
+    def layers(self, /) -> int:
+        """
+        How many layers.
+        """
+    @staticmethod
+    def named(name: str, *, layers: SupportsIndex, blocks: SupportsIndex, heads: SupportsIndex, tokens: SupportsIndex, parts: SupportsIndex, content: SupportsIndex, format: str = "", offset: SupportsIndex | None = None, first_layer: SupportsIndex | None = None, first_head: SupportsIndex | None = None) -> KvLayout:
+        """
+        The layout that vLLM calls by this name: an order of L (layers), B (blocks), H (heads), N (tokens of a block) that ends with C,
+        outermost first, such as `"LBNHC"` (NHD) or `"LBHNC"` (HND). Parts (keys and values) stand inside C unless the name says where
+        else, as P: `"LPBNHC"`. `content` is the bytes of one token's key, or value, or latent, of one head and layer.
+
+        Raises `InvalidError` for another name, and an axis of which there is nothing.
+        """
+    @property
+    def offset(self, /) -> int:
+        """
+        Where the first byte is.
+        """
+    @property
+    def opaque(self, /) -> bool:
+        """
+        Whether nothing is known of the inside of its blocks.
+        """
+    @property
+    def parts(self, /) -> int:
+        """
+        2 where keys and values are kept, 1 for a latent.
+        """
+    @staticmethod
+    def strided(strides: tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex], *, layers: SupportsIndex, blocks: SupportsIndex, heads: SupportsIndex, tokens: SupportsIndex, parts: SupportsIndex, content: SupportsIndex, format: str = "", offset: SupportsIndex | None = None, first_layer: SupportsIndex | None = None, first_head: SupportsIndex | None = None) -> KvLayout:
+        """
+        The layout with these strides, in bytes, of layers, blocks, heads, tokens and parts.
+
+        Raises `InvalidError` for an axis of which there is nothing, and strides by which two parts would lie on the same byte.
+        """
+    @property
+    def strides(self, /) -> tuple[int, int, int, int, int]:
+        """
+        How many bytes further on the next layer, block, head, token and part lies.
+        """
+    @property
+    def tokens(self, /) -> int:
+        """
+        How many tokens a block has.
+        """
+
+@final
+class KvPool:
+    """
+    A region that an agent knows, with its layout: what blocks are granted of and fetched into. `Agent.register` makes it.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def id(self, /) -> int:
+        """
+        Its number in its agent, never used twice; a lease that ended names it.
+        """
+    @property
+    def layout(self, /) -> KvLayout:
+        """
+        How it is laid out.
+        """
+    def read_block(self, /, block: SupportsIndex) -> bytes:
+        """
+        A copy of a block's content, in the order in which it lies.
+
+        Raises `InvalidError` for a block that is not there.
+        """
+    @property
+    def region(self, /) -> Region:
+        """
+        The memory.
+        """
+    @property
+    def tenant(self, /) -> str:
+        """
+        Whose it is: nobody of another tenant is served of it.
+        """
+    def write_block(self, /, block: SupportsIndex, content: Buffer | SupportsLenAndGetItem[int]) -> None:
+        """
+        Copies a block's content into the pool, in the order in which it lies there.
+
+        Raises `InvalidError` for a block that is not there and for content of another length.
+        """
+
+@final
+class LeaseEnded:
+    """
+    A lease that ended: from now on the engine may use its blocks again.
+    """
+    def __repr__(self, /) -> str: ...
+    @property
+    def end(self, /) -> str:
+        """
+        How: `"finished"` when all consumers have what they need, `"lapsed"` when its time was over, `"released"` when it was taken back.
+        """
+    @property
+    def free(self, /) -> list[int]:
+        """
+        Those of its blocks that no other lease holds.
+        """
+    @property
+    def lease(self, /) -> tuple[int, int]:
+        """
+        Which, as `Grant.lease` says it.
+        """
+    @property
+    def pool(self, /) -> int:
+        """
+        The number of the pool that its blocks are of.
         """
 
 @final
@@ -1285,6 +1818,79 @@ class Problem:
     def path(self, /) -> str:
         """
         The way there: `plugins[0].parameters.threshold`; empty for the document as a whole.
+        """
+
+@final
+class Region:
+    """
+    Memory that blocks are moved from and to, registered once for a whole pool.
+
+    It is a buffer and a DLPack tensor of bytes: `numpy.asarray(region)`, `memoryview(region)` and `torch.from_dlpack(region)` are the
+    memory itself. It is given back when nobody has it any more, views of it included.
+    """
+    def __buffer__(self, flags: SupportsIndex, /) -> memoryview:
+        """
+        A view of the memory.
+        """
+    def __dlpack__(self, /, *, stream: Any | None = None, max_version: tuple[SupportsIndex, SupportsIndex] | None = None, dl_device: tuple[SupportsIndex, SupportsIndex] | None = None, copy: bool | None = None) -> CapsuleType:
+        """
+        The memory as a tensor of bytes, in a capsule, for libraries that take DLPack.
+
+        Raises `BufferError` where they want a copy, or another device.
+        """
+    def __dlpack_device__(self, /) -> tuple[int, int]:
+        """
+        Which device the memory is on: this machine.
+        """
+    def __len__(self, /) -> int: ...
+    def __repr__(self, /) -> str: ...
+    @staticmethod
+    def adopt(buffer: Any) -> Region:
+        """
+        The memory of `buffer`: of anything that lends a writable buffer in one piece, such as a NumPy array, a `bytearray` or an
+        `mmap`, or a DLPack tensor in this machine's memory. It stays there until nobody has the region. Peers cannot map it.
+
+        Raises `InvalidError` for a buffer that cannot be written to or does not lie in one piece, and `UnsupportedError` for memory of
+        a device.
+        """
+    @staticmethod
+    def adopt_fd(fd: SupportsIndex) -> Region:
+        """
+        All of the file that `fd` is open for, mapped, for writing if it was opened so: a memfd of another library, for example. The
+        descriptor stays the caller's.
+
+        Raises `InvalidError` when it is empty or no file, and `OSError` for what is no descriptor.
+        """
+    @staticmethod
+    def adopt_path(path: str | PathLike[str]) -> Region:
+        """
+        All of the file at `path`, mapped, for writing where that is allowed.
+
+        Raises `UnavailableError` when it cannot be opened, and `InvalidError` when it is empty or no file.
+        """
+    def fileno(self, /) -> int:
+        """
+        The descriptor that peers map; it lives as long as the region.
+
+        Raises `UnsupportedError` when there is none.
+        """
+    @staticmethod
+    def memfd(len: SupportsIndex, *, huge_pages: bool = False, node: SupportsIndex | None = None, lazy: bool = False) -> Region:
+        """
+        `len` bytes of this machine's memory, zero, that peers on it can map to read: on pages of 2 MiB with `huge_pages`, on the NUMA
+        node of this number with `node`, and each page taken only when it is first touched with `lazy`.
+
+        Raises `ExhaustedError` when there is not as much, and `UnsupportedError` when there are no huge pages or no such node.
+        """
+    @property
+    def shareable(self, /) -> bool:
+        """
+        Whether peers on this machine can map it.
+        """
+    @property
+    def writable(self, /) -> bool:
+        """
+        Whether blocks may be fetched into it.
         """
 
 @final

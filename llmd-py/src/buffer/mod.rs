@@ -8,6 +8,7 @@
 mod format;
 mod out;
 mod payload;
+mod pinned;
 mod tokens;
 
 use pyo3::buffer::PyUntypedBuffer;
@@ -18,13 +19,14 @@ use pyo3::types::PyMemoryView;
 
 pub(crate) use out::Out;
 pub(crate) use payload::Payload;
-pub(crate) use tokens::{Tokens, Workers};
+pub(crate) use pinned::pinned;
+pub(crate) use tokens::{Blocks, Tokens, Workers};
 
 /// How long work may be, in tokens hashed and looked up, for the GIL to be held: some 20 µs.
 pub(crate) const HELD_TOKENS: usize = 8_192;
 
 /// How long work may be, in bytes of events decoded and taken, for the GIL to be held: some 20 µs.
-const HELD_BYTES: usize = 8_192;
+pub(crate) const HELD_BYTES: usize = 8_192;
 
 /// The buffer of `object`; `None` when it has none.
 ///
@@ -45,7 +47,7 @@ fn buffer_of(object: &Bound<'_, PyAny>) -> PyResult<Option<PyUntypedBuffer>> {
 }
 
 /// The name of the class of `object`, for messages.
-fn class_of(object: &Bound<'_, PyAny>) -> String {
+pub(crate) fn class_of(object: &Bound<'_, PyAny>) -> String {
     object.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string())
 }
 

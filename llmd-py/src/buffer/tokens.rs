@@ -22,6 +22,7 @@ struct Words {
 }
 
 const TOKENS: Words = Words { one: "token", many: "tokens", most: 1 << 24 };
+const BLOCKS: Words = Words { one: "block", many: "blocks", most: 1 << 20 };
 const WORKERS: Words = Words { one: "worker", many: "workers", most: 1 << 20 };
 
 /// The tokens of a prompt: lent by a buffer of 32-bit integers, or copied from anything else that holds integers.
@@ -81,6 +82,27 @@ impl Workers {
     /// The numbers, copied if they are lent.
     pub(crate) fn into_vec(self, py: Python<'_>) -> Vec<u32> {
         self.0.into_vec(py)
+    }
+}
+
+/// The numbers of blocks, lent or copied as tokens are.
+#[derive(Debug)]
+pub(crate) struct Blocks(Tokens);
+
+impl Blocks {
+    /// The numbers, copied if they are lent.
+    pub(crate) fn into_vec(self, py: Python<'_>) -> Vec<u32> {
+        self.0.into_vec(py)
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Blocks {
+    type Error = PyErr;
+
+    const INPUT_TYPE: PyStaticExpr = <Tokens as FromPyObject<'_, '_>>::INPUT_TYPE;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        extract(BLOCKS, object).map(Self)
     }
 }
 
