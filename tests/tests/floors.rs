@@ -134,7 +134,7 @@ const PLANS: [Plan; 18] = [
     Plan {
         package: "llmd-fleet",
         sources: "benches/fleet/src",
-        knows: &["llmd-core", "llmd-gateway", "llmd-routing"],
+        knows: &["llmd-core", "llmd-gateway", "llmd-kvxfer", "llmd-routing"],
         floors: &[
             &["constants", "machine", "splitmix"],
             &["vocabulary"],
@@ -147,7 +147,7 @@ const PLANS: [Plan; 18] = [
     Plan {
         package: "llmd-demo",
         sources: "benches/demo/src",
-        knows: &["llmd-core", "llmd-fleet"],
+        knows: &["llmd-core", "llmd-fleet", "llmd-kvxfer"],
         floors: &[],
         thinks: Thinks::In(&[]),
     },

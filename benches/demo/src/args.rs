@@ -8,7 +8,7 @@ use llmd_core::{Error, ErrorKind, Result};
 
 use crate::real::VllmArgs;
 
-/// Races five routing policies over a fleet of simulated engines, breaks things, and says why.
+/// Races seven routing policies over a fleet of simulated engines, breaks things, moves blocks, and says why.
 ///
 /// Everything runs on this machine; no GPU and no network beyond 127.0.0.1 are needed. Takes about 90 seconds, with
 /// `--short` about 20. With `--engines vllm` the engines are two real ones of vLLM on this machine's processor, and the
@@ -74,10 +74,12 @@ impl FromStr for Engines {
 }
 
 const FIGURES: &str = "\
-Figures in --json (<policy> is round_robin, session_hash, least_load, approx_prefix or exact_prefix):
+Figures in --json (<policy> is round_robin, session_hash, least_load, approx_prefix, exact_prefix, exact_prefix_pd
+or exact_prefix_pd_always):
   requests, failed_requests, ttft_mean_ms.<policy>, ttft_p90_ms.<policy>, throughput_tok_s.<policy>, hit_rate.<policy>,
   hit_prediction_error_tokens.<policy>, hit_prediction_error_quiet, decision_us.p50, decision_us.p99,
-  fault.failed_before_first_byte, fault.cut_streams, fault.index_wrong_blocks, fault.recovery_ms, cold_build_s
+  fault.failed_before_first_byte, fault.cut_streams, fault.index_wrong_blocks, fault.recovery_ms, cold_build_s,
+  blocks.verified, blocks.corrupt_served, bytes_moved, move_blocks.gbps, move_blocks.ratio_to_limit
 With --engines vllm <policy> is round_robin or exact_prefix, and these are added:
   fault.requests, fault.dropped_batches, fault.prediction_error_after, fault.restart_s, quiet.requests,
   quiet.exact_multiples, quiet.salted, quiet.lora, engine_start_s

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use llmd_core::protocol::ROLE_LABEL;
 use llmd_core::{Error, ErrorKind, Result};
 use llmd_fleet::process::{EngineProcess, Ready};
 
+use crate::http::Http;
+use crate::moved::Moved;
 use crate::trace::{SCALE, Trace};
 use crate::workload::MODEL;
 
@@ -12,6 +15,9 @@ use crate::workload::MODEL;
 pub(crate) const BLOCK_SIZE: usize = 16;
 /// The share of the fleet's KV cache that the trace's distinct tokens take.
 pub(crate) const FILL: f64 = 0.73;
+
+/// Bytes behind each block, where engines hand over KV.
+pub(crate) const KV_BLOCK_BYTES: u32 = 4096;
 
 /// How the engines are started.
 #[derive(Clone, Debug)]
@@ -23,6 +29,8 @@ pub(crate) struct FleetSettings {
     pub(crate) blocks: usize,
     pub(crate) speed: f64,
     pub(crate) seed: u64,
+    /// Whether one half of the engines computes prompts for the other, and blocks have bytes.
+    pub(crate) apart: bool,
 }
 
 /// Blocks per engine such that the trace's distinct tokens fill [`FILL`] of the fleet, and any request fits one engine.
@@ -37,6 +45,7 @@ pub(crate) fn blocks_per_engine(trace: &Trace, engines: usize) -> usize {
 #[derive(Debug)]
 pub(crate) struct Fleet {
     engines: Vec<EngineProcess>,
+    apart: bool,
 }
 
 impl Fleet {
@@ -57,7 +66,7 @@ impl Fleet {
             let engine = engine.await.expect("starting an engine does not panic");
             engines.push(engine.map_err(|error| not_up(&format!("e{n}"), &error))?);
         }
-        Ok(Self { engines })
+        Ok(Self { engines, apart: settings.apart })
     }
 
     /// What each engine said when it came up.
@@ -108,14 +117,35 @@ impl Fleet {
 
     /// The gateway's endpoints file for these engines.
     pub(crate) fn endpoints_file(&self) -> String {
-        self.ready().fold("endpoints:\n".to_owned(), |file, engine| file + &endpoint(engine))
+        let engines = self.ready().enumerate();
+        engines.fold("endpoints:\n".to_owned(), |file, (n, engine)| file + &endpoint(engine, self.role(n)))
+    }
+
+    /// What engine `n` does; `None` when every engine does all. The first half computes prompts, and in an odd fleet one more
+    /// engine than decodes: that is what takes the time in a trace of long prompts.
+    fn role(&self, n: usize) -> Option<&'static str> {
+        self.apart.then_some(if n < self.engines.len().div_ceil(2) { "prefill" } else { "decode" })
+    }
+
+    /// What the engines fetched from each other so far.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] when one does not say.
+    pub(crate) async fn moved(&self, http: &Http) -> Result<Moved> {
+        let mut moved = Moved::default();
+        for engine in self.ready() {
+            moved += Moved::read(&http.text(&format!("{}/metrics", engine.http)).await?);
+        }
+        Ok(moved)
     }
 }
 
-fn endpoint(engine: &Ready) -> String {
+fn endpoint(engine: &Ready, role: Option<&str>) -> String {
     let (address, port) = engine.http.trim_start_matches("http://").rsplit_once(':').unwrap_or((&engine.http, ""));
+    let labels = role.map_or_else(String::new, |role| format!("  labels: {{{ROLE_LABEL}: {role}}}\n"));
     format!(
-        "- name: {}\n  address: {address}\n  port: {port}\n  models: [{MODEL}]\n  kvEvents:\n    endpoint: {}\n    \
+        "- name: {}\n  address: {address}\n  port: {port}\n  models: [{MODEL}]\n{labels}  kvEvents:\n    endpoint: {}\n    \
          replayEndpoint: {}\n",
         engine.name, engine.kv_events, engine.replay
     )
@@ -140,6 +170,7 @@ impl FleetSettings {
             ("--speed", self.speed.to_string()),
             ("--seed", self.seed.wrapping_add(n as u64).to_string()),
             ("--tokenizer", path(&self.tokenizer)),
+            ("--kv-block-bytes", if self.apart { KV_BLOCK_BYTES } else { 0 }.to_string()),
         ];
         pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
     }
@@ -181,6 +212,8 @@ mod tests {
                 endpoint: tcp://127.0.0.1:82
                 replayEndpoint: tcp://127.0.0.1:83
         "]]
-        .assert_eq(&endpoint(&serde_json::from_str(ready).unwrap()));
+        .assert_eq(&endpoint(&serde_json::from_str(ready).unwrap(), None));
+        let decodes = endpoint(&serde_json::from_str(ready).unwrap(), Some("decode"));
+        assert!(decodes.contains("  models: [tiny]\n  labels: {llm-d.ai/role: decode}\n  kvEvents:"), "{decodes}");
     }
 }

@@ -49,16 +49,22 @@ impl GatewayFiles {
 }
 
 impl Gateway {
-    /// Starts `binary` on a free port and waits until it serves every model.
+    /// Starts `binary` on a free port and waits until it serves every model. With a connector it has requests prefilled itself.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`] when it does not come up, with the last line of its log.
-    pub(crate) async fn start(binary: &Path, files: &GatewayFiles, http: &Http) -> Result<Self> {
+    pub(crate) async fn start(
+        binary: &Path,
+        files: &GatewayFiles,
+        connector: Option<&str>,
+        http: &Http,
+    ) -> Result<Self> {
         let log = File::create(&files.log).map_err(|error| unwritable(&files.log, &error))?;
         let mut child = Command::new(binary)
             .args(["--listen", "127.0.0.1:0", "--debug", "--allow-experimental-plugins"])
             .args([Path::new("--config"), &files.config, Path::new("--endpoints"), &files.endpoints])
+            .args(connector.into_iter().flat_map(|connector| ["--kv-connector", connector]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -119,11 +125,12 @@ mod tests {
         let files = GatewayFiles::write(folder.path(), "exact", "plugins: []", "endpoints: []").unwrap();
 
         // `ls` knows no --listen: it complains on standard error and ends.
-        let error = Gateway::start(Path::new("ls"), &files, &Http::new()).await.unwrap_err().to_string();
+        let error = Gateway::start(Path::new("ls"), &files, None, &Http::new()).await.unwrap_err().to_string();
         assert!(error.starts_with("the gateway did not come up: it ended: "), "{error}");
         assert_eq!(error.lines().count(), 1);
 
-        let error = Gateway::start(Path::new("no/such/gateway"), &files, &Http::new()).await.unwrap_err().to_string();
+        let error =
+            Gateway::start(Path::new("no/such/gateway"), &files, None, &Http::new()).await.unwrap_err().to_string();
         assert!(error.starts_with("cannot start no/such/gateway: ") && error.contains("--bin-dir"), "{error}");
     }
 }

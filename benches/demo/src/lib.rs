@@ -5,6 +5,7 @@
 //! processes said over HTTP. With real engines of vLLM it asks their replay sockets too.
 
 mod args;
+mod blocks;
 mod client;
 mod clock;
 mod console;
@@ -13,6 +14,7 @@ mod fleet;
 mod gateway;
 mod http;
 mod index;
+mod moved;
 mod policy;
 mod quiet;
 mod race;
@@ -32,6 +34,7 @@ use llmd_core::{Error, ErrorKind, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use args::{Args, Engines};
+pub use blocks::{LEND, lend};
 pub use real::{Adapter, VllmArgs};
 
 use clock::Clock;

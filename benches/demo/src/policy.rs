@@ -1,7 +1,10 @@
-//! The five routing policies that race, each a configuration file of the gateway.
+//! The seven routing policies that race, each a configuration file of the gateway.
 
 use std::fmt;
 use std::path::PathBuf;
+
+/// Prompts of which fewer tokens have to be computed are computed where they are decoded: handing them over takes longer.
+const NON_CACHED_TOKENS: usize = 64;
 
 /// What a configuration says about the engines.
 #[derive(Clone, Debug)]
@@ -22,12 +25,23 @@ pub(crate) enum Policy {
     LeastLoad,
     ApproxPrefix,
     ExactPrefix,
+    /// One half of the engines computes prompts, where that pays, and the other decodes.
+    ExactPrefixPd,
+    /// The same, whether it pays or not.
+    ExactPrefixPdAlways,
 }
 
 impl Policy {
     /// Every policy, in the order in which they race.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::RoundRobin, Self::SessionHash, Self::LeastLoad, Self::ApproxPrefix, Self::ExactPrefix];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::RoundRobin,
+        Self::SessionHash,
+        Self::LeastLoad,
+        Self::ApproxPrefix,
+        Self::ExactPrefix,
+        Self::ExactPrefixPd,
+        Self::ExactPrefixPdAlways,
+    ];
 
     /// The name in figures and file names.
     pub(crate) const fn name(self) -> &'static str {
@@ -37,6 +51,8 @@ impl Policy {
             Self::LeastLoad => "least_load",
             Self::ApproxPrefix => "approx_prefix",
             Self::ExactPrefix => "exact_prefix",
+            Self::ExactPrefixPd => "exact_prefix_pd",
+            Self::ExactPrefixPdAlways => "exact_prefix_pd_always",
         }
     }
 
@@ -48,12 +64,19 @@ impl Policy {
             Self::LeastLoad => "least load",
             Self::ApproxPrefix => "approx prefix",
             Self::ExactPrefix => "exact prefix",
+            Self::ExactPrefixPd => "exact P/D",
+            Self::ExactPrefixPdAlways => "always P/D",
         }
     }
 
     /// Whether the policy predicts how much of a prompt an engine has cached; the others predict nothing.
     pub(crate) const fn predicts(self) -> bool {
-        matches!(self, Self::ApproxPrefix | Self::ExactPrefix)
+        matches!(self, Self::ApproxPrefix | Self::ExactPrefix | Self::ExactPrefixPd | Self::ExactPrefixPdAlways)
+    }
+
+    /// Whether some engines compute prompts and others decode them.
+    pub(crate) const fn is_apart(self) -> bool {
+        matches!(self, Self::ExactPrefixPd | Self::ExactPrefixPdAlways)
     }
 
     /// The gateway's configuration for this policy, for engines that serve `model`.
@@ -64,12 +87,20 @@ impl Policy {
             Self::LeastLoad => include_str!("../policies/least_load.yaml"),
             Self::ApproxPrefix => include_str!("../policies/approx_prefix.yaml"),
             Self::ExactPrefix => include_str!("../policies/exact_prefix.yaml"),
+            Self::ExactPrefixPd | Self::ExactPrefixPdAlways => include_str!("../policies/exact_prefix_pd.yaml"),
+        };
+        let decider = match self {
+            Self::ExactPrefixPdAlways => "{type: always-disagg-pd-decider, name: decider}".to_owned(),
+            _ => format!(
+                "{{type: prefix-based-pd-decider, name: decider, parameters: {{nonCachedTokens: {NON_CACHED_TOKENS}}}}}"
+            ),
         };
         // A JSON string is a YAML string, whatever stands in the path.
         let tokenizer = serde_json::Value::from(model.tokenizer.to_string_lossy()).to_string();
         template
             .replace("${TOKENIZER}", &tokenizer)
             .replace("${BLOCK_SIZE}", &model.block_size.to_string())
+            .replace("${DECIDER}", &decider)
             .replace("${QUEUE_TOKENS}", &model.queue_tokens.to_string())
     }
 }

@@ -6,6 +6,7 @@ use llmd_core::Result;
 
 use crate::client::{Outcome, Sample};
 use crate::console::Console;
+use crate::moved::Moved;
 use crate::policy::Policy;
 use crate::stage::Stage;
 use crate::stats::{Sorted, mean};
@@ -50,9 +51,11 @@ pub(crate) struct RaceResult {
     pub(crate) decision_us: Sorted,
     /// Simulated tokens between prediction and report, mean over the requests.
     pub(crate) prediction_error: f64,
+    /// What the engines fetched from each other, where they did.
+    pub(crate) moved: Option<Moved>,
 }
 
-/// Runs every policy; the last one, which knows most, also explains its slowest request.
+/// Runs every policy; the one that knows every cache also explains its slowest request.
 pub(crate) async fn run(
     stage: &Stage,
     jobs: &[Arc<Job>],
@@ -64,7 +67,10 @@ pub(crate) async fn run(
         let progress = console.progress(policy.label(), jobs.len());
         let scene = stage.up(policy, policy.name()).await?;
         let samples = scene.client.race(jobs, policy.name(), |_| progress.step()).await;
-        let result = RaceResult::new(policy, samples, Scale::simulated(stage.speed()));
+        let mut result = RaceResult::new(policy, samples, Scale::simulated(stage.speed()));
+        if policy.is_apart() {
+            result.moved = Some(scene.fleet.moved(&stage.http).await?);
+        }
         progress.end(&result.line());
         if policy == Policy::ExactPrefix {
             explanation = Explanation::of_slowest(&scene.client, &result.samples).await?;
@@ -94,6 +100,7 @@ impl RaceResult {
             hit_rate: cached as f64 / prompt as f64,
             decision_us: Sorted::new(done.iter().filter_map(|sample| sample.decision_us).collect()),
             prediction_error: mean(&errors),
+            moved: None,
             samples,
         }
     }

@@ -9,6 +9,7 @@ use llmd_fleet::prompt::Words;
 use serde_json::Value;
 
 use crate::args::{Args, Plan};
+use crate::blocks;
 use crate::clock::Clock;
 use crate::console::Console;
 use crate::fault::{self, FaultResult};
@@ -44,9 +45,10 @@ pub(crate) async fn run(args: &Args, engines: usize, clock: Clock, console: Cons
     let text_for = |id, tokens| words.text_for(id, tokens);
     let jobs = workload::jobs(&trace, args.seed, text_for);
 
-    console.heading("Race: the same requests under five policies, each over empty caches");
+    console.heading("Race: the same requests under seven policies, each over empty caches");
     let (race, explanation) = race::run(&stage, &jobs, console).await?;
     show_race(console, &race, report::race::LEGEND);
+    report::race::moved(&race).iter().for_each(|line| console.block(line));
     report::race::doubts(&race).iter().for_each(|line| console.block(line));
     if args.short {
         console.block(
@@ -62,9 +64,16 @@ pub(crate) async fn run(args: &Args, engines: usize, clock: Clock, console: Cons
     let (quiet, scene) = quiet::run(&stage, plan.quiet, text_for, console).await?;
     show_quiet(console, &quiet);
 
+    console.heading("Move blocks: from a process that prefilled to one that decodes, and what breaks on the way");
+    let moving = tokio::task::spawn_blocking(move || blocks::run(clock));
+    let blocks = moving.await.expect("moving blocks does not panic")?;
+    console.block(&blocks.lines());
+
     show_why(console, explanation.as_ref());
-    let broken = gates::broken(&race, &fault, &quiet, is_whole(plan, &trace, args, engines));
-    let figures = json::figures(&race, &fault, &quiet, args.cold_build_s);
+    let mut broken = gates::broken(&race, &fault, &quiet, is_whole(plan, &trace, args, engines));
+    broken.extend(gates::blocks_broken(&race, &blocks));
+    let mut figures = json::figures(&race, &fault, &quiet, args.cold_build_s);
+    json::add_blocks(&mut figures, &race, &blocks);
     let written = write_files(args, &stage, &trace, &race, &json::report("demo", &machine, &figures))?;
     console.heading("Done");
     console.block(&format!(
@@ -73,7 +82,7 @@ pub(crate) async fn run(args: &Args, engines: usize, clock: Clock, console: Cons
         args.seed,
         written.join(", ")
     ));
-    console.block("Not shown: P/D and KV transfer between engines, GPUs, RDMA.");
+    console.block("Not shown: GPUs, RDMA, several machines.");
     Ok(Ending { broken, gateway: scene.gateway.url.clone(), scene })
 }
 

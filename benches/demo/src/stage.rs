@@ -19,6 +19,9 @@ const TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fleet/tokenizer
 /// Tokens under way at which an engine counts as busy as can be.
 const QUEUE_TOKENS: usize = 65_536;
 
+/// How engines are told of each other's KV, where they hand it over.
+const CONNECTOR: &str = "nixlv2";
+
 /// What every part runs with.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
@@ -53,6 +56,7 @@ impl Stage {
             blocks,
             speed: args.speed,
             seed: args.seed,
+            apart: false,
         };
         Ok(Self { clock, http: Http::new(), fleet, gateway_binary: program(&bin_dir, "llmd-gateway")?, run })
     }
@@ -75,12 +79,13 @@ impl Stage {
     ///
     /// [`ErrorKind::Unavailable`] when one of them does not come up; what had come up is ended.
     pub(crate) async fn up(&self, policy: Policy, name: &str) -> Result<Scene> {
-        let fleet = Fleet::start(&self.fleet).await?;
+        let fleet = Fleet::start(&FleetSettings { apart: policy.is_apart(), ..self.fleet.clone() }).await?;
         let model =
             Model { tokenizer: self.fleet.tokenizer.clone(), block_size: BLOCK_SIZE, queue_tokens: QUEUE_TOKENS };
         let config = policy.config(&model);
         let files = GatewayFiles::write(&self.run, name, &config, &fleet.endpoints_file())?;
-        let gateway = Gateway::start(&self.gateway_binary, &files, &self.http).await?;
+        let gateway =
+            Gateway::start(&self.gateway_binary, &files, policy.is_apart().then_some(CONNECTOR), &self.http).await?;
         let client = Client {
             http: self.http.clone(),
             clock: self.clock,

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::discovery::{Endpoints, FileWatch};
 use crate::model::{Directory, Surroundings};
 use crate::plan::Plan;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, connector};
 use crate::serve::{listen, serve};
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
@@ -93,6 +93,7 @@ impl GatewayBuilder {
         let clock = self.clock.unwrap_or_else(Clock::start);
         let plan = Plan::new(self.config, self.experimental)
             .map_err(|error| Error::new(error.kind(), format!("{}: {error}", self.config_name)))?;
+        let connector = connector(&self.settings.disaggregation)?;
         let (watch, entries) = match self.endpoints {
             Endpoints::File(path) => FileWatch::open(path).map(|(watch, entries)| (Some(watch), entries))?,
             Endpoints::Fixed(entries) => (None, entries),
@@ -121,7 +122,7 @@ impl GatewayBuilder {
             let watching = watch.run(settings.polling.clone(), clock.clone(), move |entries| directory.list(entries));
             tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
         }
-        let proxy = Arc::new(Proxy::new(around, directory));
+        let proxy = Arc::new(Proxy::new(around, directory, connector));
         let drain = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, proxy, settings, clock, drain.clone(), stop.clone()));
         Ok(RunningGateway { address, drain, serving, tasks, stop: stop.drop_guard() })

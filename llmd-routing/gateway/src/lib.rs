@@ -42,4 +42,4 @@ mod upstream;
 pub use clock::{Clock, Hand};
 pub use discovery::{EndpointEntry, Endpoints, EndpointsFile, KvEventsEntry};
 pub use gateway::{Gateway, GatewayBuilder, RunningGateway};
-pub use settings::{CountTokens, Drain, Ejection, Limits, Polling, Requests, Settings, Timeouts};
+pub use settings::{CountTokens, Disaggregation, Drain, Ejection, Limits, Polling, Requests, Settings, Timeouts};

@@ -23,6 +23,8 @@ pub struct StageRoute<'a> {
     pub rank: Option<u32>,
     /// Every candidate, best first. Those that were tried stay.
     pub ranked: SmallVec<[&'a Arc<Endpoint>; 8]>,
+    /// How many tokens of the prompt the endpoint is expected to take from its cache; 0 when no plugin looks at caches.
+    pub predicted_hit_tokens: usize,
     /// How long the stage may take, from when it is begun; `None` is as long as the whole request.
     pub deadline: Option<Duration>,
 }
@@ -112,13 +114,15 @@ impl Decision {
 
     fn stage_route(&self, place: usize) -> Option<StageRoute<'_>> {
         let run = &self.runs[place];
-        let endpoint = &self.pool[run.current()?];
+        let current = run.current()?;
+        let endpoint = &self.pool[current];
         Some(StageRoute {
             stage: run.stage,
             profile: &self.parts.names[run.profile],
             endpoint,
             rank: endpoint.rank(),
             ranked: run.ranked().map(|place| &self.pool[place]).collect(),
+            predicted_hit_tokens: self.attributes.hit_tokens(current) as usize,
             deadline: self.parts.handler.1.policy(run.stage).deadline,
         })
     }

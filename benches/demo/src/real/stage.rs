@@ -70,7 +70,7 @@ impl Stage {
     ) -> Result<Scene> {
         let relayed = relay.map(|(n, relay)| (n, relay.endpoint.as_str()));
         let files = GatewayFiles::write(&self.run, name, &policy.config(&self.model), &fleet.endpoints_file(relayed))?;
-        let gateway = Gateway::start(&self.gateway_binary, &files, &self.http).await?;
+        let gateway = Gateway::start(&self.gateway_binary, &files, None, &self.http).await?;
         if policy == Policy::ExactPrefix {
             for engine in &mut fleet.engines {
                 drain(&self.http, &gateway.url, engine).await?;

@@ -1,6 +1,8 @@
 //! What the demo promises, and whether it was kept.
 
+use crate::blocks::BlocksResult;
 use crate::fault::FaultResult;
+use crate::moved::Moved;
 use crate::quiet::QuietResult;
 use crate::race::RaceResult;
 use crate::report::race::advantage;
@@ -46,6 +48,29 @@ pub(crate) fn broken(race: &[RaceResult], fault: &FaultResult, quiet: &QuietResu
     promise(quiet.error() == Some(0.0), format!("quiet: predictions are off by {error} tokens, expected 0{wrong}"));
     promise(quiet.hits() > 0, "quiet: no request found anything cached".to_owned());
     broken
+}
+
+/// The promises about blocks that moved that were not kept.
+pub(crate) fn blocks_broken(race: &[RaceResult], blocks: &BlocksResult) -> Vec<String> {
+    let mut broken = blocks.broken();
+    let moved = all_moved(race, blocks);
+    if moved.corrupt_served > 0 {
+        broken.push(format!("{} blocks were said to be right and were not, expected 0", moved.corrupt_served));
+    }
+    for result in race.iter().filter(|result| result.moved.is_some_and(|moved| moved.verified == 0)) {
+        broken.push(format!("{}: no block went from engine to engine", result.policy));
+    }
+    if blocks.moved.verified == 0 {
+        broken.push("move blocks: no block came".to_owned());
+    }
+    broken
+}
+
+/// All blocks that moved.
+pub(crate) fn all_moved(race: &[RaceResult], blocks: &BlocksResult) -> Moved {
+    let mut all = blocks.moved;
+    race.iter().filter_map(|result| result.moved).for_each(|moved| all += moved);
+    all
 }
 
 #[cfg(test)]
@@ -105,5 +130,23 @@ pub(crate) mod tests {
         "#]]
         .assert_debug_eq(&broken(&race, &fault, &quiet, true));
         assert_eq!(broken(&race, &fault, &quiet, false).len(), 5, "a short race promises no factor");
+    }
+
+    #[test]
+    fn a_block_that_was_wrong_or_never_moved_is_a_line() {
+        let blocks = crate::blocks::tests::good();
+        let mut race = [result(Policy::ExactPrefixPd, 40.0, &[10, 20])];
+        race[0].moved = Some(Moved { verified: 3, ..Moved::default() });
+        assert!(blocks_broken(&race, &blocks).is_empty());
+        assert_eq!(all_moved(&race, &blocks).verified, 2051);
+
+        race[0].moved = Some(Moved { corrupt_served: 1, ..Moved::default() });
+        assert_eq!(
+            blocks_broken(&race, &blocks),
+            [
+                "1 blocks were said to be right and were not, expected 0",
+                "exact P/D: no block went from engine to engine"
+            ]
+        );
     }
 }

@@ -2,14 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::blocks::BlocksResult;
 use crate::fault::FaultResult;
 use crate::policy::Policy;
 use crate::quiet::QuietResult;
 use crate::race::RaceResult;
+use crate::report::gates;
 
 /// Every figure, round robin standing for each policy.
 #[cfg(test)]
-pub(crate) const NAMES: [&str; 15] = [
+pub(crate) const NAMES: [&str; 20] = [
     "requests",
     "failed_requests",
     "ttft_mean_ms.round_robin",
@@ -25,6 +27,11 @@ pub(crate) const NAMES: [&str; 15] = [
     "fault.index_wrong_blocks",
     "fault.recovery_ms",
     "cold_build_s",
+    "blocks.verified",
+    "blocks.corrupt_served",
+    "bytes_moved",
+    "move_blocks.gbps",
+    "move_blocks.ratio_to_limit",
 ];
 
 /// All figures, `cold_build_s` among them where somebody measured it. What could not be measured is left out rather than
@@ -65,6 +72,16 @@ pub(crate) fn figures(
     figures.into()
 }
 
+/// Adds what is measured of blocks that moved.
+pub(crate) fn add_blocks(figures: &mut Value, race: &[RaceResult], blocks: &BlocksResult) {
+    let moved = gates::all_moved(race, blocks);
+    figures["blocks.verified"] = json!(moved.verified);
+    figures["blocks.corrupt_served"] = json!(moved.corrupt_served);
+    figures["bytes_moved"] = json!(moved.bytes);
+    figures["move_blocks.gbps"] = json!(rounded(blocks.gbps));
+    figures["move_blocks.ratio_to_limit"] = json!(rounded(blocks.ratio()));
+}
+
 /// The whole object.
 pub(crate) fn report(command: &str, machine: &Value, figures: &Value) -> Value {
     json!({"command": command, "machine": machine, "figures": figures})
@@ -83,7 +100,8 @@ mod tests {
     #[test]
     fn every_figure_has_its_name() {
         let (race, fault, quiet) = good();
-        let figures = figures(&race, &fault, &quiet, Some(101.5));
+        let mut figures = figures(&race, &fault, &quiet, Some(101.5));
+        add_blocks(&mut figures, &race, &crate::blocks::tests::good());
 
         for name in NAMES {
             assert!(figures[name].is_number(), "{name} is missing");

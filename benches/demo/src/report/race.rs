@@ -1,5 +1,6 @@
 //! The race as a table.
 
+use crate::moved::Moved;
 use crate::policy::Policy;
 use crate::race::RaceResult;
 use crate::report::seconds;
@@ -49,6 +50,18 @@ have no prefix index and predict 0.";
 fn off_by(result: &RaceResult) -> String {
     let mark = if result.policy.predicts() { "" } else { " *" };
     format!("{:.1}{mark}", result.prediction_error)
+}
+
+/// A line for each policy under which engines fetched blocks from each other.
+pub(crate) fn moved(results: &[RaceResult]) -> Vec<String> {
+    let line = |result: &RaceResult| {
+        let Moved { verified, corrupt_served, recomputed, bytes, .. } = result.moved?;
+        let (policy, mb) = (result.policy, bytes as f64 / 1e6);
+        Some(format!(
+            "{policy}: {verified} blocks ({mb:.0} MB) went from engine to engine, every byte checked: {corrupt_served} were wrong, {recomputed} were computed again."
+        ))
+    };
+    results.iter().filter_map(line).collect()
 }
 
 /// A line for each policy during whose race the machine was busy with something else: its times say little.

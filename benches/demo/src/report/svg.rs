@@ -125,7 +125,7 @@ const fn class(policy: Policy) -> &'static str {
     match policy {
         Policy::RoundRobin | Policy::SessionHash | Policy::LeastLoad => "other",
         Policy::ApproxPrefix => "approx",
-        Policy::ExactPrefix => "exact",
+        Policy::ExactPrefix | Policy::ExactPrefixPd | Policy::ExactPrefixPdAlways => "exact",
     }
 }
 

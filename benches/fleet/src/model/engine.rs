@@ -1,6 +1,6 @@
 //! The engine: requests in, steps that take time, tokens and cache events out.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use llmd_core::hash::{ExtraKeyForm, Sha256Cbor};
 use llmd_core::{Error, ErrorKind, Result, TokenId};
 
 use super::event::CacheEvent;
+use super::handover::Kept;
 use super::name::RequestId;
 use super::pool::BlockPool;
 use super::report::{Finish, Output, StepReport};
@@ -26,10 +27,12 @@ type Sampler = Box<dyn FnMut(u64, usize) -> TokenId + Send>;
 /// Whoever drives it calls [`begin_step`](Self::begin_step), lets that much time pass, and calls
 /// [`end_step`](Self::end_step). Requests and aborts come in between steps, as they do in vLLM.
 pub struct Engine {
-    settings: EngineSettings,
-    scheme: Sha256Cbor,
+    pub(super) settings: EngineSettings,
+    pub(super) scheme: Sha256Cbor,
     sampler: Sampler,
-    pool: BlockPool,
+    pub(super) pool: BlockPool,
+    /// What requests that ended left behind for other engines.
+    pub(super) kept: HashMap<RequestId, Kept>,
     queues: Queues,
     /// Requests that the front end still works on, by when it hands them over. The delay is the same for all.
     arriving: VecDeque<Active>,
@@ -50,6 +53,7 @@ impl Engine {
             pool: BlockPool::new(settings.num_blocks),
             scheme: Sha256Cbor::new(&settings.hash_seed, ExtraKeyForm::Tagged),
             sampler: Box::new(sampler),
+            kept: HashMap::new(),
             queues: Queues::default(),
             arriving: VecDeque::new(),
             plan: None,
@@ -137,6 +141,11 @@ impl Engine {
                 request.extend_chain(&self.scheme, self.settings.block_size);
                 report.outputs.push(output);
                 if output.finish.is_some() {
+                    if request.hands_over {
+                        let full = request.stored.min(request.prompt_len / self.settings.block_size);
+                        let blocks = std::mem::take(&mut request.blocks);
+                        self.kept.insert(request.id, Kept { blocks, full });
+                    }
                     release(request, &mut self.pool);
                 }
             }

@@ -23,6 +23,7 @@
 mod engine;
 mod event;
 mod free_queue;
+mod handover;
 mod name;
 mod pool;
 mod report;
@@ -33,6 +34,7 @@ mod settings;
 pub use engine::Engine;
 pub use event::{CacheEvent, StoredBlocks};
 pub(crate) use free_queue::FreeQueue;
+pub use handover::{Expected, Kept};
 pub use name::{Adapter, BlockId, Digest, RequestId};
 pub use pool::BlockPool;
 pub use report::{Admission, Finish, Output, StepReport, Timeline};

@@ -22,6 +22,8 @@ pub struct BlockPool {
     free: FreeQueue,
     copies: HashMap<Digest, SmallVec<[BlockId; 1]>>,
     events: Vec<CacheEvent>,
+    /// What was filled with what, where somebody wants to know.
+    filled: Option<Vec<(BlockId, Digest)>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -35,7 +37,8 @@ impl BlockPool {
     pub fn new(blocks: u32) -> Self {
         let mut free = FreeQueue::new(blocks);
         (1..blocks).for_each(|id| free.push_back(id));
-        Self { blocks: vec![Block::default(); blocks as usize], free, copies: HashMap::new(), events: Vec::new() }
+        let (copies, events, filled) = (HashMap::new(), Vec::new(), None);
+        Self { blocks: vec![Block::default(); blocks as usize], free, copies, events, filled }
     }
 
     /// How many blocks nobody uses, those with findable content included.
@@ -90,6 +93,14 @@ impl BlockPool {
 
     /// Names the contents of `blocks`, one block per hash in `stored`, and announces them.
     pub fn store(&mut self, blocks: &[BlockId], stored: StoredBlocks) {
+        if let Some(filled) = &mut self.filled {
+            filled.extend(blocks.iter().copied().zip(stored.hashes.iter().copied()));
+        }
+        self.store_brought(blocks, stored);
+    }
+
+    /// The same, of contents that came from elsewhere.
+    pub fn store_brought(&mut self, blocks: &[BlockId], stored: StoredBlocks) {
         for (&id, &hash) in blocks.iter().zip(&stored.hashes) {
             self.blocks[id as usize].hash = Some(hash);
             self.copies.entry(hash).or_default().push(id);
@@ -125,6 +136,16 @@ impl BlockPool {
     /// Everything that can be found, in no order: a name, and how many copies there are.
     pub fn cached(&self) -> impl Iterator<Item = (&Digest, usize)> {
         self.copies.iter().map(|(hash, copies)| (hash, copies.len()))
+    }
+
+    /// From now on it is remembered which blocks were filled with what.
+    pub fn record_filled(&mut self) {
+        self.filled.get_or_insert_default();
+    }
+
+    /// Which blocks were filled since the last call, in order.
+    pub fn take_filled(&mut self) -> Vec<(BlockId, Digest)> {
+        self.filled.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// What happened since the last call.

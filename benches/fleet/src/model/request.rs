@@ -28,6 +28,8 @@ pub struct NewRequest {
     pub session_id: Option<String>,
     /// Compute everything even where the cache has it, as vLLM does when log-probabilities of the prompt are asked for.
     pub skip_cache: bool,
+    /// Keep its blocks when it ends, for another engine to read.
+    pub hands_over: bool,
 }
 
 impl NewRequest {
@@ -47,6 +49,7 @@ pub(super) struct Active {
     pub(super) max_tokens: usize,
     pub(super) seed: u64,
     pub(super) skip_cache: bool,
+    pub(super) hands_over: bool,
     /// The names of all full blocks of `tokens`.
     pub(super) chain: Vec<Digest>,
     /// The blocks in use, first block first.
@@ -80,6 +83,7 @@ impl Active {
             max_tokens: new.max_tokens,
             seed: new.seed,
             skip_cache: new.skip_cache,
+            hands_over: new.hands_over,
             chain: Vec::new(),
             blocks: Vec::new(),
             stored: 0,

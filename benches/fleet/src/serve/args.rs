@@ -43,6 +43,10 @@ pub struct Args {
     /// Blocks of KV cache, the null block included. Default: what the simulated machine holds.
     #[arg(long)]
     pub num_gpu_blocks: Option<u32>,
+    /// Bytes of real memory behind each block, for engines that hand over KV; with 0 there are none, and every engine computes
+    /// its prompts itself.
+    #[arg(long, default_value_t = 0)]
+    pub kv_block_bytes: u32,
     /// Simulated tokens of a prompt with its output. Default: what the cache holds.
     #[arg(long)]
     pub max_model_len: Option<usize>,

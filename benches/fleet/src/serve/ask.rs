@@ -4,6 +4,7 @@ use llmd_core::TokenId;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::kv::KvTransferParams;
 use super::refusal::Refusal;
 
 /// What both kinds of request have.
@@ -21,6 +22,7 @@ pub(super) struct Ask {
     pub(super) session_id: Option<String>,
     pub(super) seed: Option<i64>,
     return_token_ids: Option<bool>,
+    pub(super) kv_transfer_params: Option<KvTransferParams>,
     // What the engine cannot do, so that it can say so.
     n: Option<i64>,
     best_of: Option<i64>,

@@ -9,12 +9,14 @@ use llmd_core::TokenId;
 use llmd_core::hash::Sha256Cbor;
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
+use super::kv::Kv;
 use super::metrics::Counts;
 use super::publish::Publisher;
-use crate::model::{Engine, NewRequest, Output, RequestId, StepReport};
+use crate::model::{Engine, Expected, NewRequest, Output, RequestId, StepReport};
 
 /// Commands that may wait for the end of a step.
 pub(super) const MAX_COMMANDS: usize = 32_768;
@@ -25,7 +27,10 @@ const MAX_LAG: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) enum Command {
     Abort(u64),
+    Arrived { expected: Expected, good: usize },
     Cache(oneshot::Sender<CacheView>),
+    Expect { request: NewRequest, most: usize, taken: oneshot::Sender<Option<Expected>> },
+    LetGo(RequestId),
     Pause(Duration),
     Reset { running_too: bool, done: oneshot::Sender<bool> },
     Submit(Submission),
@@ -41,6 +46,8 @@ pub(super) struct Submission {
     pub(super) request: NewRequest,
     /// Has room for every token, so that the engine never waits for a client.
     pub(super) tokens: mpsc::Sender<Produced>,
+    /// Where it is said what another engine is lent, when that decodes the request; before its last token.
+    pub(super) lent: Option<oneshot::Sender<Value>>,
 }
 
 /// One token on its way to a client.
@@ -80,6 +87,8 @@ pub(super) struct Driver {
     commands: Receiver<Command>,
     publisher: Publisher,
     counts: Arc<Mutex<Counts>>,
+    /// The bytes of its blocks, where it has any.
+    kv: Option<Arc<Kv>>,
     streams: HashMap<RequestId, Stream>,
     ids: HashMap<u64, RequestId>,
 }
@@ -88,6 +97,7 @@ pub(super) struct Driver {
 struct Stream {
     key: u64,
     tokens: mpsc::Sender<Produced>,
+    lent: Option<oneshot::Sender<Value>>,
 }
 
 impl Driver {
@@ -97,10 +107,11 @@ impl Driver {
         commands: Receiver<Command>,
         publisher: Publisher,
         counts: Arc<Mutex<Counts>>,
+        kv: Option<Arc<Kv>>,
     ) -> Self {
         let (now, paused_until) = (Duration::ZERO, Duration::ZERO);
         let (streams, ids) = (HashMap::new(), HashMap::new());
-        Self { engine, clock, now, paused_until, commands, publisher, counts, streams, ids }
+        Self { engine, clock, now, paused_until, commands, publisher, counts, kv, streams, ids }
     }
 
     /// Steps until every sender of commands is gone.
@@ -136,6 +147,9 @@ impl Driver {
             self.now += late;
         }
         self.engine.end_step(self.now, report);
+        if let Some(kv) = &self.kv {
+            kv.write(&self.engine.take_filled());
+        }
         self.publish_events();
         let mut aborted = 0;
         for output in &report.outputs {
@@ -156,6 +170,9 @@ impl Driver {
 
     /// Sends a token to its client. A client that is gone loses its request: says whether that was not so.
     fn deliver(&mut self, output: &Output) -> bool {
+        if output.finish.is_some() {
+            self.lend(output.request);
+        }
         let Some(stream) = self.streams.get(&output.request) else { return true };
         let (token, cached_tokens, last) = (output.token, output.cached_tokens, output.finish.is_some());
         let there = stream.tokens.try_send(Produced { token, cached_tokens, last }).is_ok();
@@ -163,6 +180,24 @@ impl Driver {
             self.forget(output.request);
         }
         there || last || !self.engine.abort(output.request)
+    }
+
+    /// Lends what a request leaves behind to the engine that decodes it. What nobody waits for is let go.
+    fn lend(&mut self, id: RequestId) {
+        let Some(kept) = self.engine.kept(id) else { return };
+        let waits = self.streams.get_mut(&id).and_then(|stream| stream.lent.take());
+        let tokens = kept.full * self.engine.settings().block_size;
+        let lent = self.kv.as_ref().zip(waits).filter(|_| kept.full > 0).and_then(|(kv, waits)| {
+            let lent = kv.lend(id, &kept.blocks[..kept.full], tokens);
+            lent.inspect_err(|error| tracing::warn!(%error, "a prompt was computed in vain"))
+                .ok()
+                .map(|lent| (waits, lent))
+        });
+        match lent {
+            // A client that left does not fetch: the lease ends by itself.
+            Some((waits, lent)) => _ = waits.send(lent),
+            None => _ = self.engine.let_go(id),
+        }
     }
 
     fn forget(&mut self, id: RequestId) {
@@ -199,8 +234,15 @@ impl Driver {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Abort(key) => self.abort(key),
+            Command::Arrived { expected, good } => self.engine.arrived(expected, good),
             // Whoever asked may have gone away meanwhile.
             Command::Cache(asked) => _ = asked.send(self.view()),
+            Command::Expect { request, most, taken } => {
+                if let Err(Some(expected)) = taken.send(self.engine.expect(request, most)) {
+                    self.engine.arrived(expected, 0);
+                }
+            }
+            Command::LetGo(request) => _ = self.engine.let_go(request),
             Command::Pause(wall) => self.paused_until = self.clock.now() + self.clock.engine_time(wall),
             Command::Reset { running_too, done } => {
                 if running_too {
@@ -214,10 +256,10 @@ impl Driver {
     }
 
     fn submit(&mut self, submission: Submission) {
-        let Submission { key, arrived, request, tokens } = submission;
+        let Submission { key, arrived, request, tokens, lent } = submission;
         match self.engine.submit(arrived, request) {
             Ok(id) => {
-                self.streams.insert(id, Stream { key, tokens });
+                self.streams.insert(id, Stream { key, tokens, lent });
                 self.ids.insert(key, id);
             }
             // The sender is dropped, which the client sees as the end of its answer.

@@ -6,13 +6,17 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Either;
 use llmd_core::TokenId;
+use serde_json::Value;
 use tokio::sync::mpsc::channel;
+use tokio::sync::oneshot::Receiver;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::answer::{AnswerBody, Api, EventStream, Heading, TokenStream, whole_answer};
 use super::ask::{Ask, OnePrompt};
 use super::clock::unix_seconds;
 use super::driver::{Command, Submission};
+use super::handover;
+use super::kv::KvTransferParams;
 use super::refusal::Refusal;
 use super::server::Server;
 use super::tokens::Tokens;
@@ -55,19 +59,27 @@ pub(super) async fn generate(
     let session = headers.get("x-session-id").and_then(|value| value.to_str().ok());
     request.session_id = ask.session_id.take().or_else(|| session.map(str::to_owned));
 
+    let handed = ask.kv_transfer_params.as_ref().and_then(KvTransferParams::handed);
+    let lent = handover::prepare(server, &mut request, handed).await?;
+    let (lends, lent) = lent.unzip();
     let (sender, receiver) = channel(max_tokens);
-    server.command(Command::Submit(Submission { key, arrived, request, tokens: sender }))?;
+    server.command(Command::Submit(Submission { key, arrived, request, tokens: sender, lent: lends }))?;
     let tokens = TokenStream { key, receiver, commands: server.commands.clone(), ended: false };
     if ask.streams() {
         let mut answer = Response::new(Either::Right(EventStream::new(heading, tokens, Arc::clone(&server.tokens))));
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
         return Ok(answer);
     }
-    collect(server, &heading, tokens).await
+    collect(server, &heading, tokens, lent).await
 }
 
 /// Waits for all tokens. Dropped when the client goes away, which aborts the request.
-async fn collect(server: &Server, heading: &Heading, mut stream: TokenStream) -> Result<Response<AnswerBody>, Refusal> {
+async fn collect(
+    server: &Server,
+    heading: &Heading,
+    mut stream: TokenStream,
+    lent: Option<Receiver<Value>>,
+) -> Result<Response<AnswerBody>, Refusal> {
     let (mut text, mut tokens, mut cached_tokens) = (String::new(), Vec::new(), 0);
     while !stream.ended {
         let produced = std::future::poll_fn(|cx| stream.poll_next(cx)).await.ok_or_else(Server::gone)?;
@@ -75,7 +87,9 @@ async fn collect(server: &Server, heading: &Heading, mut stream: TokenStream) ->
         tokens.push(produced.token);
         cached_tokens = produced.cached_tokens;
     }
-    Ok(whole_answer(heading, &text, &tokens, cached_tokens))
+    // It was said before the last token, or never will be.
+    let lent = lent.and_then(|mut lent| lent.try_recv().ok());
+    Ok(whole_answer(heading, &text, &tokens, cached_tokens, lent))
 }
 
 /// The adapter that the request names as its model, if it does not name the base model.

@@ -7,7 +7,8 @@ mod clock;
 mod debug;
 mod driver;
 mod generate;
-
+mod handover;
+mod kv;
 mod metrics;
 mod publish;
 mod refusal;
@@ -30,6 +31,7 @@ pub use args::Args;
 
 use self::clock::{Clock, unix_seconds};
 use self::driver::{Driver, MAX_COMMANDS};
+use self::kv::Kv;
 use self::metrics::Counts;
 use self::publish::{EventSockets, Faults};
 use self::server::Server;
@@ -56,7 +58,7 @@ pub fn run(args: Args) -> ExitCode {
 async fn serve(args: Args) -> Result<(), String> {
     let settings = args.engine_settings()?;
     let tokens = Arc::new(Tokens::load(&args.tokenizer).map_err(|error| format!("--tokenizer: {error}"))?);
-    let engine = Engine::new(settings.clone(), tokens.sampler()).map_err(|error| error.to_string())?;
+    let mut engine = Engine::new(settings.clone(), tokens.sampler()).map_err(|error| error.to_string())?;
 
     let (http_on, http) = listen(&args, "--port", args.port)?;
     let (events_on, kv_events) = listen(&args, "--kv-events-port", args.kv_events_port)?;
@@ -71,7 +73,15 @@ async fn serve(args: Args) -> Result<(), String> {
     let counts = Arc::new(Mutex::new(Counts::new(&settings)));
     let (commands, commanded) = sync_channel(MAX_COMMANDS);
     let clock = Clock::start(args.speed);
-    let driver = Driver::new(engine, clock, commanded, publisher, Arc::clone(&counts));
+    let kv = match args.kv_block_bytes {
+        0 => None,
+        bytes => {
+            engine.record_filled();
+            let kv = Kv::start(&args.name, http, settings.num_blocks, bytes, commands.clone());
+            Some(kv.map_err(|error| format!("--kv-block-bytes {bytes}: {error}"))?)
+        }
+    };
+    let driver = Driver::new(engine, clock, commanded, publisher, Arc::clone(&counts), kv.clone());
     std::thread::Builder::new()
         .name("engine".into())
         .spawn(move || driver.run())
@@ -83,6 +93,7 @@ async fn serve(args: Args) -> Result<(), String> {
         settings,
         tokens,
         clock,
+        kv,
         counts,
         faults,
         commands,

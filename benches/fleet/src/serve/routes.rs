@@ -92,7 +92,8 @@ fn models(server: &Server) -> Value {
 }
 
 fn metrics(server: &Server) -> Response<AnswerBody> {
-    let text = server.counts.lock().render(&server.model, &server.settings);
+    let kv = server.kv.as_ref().map(|kv| kv.counts());
+    let text = server.counts.lock().render(&server.model, &server.settings, kv.as_ref());
     answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::clock::Clock;
 use super::driver::Command;
+use super::kv::Kv;
 use super::metrics::Counts;
 use super::publish::{BUFFER_STEPS, Faults, MAX_QUEUE};
 use super::refusal::Refusal;
@@ -25,6 +26,8 @@ pub(super) struct Server {
     pub(super) settings: EngineSettings,
     pub(super) tokens: Arc<Tokens>,
     pub(super) clock: Clock,
+    /// The bytes of its blocks, where it has any.
+    pub(super) kv: Option<Arc<Kv>>,
     pub(super) counts: Arc<Mutex<Counts>>,
     pub(super) faults: Arc<Mutex<Faults>>,
     pub(super) commands: SyncSender<Command>,

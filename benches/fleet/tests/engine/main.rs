@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a test says where")]
 
 mod events;
+mod handover;
 mod http;
 mod support;

@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// Takes plugins that llm-d calls Alpha, too.
     #[arg(long)]
     pub(super) allow_experimental_plugins: bool,
+    /// Has requests prefilled and then decoded itself, by this connector; without it, sidecars do.
+    #[arg(long, value_name = "NAME")]
+    pub(super) kv_connector: Option<String>,
     /// Makes every random choice repeatable.
     #[arg(long, value_name = "NUMBER")]
     pub(super) seed: Option<u64>,

@@ -70,6 +70,7 @@ async fn start(args: Args) -> Result<RunningGateway> {
     };
     settings.debug |= args.debug;
     settings.seed = args.seed.or(settings.seed);
+    settings.disaggregation.connector = args.kv_connector.or(settings.disaggregation.connector);
     let mut builder = Gateway::builder(settings)
         .allow_experimental_plugins(args.allow_experimental_plugins)
         .endpoints(Endpoints::File(args.endpoints))

@@ -23,6 +23,11 @@ impl Account {
         Self { telemetry, labels, clock, began, settled: false }
     }
 
+    /// Under which labels it is counted.
+    pub(super) const fn labels(&self) -> &RequestLabels {
+        &self.labels
+    }
+
     /// The first byte of the answer came.
     pub(super) fn first_byte(&self) {
         self.telemetry.first_byte(&self.labels, self.clock.now() - self.began);

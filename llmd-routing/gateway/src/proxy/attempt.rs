@@ -40,6 +40,8 @@ pub(super) enum Failure {
     Connect(String),
     /// The connection ended before the first byte.
     Reset(String),
+    /// What it answered to a prefill is nothing that a decoder could use.
+    Useless(String),
     /// The endpoint said that it, or what is behind it, does not work: 502, 503 or 504.
     Status(Box<Answer>),
     /// The first byte did not come in time.
@@ -49,12 +51,13 @@ pub(super) enum Failure {
 impl Failure {
     /// One of the reasons that metrics know.
     pub(super) fn reason(&self) -> &'static str {
-        let [connect, reset, status, timeout] = RETRY_REASONS;
+        let [answer, connect, reset, status, timeout] = RETRY_REASONS;
         match self {
             Self::Connect(_) => connect,
             Self::Reset(_) => reset,
             Self::Status(_) => status,
             Self::Timeout(_) => timeout,
+            Self::Useless(_) => answer,
         }
     }
 }
@@ -66,6 +69,7 @@ impl std::fmt::Display for Failure {
             Self::Reset(why) => write!(f, "broke off before its first byte: {why}"),
             Self::Status(answer) => write!(f, "answered {}", answer.head.status),
             Self::Timeout(after) => write!(f, "sent no byte within {after:?}"),
+            Self::Useless(why) => write!(f, "gave an answer that is of no use: {why}"),
         }
     }
 }
@@ -77,7 +81,7 @@ impl Failure {
         match self {
             Self::Status(answer) => Ok(*answer),
             Self::Timeout(_) => Err(Refusal::timeout(message)),
-            Self::Connect(_) | Self::Reset(_) => Err(Refusal::bad_gateway(message)),
+            Self::Connect(_) | Self::Reset(_) | Self::Useless(_) => Err(Refusal::bad_gateway(message)),
         }
     }
 }

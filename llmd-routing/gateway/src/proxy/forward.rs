@@ -11,18 +11,29 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use llmd_routing::Decision;
+use llmd_routing::plugin::Stage;
 
 use super::account::Account;
 use super::attempt::{Answer, Outgoing, attempt};
 use super::body::Pieces;
+use super::cached::Rewriting;
 use super::fields::{Fields, without_forbidden};
 use super::prompt::Kind;
 use super::relay::{Passage, Relay};
+use super::stages::{AfterPrefill, Staged};
 use super::usage::Tail;
 use super::{Proxy, headers};
 use crate::answer::{Body, Refusal};
 use crate::model::Model;
 use crate::settings::CountTokens;
+
+/// An answer that goes to the client.
+struct Decoded {
+    answer: Answer,
+    attempts: usize,
+    /// How many tokens of the prompt it is to say were cached; `None` where it says so itself.
+    cached_tokens: Option<u64>,
+}
 
 /// A request for a model that is served.
 struct Wanted {
@@ -55,8 +66,8 @@ impl Proxy {
             refusal
         };
         let (mut decision, took) = self.decide(&wanted).map_err(|refusal| refused(&mut account, refusal))?;
-        let answered = self.attempts(&wanted.outgoing, &mut decision).await;
-        let (answer, attempts) = answered.map_err(|refusal| refused(&mut account, refusal))?;
+        let answered = self.stages(&wanted.outgoing, &mut decision, &account).await;
+        let Decoded { answer, attempts, cached_tokens } = answered.map_err(|refusal| refused(&mut account, refusal))?;
 
         if answer.head.status.is_success() {
             decision.first_token(self.clock.now());
@@ -66,6 +77,7 @@ impl Proxy {
         *response.status_mut() = answer.head.status;
         *response.headers_mut() = answer.head.headers.clone();
         headers::to_client(response.headers_mut());
+        let rewriting = cached_tokens.and_then(|tokens| Rewriting::new(tokens, response.headers_mut()));
         add(response.headers_mut(), decision.headers().iter());
         if self.settings.debug {
             tell(response.headers_mut(), &decision, took, attempts);
@@ -77,7 +89,7 @@ impl Proxy {
         let succeeded = answer.head.status.is_success();
         let passage = Passage { succeeded, decision, account, directory, clock: self.clock.clone(), slot };
         let counts = settings.requests.count_tokens == CountTokens::Always || self.plan.needs().usage;
-        let relay = Relay::new(answer, passage, settings.timeouts.between_bytes, counts.then(Tail::default));
+        let relay = Relay::new(answer, passage, settings.timeouts.between_bytes, counts.then(Tail::default), rewriting);
         Ok(response.map(|()| relay.boxed_unsync()))
     }
 
@@ -140,6 +152,23 @@ impl Proxy {
         Ok((decision, took))
     }
 
+    /// Has a request prefilled, where that is done apart and the gateway sees to it, and then decoded.
+    async fn stages(
+        &self,
+        outgoing: &Outgoing,
+        decision: &mut Decision,
+        account: &Account,
+    ) -> Result<Decoded, Refusal> {
+        match self.prefill(outgoing, decision, account).await? {
+            AfterPrefill::Answered(answer, attempts) => Ok(Decoded { answer: *answer, attempts, cached_tokens: None }),
+            AfterPrefill::Decode(Staged { outgoing, cached_tokens }) => {
+                let (answer, attempts) = self.attempts(&outgoing, decision).await?;
+                let cached_tokens = cached_tokens.filter(|_| answer.head.status.is_success());
+                Ok(Decoded { answer, attempts, cached_tokens })
+            }
+        }
+    }
+
     /// Tries endpoints in the order of their rank, until one begins to answer. Says how many were tried.
     async fn attempts(&self, outgoing: &Outgoing, decision: &mut Decision) -> Result<(Answer, usize), Refusal> {
         let Self { settings, clock, upstream, directory, telemetry, .. } = self;
@@ -147,7 +176,11 @@ impl Proxy {
         decision.sent(clock.now());
         loop {
             let endpoint = Arc::clone(decision.endpoint());
-            let (patience, changes) = (settings.timeouts.first_byte, decision.request_headers());
+            let (patience, mut changes) = (settings.timeouts.first_byte, decision.request_headers());
+            if self.connector.is_some() {
+                // Nobody is to prefill it once more.
+                changes.set = headers::without_prefiller(&changes.set);
+            }
             let failure = match attempt(upstream, endpoint.address(), outgoing, &changes, patience, clock).await {
                 Ok(answer) => {
                     directory.answered(&endpoint);
@@ -166,15 +199,19 @@ impl Proxy {
     }
 }
 
-/// What a decision says about itself, for those who debug.
+/// What a decision says about itself, for those who debug. What is predicted is predicted of the endpoint that computes the prompt.
 fn tell(headers: &mut HeaderMap, decision: &Decision, took: Duration, attempts: usize) {
+    let prefill = decision.stage(Stage::Prefill);
+    let predicted =
+        prefill.as_ref().map_or_else(|| decision.predicted_hit_tokens(), |route| route.predicted_hit_tokens);
     let told = [
         ("x-llmd-endpoint", decision.endpoint().name().to_owned()),
-        ("x-llmd-predicted-cached-tokens", decision.predicted_hit_tokens().to_string()),
+        ("x-llmd-predicted-cached-tokens", predicted.to_string()),
         ("x-llmd-decision-us", format!("{:.1}", took.as_secs_f64() * 1e6)),
         ("x-llmd-attempts", attempts.to_string()),
     ];
-    add(headers, told.iter().map(|(name, value)| (*name, value.as_str())));
+    let prefiller = prefill.map(|route| ("x-llmd-prefill-endpoint", route.endpoint.name().to_owned()));
+    add(headers, told.iter().chain(&prefiller).map(|(name, value)| (*name, value.as_str())));
 }
 
 fn add<'a>(headers: &mut HeaderMap, more: impl Iterator<Item = (&'a str, &'a str)>) {

@@ -13,6 +13,9 @@ use llmd_routing::plugin::HeaderChanges;
 
 /// The name by which a request is known in logs, at endpoints and in `/debug/decisions`.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How an engine is told which of its data-parallel ranks a request is for.
+pub(crate) const RANK: &str = "x-data-parallel-rank";
+const PREFILLER: &str = "x-prefiller-host-port";
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Headers that concern one connection only (RFC 9110 §7.6.1).
@@ -91,6 +94,18 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
 pub(crate) fn priority(headers: &HeaderMap, objectives: &BTreeMap<String, i32>) -> i32 {
     let said = OBJECTIVE.iter().find_map(|name| headers.get(*name)?.to_str().ok());
     said.and_then(|objective| objectives.get(objective)).copied().unwrap_or(0)
+}
+
+/// These headers without those that say where stages are done and which rank computes.
+pub(crate) fn without_routing(headers: &Headers) -> Headers {
+    let others = headers.iter().filter(|(name, _)| !ROUTING.iter().any(|routing| routing == name));
+    others.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// These headers without the one by which a sidecar is told to have a request prefilled.
+pub(crate) fn without_prefiller(headers: &Headers) -> Headers {
+    let others = headers.iter().filter(|(name, _)| *name != PREFILLER);
+    others.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Makes the changes that a decision asks for. A header that is no header is left out.

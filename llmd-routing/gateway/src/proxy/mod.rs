@@ -3,11 +3,13 @@
 mod account;
 mod attempt;
 mod body;
+mod cached;
 mod fields;
 mod forward;
 mod headers;
 mod prompt;
 mod relay;
+mod stages;
 mod usage;
 
 use std::net::IpAddr;
@@ -17,11 +19,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use llmd_routing::connector::Connector;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use self::prompt::Prompts;
+pub(crate) use self::stages::connector;
 use crate::answer::{Body, Refusal, full, json_response, text_response};
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -45,6 +49,8 @@ pub(crate) struct Proxy {
     registry: Registry,
     directory: Arc<Directory>,
     prompts: Prompts,
+    /// By which the gateway sees to the stages of a request itself; without one, sidecars do.
+    connector: Option<Box<dyn Connector>>,
     /// One permit per request under way.
     slots: Arc<Semaphore>,
     draining: AtomicBool,
@@ -53,7 +59,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) fn new(around: Surroundings, directory: Arc<Directory>) -> Self {
+    pub(crate) fn new(around: Surroundings, directory: Arc<Directory>, connector: Option<Box<dyn Connector>>) -> Self {
         let Surroundings { settings, plan, clock, upstream, telemetry, .. } = around;
         let mut registry = Registry::with_prefix("llmd");
         telemetry.register(&mut registry);
@@ -65,6 +71,7 @@ impl Proxy {
             slots: Arc::new(Semaphore::new(limits.requests)),
             decisions: settings.debug.then(|| Decisions::new(limits.decisions)),
             draining: AtomicBool::new(false),
+            connector,
             settings,
             plan,
             clock,

@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::account::Account;
 use super::attempt::Answer;
+use super::cached::Rewriting;
 use super::usage::{Tail, TokenUsage};
 use crate::answer::BoxError;
 use crate::clock::Clock;
@@ -26,6 +27,8 @@ pub(super) struct Relay {
     rest: Incoming,
     /// The end of the answer, where somebody wants to know what it took.
     tail: Option<Tail>,
+    /// What writes the answer anew, where that is done.
+    rewriting: Option<Rewriting>,
     /// `None` when everything is settled.
     passage: Option<Passage>,
     silence: Silence,
@@ -47,12 +50,19 @@ pub(super) struct Passage {
 
 impl Relay {
     /// An answer on its way. Without a `tail` nothing of it is looked at.
-    pub(super) fn new(answer: Answer, passage: Passage, between_bytes: Duration, tail: Option<Tail>) -> Self {
+    pub(super) fn new(
+        answer: Answer,
+        passage: Passage,
+        between_bytes: Duration,
+        tail: Option<Tail>,
+        rewriting: Option<Rewriting>,
+    ) -> Self {
         let silence = Silence::new(passage.clock.clone(), between_bytes);
         let mut relay = Self {
             first: answer.first,
             rest: answer.rest,
             tail,
+            rewriting,
             renewed: silence.last,
             passage: Some(passage),
             silence,
@@ -76,9 +86,27 @@ impl Relay {
 
     /// When the length of a body was said in advance, nobody asks for more than that: this is where it ends.
     fn complete_if_ended(&mut self) {
-        if self.first.is_none() && self.rest.is_end_stream() {
+        if self.is_end_stream() {
             self.complete();
         }
+    }
+
+    /// A frame as it goes on; `None` when nothing of it does yet.
+    fn rewritten(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let Some(rewriting) = &mut self.rewriting else { return Some(frame) };
+        // Trailers would come before the end of the body, which is held back.
+        let piece = rewriting.push(frame.into_data().ok()?);
+        (!piece.is_empty()).then(|| Frame::data(piece))
+    }
+
+    /// The end came: what was held back goes on.
+    fn finish(&mut self) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let left = self.rewriting.take().map(Rewriting::finish).filter(|left| !left.is_empty());
+        let Some(left) = left else {
+            self.complete();
+            return Poll::Ready(None);
+        };
+        self.pass(Frame::data(left))
     }
 
     fn complete(&mut self) {
@@ -111,32 +139,38 @@ impl Body for Relay {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        if let Some(first) = this.first.take() {
-            return this.pass(first);
-        }
-        match Pin::new(&mut this.rest).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.silence.broken();
-                this.pass(frame)
-            }
-            Poll::Ready(Some(Err(error))) => this.cut(error.into()),
-            Poll::Ready(None) => {
-                this.complete();
-                Poll::Ready(None)
-            }
-            Poll::Pending if this.silence.is_too_long(cx) => {
-                let error = format!("no byte within {:?}", this.silence.longest);
-                this.cut(error.into())
-            }
-            Poll::Pending => Poll::Pending,
+        loop {
+            let polled = match this.first.take() {
+                Some(first) => Poll::Ready(Some(Ok(first))),
+                None => Pin::new(&mut this.rest).poll_frame(cx),
+            };
+            return match polled {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.silence.broken();
+                    match this.rewritten(frame) {
+                        Some(frame) => this.pass(frame),
+                        None => continue,
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => this.cut(error.into()),
+                Poll::Ready(None) => this.finish(),
+                Poll::Pending if this.silence.is_too_long(cx) => {
+                    let error = format!("no byte within {:?}", this.silence.longest);
+                    this.cut(error.into())
+                }
+                Poll::Pending => Poll::Pending,
+            };
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.rest.is_end_stream()
+        self.rewriting.is_none() && self.first.is_none() && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.rewriting.is_some() {
+            return SizeHint::default();
+        }
         let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, |piece| piece.len() as u64);
         let rest = self.rest.size_hint();
         let mut hint = SizeHint::new();

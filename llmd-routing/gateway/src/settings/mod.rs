@@ -33,6 +33,8 @@ pub struct Settings {
     pub polling: Polling,
     /// What requests are told apart by, besides their model.
     pub requests: Requests,
+    /// Who sees to the stages of a request that is prefilled at one endpoint and decoded at another.
+    pub disaggregation: Disaggregation,
     /// The limits of event subscriptions. In code only: YAML does not say them.
     #[serde(skip)]
     pub events: EventSettings,
@@ -64,6 +66,16 @@ pub struct Requests {
     /// the same. Default: yes.
     #[serde(rename = "countTokens")]
     pub count_tokens: CountTokens,
+}
+
+/// Who sees to the stages of a request that is prefilled at one endpoint and decoded at another.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Disaggregation {
+    /// By which connector the gateway has a request prefilled, and then decoded: `kv-nixl`, `kv-shared-storage`, `llmd` or
+    /// `nixlv2`. Default: none, and a sidecar before the engine that decodes does it, as `x-prefiller-host-port` says.
+    pub connector: Option<String>,
 }
 
 /// Whether answers are read for the tokens that they took.
@@ -139,6 +151,8 @@ pub struct Limits {
     pub tokenizers: usize,
     /// Bytes of an endpoint's answer about itself: metrics, models. Default: 4 MiB.
     pub poll_bytes: usize,
+    /// Bytes of a prefiller's answer, where the gateway sees to the stages itself. Default: 4 MiB.
+    pub prefill_bytes: usize,
     /// Models, adapters included; more are not served, and logged. Default: 1,000.
     pub models: usize,
     /// Decisions that are remembered for `/debug/decisions`. Default: 4,096.
@@ -154,6 +168,7 @@ impl Default for Limits {
             attempts: 8,
             tokenizers: std::thread::available_parallelism().map_or(1, Into::into),
             poll_bytes: 4 << 20,
+            prefill_bytes: 4 << 20,
             models: 1_000,
             decisions: 4_096,
         }

@@ -18,7 +18,7 @@ use self::cap::Cap;
 pub(crate) const MAX_LABELS: usize = 1_000;
 
 /// Why attempts fail.
-pub(crate) const RETRY_REASONS: [&str; 4] = ["connect", "reset", "status", "timeout"];
+pub(crate) const RETRY_REASONS: [&str; 5] = ["answer", "connect", "reset", "status", "timeout"];
 
 /// The content type of what [`exposition`] gives.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -42,6 +42,9 @@ pub(crate) struct Telemetry {
     ejections: Family<EndpointName, Counter>,
     scrape_errors: Family<EndpointName, Counter>,
     tokenize_errors: Counter,
+    disaggregated: Family<ModelDecision, Counter>,
+    prefills: Histogram,
+    prefill_fallbacks: Family<ModelReason, Counter>,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -53,6 +56,18 @@ struct Model {
 struct ModelError {
     model_name: String,
     error_code: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ModelDecision {
+    model_name: String,
+    decision_type: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ModelReason {
+    model_name: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -90,6 +105,9 @@ impl Default for Telemetry {
             ejections: Family::default(),
             scrape_errors: Family::default(),
             tokenize_errors: Counter::default(),
+            disaggregated: Family::default(),
+            prefills: Histogram::new(exponential_buckets(0.001, 2.0, 18)),
+            prefill_fallbacks: Family::default(),
         }
     }
 }
@@ -134,6 +152,21 @@ impl Telemetry {
             "tokenize_errors",
             "Prompts that could not be turned into tokens, and were routed without",
             self.tokenize_errors.clone(),
+        );
+        registry.register(
+            "disagg_decision",
+            "Requests whose stages the gateway saw to, by where they were done",
+            self.disaggregated.clone(),
+        );
+        registry.register(
+            "prefill_duration_seconds",
+            "From a prefill that was sent to its answer, other endpoints that were tried included",
+            self.prefills.clone(),
+        );
+        registry.register(
+            "prefill_fallbacks",
+            "Requests that nobody could prefill, and that the endpoint that decodes computed by itself",
+            self.prefill_fallbacks.clone(),
         );
     }
 
@@ -189,6 +222,23 @@ impl Telemetry {
 
     pub(crate) fn tokenize_failed(&self) {
         self.tokenize_errors.inc();
+    }
+
+    /// Whether a request goes through two endpoints.
+    pub(crate) fn staged(&self, request: &RequestLabels, apart: bool) {
+        let decision_type = if apart { "prefill-decode" } else { "decode-only" };
+        let labels = ModelDecision { model_name: request.model.model_name.clone(), decision_type };
+        self.disaggregated.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn prefilled(&self, took: Duration) {
+        self.prefills.observe(took.as_secs_f64());
+    }
+
+    /// The endpoint that decodes does the whole of a request.
+    pub(crate) fn prefill_fell_back(&self, request: &RequestLabels, reason: &'static str) {
+        let labels = ModelReason { model_name: request.model.model_name.clone(), reason };
+        self.prefill_fallbacks.get_or_create(&labels).inc();
     }
 
     /// Drops the series of an endpoint that is gone.

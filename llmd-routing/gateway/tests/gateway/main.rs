@@ -15,4 +15,5 @@ mod program;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod publisher;
 mod retries;
+mod stages;
 mod support;

@@ -3,6 +3,7 @@
 use http::{Response, StatusCode};
 use llmd_core::TokenId;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{AnswerBody, Api, Heading, Usage, json_answer};
 
@@ -19,7 +20,7 @@ struct Whole<'a> {
     usage: Usage,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_token_ids: Option<&'a [TokenId]>,
-    kv_transfer_params: (),
+    kv_transfer_params: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -50,6 +51,7 @@ pub(in super::super) fn whole_answer(
     text: &str,
     tokens: &[TokenId],
     cached_tokens: usize,
+    kv_transfer_params: Option<Value>,
 ) -> Response<AnswerBody> {
     let token_ids = heading.prompt_token_ids.is_some().then_some(tokens);
     let prompt = heading.prompt_token_ids.as_deref();
@@ -73,7 +75,7 @@ pub(in super::super) fn whole_answer(
         system_fingerprint: (),
         usage: Usage::new(heading.prompt_tokens, tokens.len(), cached_tokens),
         prompt_token_ids: prompt.filter(|_| chat),
-        kv_transfer_params: (),
+        kv_transfer_params,
     };
     json_answer(StatusCode::OK, &whole)
 }

@@ -1,18 +1,22 @@
 //! The text of a scrape: names, help and order of vLLM 0.32.
 
+use llmd_kvxfer::Outcome;
+
 use super::super::clock::unix_seconds;
+use super::super::kv::KvCounts;
 use super::Counts;
 use super::exposition::Exposition;
 use crate::model::EngineSettings;
 
 impl Counts {
     /// The text of a scrape, in vLLM's order, with vLLM's help.
-    pub(in super::super) fn render(&self, model: &str, settings: &EngineSettings) -> String {
+    pub(in super::super) fn render(&self, model: &str, settings: &EngineSettings, kv: Option<&KvCounts>) -> String {
         let mut out = Exposition::new(model);
         self.render_load(&mut out);
         self.render_tokens(&mut out);
         self.render_requests(&mut out);
         render_config(&mut out, settings);
+        kv.into_iter().for_each(|kv| render_kv(&mut out, kv));
         out.finish()
     }
 
@@ -257,4 +261,20 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}");
         }
     }
+}
+
+/// What vLLM has no name for.
+fn render_kv(out: &mut Exposition, kv: &KvCounts) {
+    let help = "Blocks from other engines that hold what their name says, every byte.";
+    out.counter("llmd:kv_blocks_verified_total", help, kv.verified);
+    let help = "Blocks from other engines that were found to be corrupt, and were not used.";
+    out.counter("llmd:kv_blocks_corrupt_total", help, kv.corrupt);
+    let help = "Blocks from other engines that were said to be right and were not.";
+    out.counter("llmd:kv_blocks_corrupt_served_total", help, kv.corrupt_served);
+    let help = "Blocks that were to come from other engines, and were computed.";
+    out.counter("llmd:kv_blocks_recomputed_total", help, kv.recomputed);
+    out.counter("llmd:kv_bytes_moved_total", "Bytes that came from other engines.", kv.bytes);
+    let ended: Vec<_> =
+        Outcome::ALL.iter().zip(kv.ended).map(|(outcome, ended)| (outcome.as_str(), ended as f64)).collect();
+    out.by("llmd:kv_fetches_total", "Fetches from other engines, by how they ended.", "counter", "outcome", &ended);
 }
