@@ -27,7 +27,7 @@ const MAX_LAG: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) enum Command {
     Abort(u64),
-    Arrived { expected: Expected, good: usize },
+    Arrived { expected: Box<Expected>, good: usize },
     Cache(oneshot::Sender<CacheView>),
     Expect { request: NewRequest, most: usize, taken: oneshot::Sender<Option<Expected>> },
     LetGo(RequestId),
@@ -234,7 +234,7 @@ impl Driver {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Abort(key) => self.abort(key),
-            Command::Arrived { expected, good } => self.engine.arrived(expected, good),
+            Command::Arrived { expected, good } => self.engine.arrived(*expected, good),
             // Whoever asked may have gone away meanwhile.
             Command::Cache(asked) => _ = asked.send(self.view()),
             Command::Expect { request, most, taken } => {

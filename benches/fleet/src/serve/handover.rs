@@ -43,5 +43,5 @@ async fn bring(server: &Server, kv: &Kv, request: NewRequest, grant: &Grant) -> 
         return Ok(());
     };
     let good = kv.fetch(grant, &expected).await;
-    server.command(Command::Arrived { expected, good })
+    server.command(Command::Arrived { expected: Box::new(expected), good })
 }

@@ -36,6 +36,8 @@ impl Line {
 
     /// From now on this is what wakes the other side.
     pub(super) fn wakes(&self, doorbell: OwnedFd) {
+        // Whatever it is that the other side sent, writing to it must not wait.
+        let _quick = rustix::fs::fcntl_setfl(&doorbell, rustix::fs::OFlags::NONBLOCK);
         // A second one would be the same.
         let _known = self.doorbell.set(doorbell);
     }
