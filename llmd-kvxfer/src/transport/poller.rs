@@ -18,6 +18,7 @@ pub(in crate::transport) enum Interest {
     Nothing,
     Read,
     ReadAndWrite,
+    Write,
 }
 
 /// How many are looked at in one go.
@@ -78,6 +79,7 @@ impl Interest {
             Self::Nothing => EventFlags::ONESHOT,
             Self::Read => EventFlags::ONESHOT | EventFlags::IN,
             Self::ReadAndWrite => EventFlags::ONESHOT | EventFlags::IN | EventFlags::OUT,
+            Self::Write => EventFlags::ONESHOT | EventFlags::OUT,
         }
     }
 }

@@ -113,12 +113,12 @@ impl Hub {
             return;
         }
         let pump = Arc::new(Pump { hub: Arc::downgrade(self), gate: Arc::clone(&self.gate) });
-        if self.home.copiers.submit(pump).is_err() {
-            self.is_pumping.store(false, Ordering::SeqCst);
-            return;
-        }
-        // The agent's thread may sleep on meanwhile. When it cannot be told so, it wakes for nothing.
+        // The agent's thread may sleep on meanwhile; when it cannot be told so, it wakes for nothing. It is told before anybody can
+        // pump, since whoever is done with it has the thread look again.
         let _quiet = self.outer.arm(self.data.as_fd(), DATA, Interest::Nothing);
+        if self.home.copiers.submit(pump).is_err() {
+            self.rest();
+        }
     }
 
     /// Takes the turn of one connection that is ready.
@@ -134,10 +134,19 @@ impl Hub {
         if self.one(PATIENCE) {
             return Step::Others;
         }
+        self.rest();
+        // Another thread may have parked one since: it thought that this one would see it.
+        if !self.parked.lock().is_empty() {
+            self.pump();
+        }
+        Step::Taken
+    }
+
+    /// Has the agent's thread wait for connections.
+    fn rest(&self) {
         self.is_pumping.store(false, Ordering::SeqCst);
         // It cannot fail but when the poller is gone.
         let _armed = self.outer.arm(self.data.as_fd(), DATA, Interest::Read);
-        Step::Taken
     }
 
     fn one(self: &Arc<Self>, within: Duration) -> bool {

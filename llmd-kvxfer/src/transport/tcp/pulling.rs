@@ -1,6 +1,7 @@
 //! The side of a connection that reads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
 use smallvec::SmallVec;
@@ -77,6 +78,8 @@ const CREDITS: usize = 4;
 const AT_ONCE: usize = 256 << 10;
 /// How much is taken before it is known what it is.
 const UNKNOWN: usize = 64 << 10;
+/// How much longer than we do the peer waits for blocks to be sealed: so that it is we who say that the time is over.
+const GRACE: Duration = Duration::from_secs(1);
 /// How much may wait to be sent before more is added.
 const MAX_OUTPUT: usize = 64 << 10;
 
@@ -183,7 +186,7 @@ impl Pulling {
             places: segment.places(),
             written: segment.written_blocks().len() as u32,
             is_checked,
-            wait: transfer.deadline.saturating_sub(hub.home.now()),
+            wait: transfer.deadline.saturating_sub(hub.home.now()).saturating_add(GRACE),
         };
         self.output.frame(&Ask::Read(read).encode());
         self.asked.push(Asked { id, segment: Some(segment), is_checked });

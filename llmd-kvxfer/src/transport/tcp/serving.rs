@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
 
+use super::super::poller::Interest;
 use super::buffer::{Buffer, Outgoing};
 use super::hub::Hub;
 use super::message::{Answer, Ask, MAX_ASK, MAX_PERIODS, MAX_VIEWS, Read};
@@ -32,6 +33,8 @@ pub(super) struct Serving {
     views: [Option<Known>; MAX_VIEWS],
     asked: VecDeque<(Read, Duration)>,
     sending: Option<Sending>,
+    /// Segments that were asked for and then left, which is to be confirmed.
+    left: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,8 @@ enum Begun {
 
 /// How many segments a peer may ask for before it has them.
 const MAX_ASKED: usize = 32;
+/// How much may wait to be said to a peer that does not listen.
+const MAX_OUTPUT: usize = 64 << 10;
 /// How many bytes one segment may have, unless it is one period.
 const MAX_SEGMENT: u64 = 16 << 20;
 /// How much is given at once.
@@ -89,19 +94,23 @@ impl Serving {
             views: [const { None }; MAX_VIEWS],
             asked: VecDeque::new(),
             sending: None,
+            left: Vec::new(),
         }
     }
 
     /// Does what there is to do.
     pub(super) fn turn(&mut self, stream: &Arc<Stream>, hub: &Hub, budget: usize) -> Result<Turn> {
-        loop {
-            while self.take_frame(stream, &hub.home)? {}
+        let was_full = loop {
+            while !self.is_full() && self.take_frame(stream, &hub.home)? {}
+            if self.is_full() {
+                break true;
+            }
             match self.input.fill(&stream.socket)? {
                 Moved::Bytes(_) => {}
-                Moved::Later => break,
+                Moved::Later => break false,
                 Moved::Closed => return Ok(Turn::Closed),
             }
-        }
+        };
         let mut given = 0;
         while given < budget {
             if self.sending.is_none() && !self.begin(&hub.home)? {
@@ -109,10 +118,16 @@ impl Serving {
             }
             match self.send(stream, &hub.home)? {
                 Some(count) => given += count,
-                None => return interest(self.sending.is_some() || !self.output.is_empty()),
+                None if self.is_full() => return Ok(Turn::When(Interest::Write)),
+                None => return interest(was_full || self.sending.is_some() || !self.output.is_empty()),
             }
         }
         interest(true)
+    }
+
+    /// Whether it has so much to say that nothing more is heard.
+    fn is_full(&self) -> bool {
+        self.output.bytes().len() >= MAX_OUTPUT || self.left.len() >= MAX_ASKED
     }
 
     pub(super) const fn is_in(&self) -> bool {
@@ -147,6 +162,17 @@ impl Serving {
         let is_held = home.holds(lease);
         self.output.frame(&Answer::Over { id, is_held }.encode());
         home.counts.served_bytes.fetch_add(runs.len(), Ordering::Relaxed);
+        self.confirm();
+    }
+
+    /// Says which segments were left, unless the bytes of another are on their way: nothing may come between them.
+    fn confirm(&mut self) {
+        if self.sending.is_none() {
+            for id in self.left.drain(..) {
+                let refused = Refused { kind: ErrorKind::Unavailable, why: "it was left".into() };
+                self.output.frame(&Answer::Refused { id, refused }.encode());
+            }
+        }
     }
 
     /// Begins with the first request that can be served now. Says no when there are some, and all wait for blocks to be sealed.
@@ -251,8 +277,8 @@ impl Serving {
                 // One that is being sent goes on: the other side leaves its bytes.
                 if let Some(place) = self.asked.iter().position(|(read, _)| read.id == id) {
                     self.asked.remove(place);
-                    let refused = Refused { kind: ErrorKind::Unavailable, why: "it was left".into() };
-                    self.output.frame(&Answer::Refused { id, refused }.encode());
+                    self.left.push(id);
+                    self.confirm();
                 }
             }
             // What it had no right to say is counted there.
