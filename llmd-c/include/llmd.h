@@ -200,6 +200,16 @@ typedef enum {
     LLMD_LEASE_RELEASED = 2,
 } llmd_lease_end;
 
+// When what arrives is held against what was granted.
+typedef enum {
+    // Whichever way it comes.
+    LLMD_CHECK_ALWAYS = 0,
+    // When it comes from another machine, or may.
+    LLMD_CHECK_REMOTE = 1,
+    // Never.
+    LLMD_CHECK_OFF = 2,
+} llmd_check;
+
 // Lends blocks of its pools to other agents, and fetches theirs. May be used by several threads at once. It has one thread of its
 // own, which sleeps unless there is something to do, and a few that copy.
 typedef struct llmd_agent llmd_agent;

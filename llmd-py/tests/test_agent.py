@@ -214,7 +214,7 @@ def test_tenants_are_known_by_their_keys(tmp_path: Path) -> None:
                 assert decode.fetch(grant, cache, [0]).wait().outcome == outcome
     for wrong in ({"tenant": "acme"}, {"key": b"secret"}):
         with pytest.raises(InvalidError, match="expected both"):
-            Agent("prefill-0", **wrong)  # type: ignore[arg-type]
+            Agent("prefill-0", **wrong)
 
 
 def test_what_a_transport_would_cost_is_said(pair: Pair) -> None:
@@ -304,7 +304,7 @@ def test_a_closed_agent_says_so(pair: Pair) -> None:
 
 
 def test_layouts_say_what_they_are() -> None:
-    layout = KvLayout.named("LBNHC", **SHAPE, format="bfloat16", offset=64, first_layer=2, first_head=4)  # type: ignore[arg-type]
+    layout = KvLayout.named("LBNHC", **SHAPE, format="bfloat16", offset=64, first_layer=2, first_head=4)
     assert (layout.layers, layout.blocks, layout.heads, layout.tokens, layout.parts, layout.content) == (2, 8, 4, 16, 2, 256)
     assert (layout.format, layout.offset, layout.first_layer, layout.first_head) == ("bfloat16", 64, 2, 4)
     assert layout.block_bytes == 2 * 4 * 16 * 2 * 256 and layout.end == 64 + 8 * layout.block_bytes

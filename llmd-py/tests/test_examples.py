@@ -71,6 +71,12 @@ def test_the_example_of_a_decision_goes_where_the_prompt_is() -> None:
     assert said.endswith("in flight after the end: (0, 0)\n")
 
 
+def test_the_example_of_two_agents_moves_blocks_between_processes() -> None:
+    lines = run("move_kv.py").splitlines()
+
+    assert lines == ["decode-0 has 3 blocks by shm: [3, 1, 7], done", "prefill-0 may use 3 blocks again: finished"]
+
+
 @pytest.mark.parametrize("example", ["gateway.py", "scheduler_gateway.py"])
 def test_a_gateway_is_as_short_as_it_says(example: str) -> None:
     lines = (EXAMPLES / example).read_text().splitlines()

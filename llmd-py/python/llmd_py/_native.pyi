@@ -5,7 +5,6 @@ The compiled half of `llmd_py`; its names are re-exported there.
 from _typeshed import SupportsGetItem, SupportsKeysAndGetItem, SupportsLenAndGetItem
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from types import CapsuleType
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import Buffer
 
@@ -1832,7 +1831,7 @@ class Region:
         """
         A view of the memory.
         """
-    def __dlpack__(self, /, *, stream: Any | None = None, max_version: tuple[SupportsIndex, SupportsIndex] | None = None, dl_device: tuple[SupportsIndex, SupportsIndex] | None = None, copy: bool | None = None) -> CapsuleType:
+    def __dlpack__(self, /, *, stream: Any | None = None, max_version: tuple[SupportsIndex, SupportsIndex] | None = None, dl_device: tuple[SupportsIndex, SupportsIndex] | None = None, copy: bool | None = None) -> Any:
         """
         The memory as a tensor of bytes, in a capsule, for libraries that take DLPack.
 

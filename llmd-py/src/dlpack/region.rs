@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
 use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyInt, PyMemoryView, PyString};
+use pyo3::types::{PyInt, PyMemoryView, PyString};
 
 use super::{adopted, capsule};
 use crate::buffer::{class_of, pinned};
@@ -193,7 +193,7 @@ impl Region {
         max_version: Option<(u32, u32)>,
         dl_device: Option<(i32, i32)>,
         copy: Option<bool>,
-    ) -> PyResult<Bound<'py, PyCapsule>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         // There is nothing to wait for in this machine's memory.
         drop(stream);
         if copy == Some(true) || dl_device.is_some_and(|device| device != DEVICE) {
@@ -203,7 +203,8 @@ impl Region {
             Some((major, _)) if major >= 1 => DlpackForm::Versioned,
             _ => DlpackForm::Plain,
         };
-        capsule(py, &self.0, form)
+        // There is no type for capsules before Python 3.13.
+        Ok(capsule(py, &self.0, form)?.into_any())
     }
 
     /// Which device the memory is on: this machine.
