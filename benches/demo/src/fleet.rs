@@ -29,8 +29,8 @@ pub(crate) struct FleetSettings {
     pub(crate) blocks: usize,
     pub(crate) speed: f64,
     pub(crate) seed: u64,
-    /// Whether one half of the engines computes prompts for the other, and blocks have bytes.
-    pub(crate) apart: bool,
+    /// What the second half of the engines does while the first computes prompts; then blocks have bytes.
+    pub(crate) second_half: Option<&'static str>,
 }
 
 /// Blocks per engine such that the trace's distinct tokens fill [`FILL`] of the fleet, and any request fits one engine.
@@ -45,7 +45,7 @@ pub(crate) fn blocks_per_engine(trace: &Trace, engines: usize) -> usize {
 #[derive(Debug)]
 pub(crate) struct Fleet {
     engines: Vec<EngineProcess>,
-    apart: bool,
+    second_half: Option<&'static str>,
 }
 
 impl Fleet {
@@ -66,7 +66,7 @@ impl Fleet {
             let engine = engine.await.expect("starting an engine does not panic");
             engines.push(engine.map_err(|error| not_up(&format!("e{n}"), &error))?);
         }
-        Ok(Self { engines, apart: settings.apart })
+        Ok(Self { engines, second_half: settings.second_half })
     }
 
     /// What each engine said when it came up.
@@ -121,10 +121,9 @@ impl Fleet {
         engines.fold("endpoints:\n".to_owned(), |file, (n, engine)| file + &endpoint(engine, self.role(n)))
     }
 
-    /// What engine `n` does; `None` when every engine does all. The first half computes prompts, and in an odd fleet one more
-    /// engine than decodes: that is what takes the time in a trace of long prompts.
+    /// What engine `n` does; `None` when every engine does all for its own requests. In an odd fleet the first half has one more.
     fn role(&self, n: usize) -> Option<&'static str> {
-        self.apart.then_some(if n < self.engines.len().div_ceil(2) { "prefill" } else { "decode" })
+        self.second_half.map(|role| if n < self.engines.len().div_ceil(2) { "prefill" } else { role })
     }
 
     /// What the engines fetched from each other so far.
@@ -170,7 +169,7 @@ impl FleetSettings {
             ("--speed", self.speed.to_string()),
             ("--seed", self.seed.wrapping_add(n as u64).to_string()),
             ("--tokenizer", path(&self.tokenizer)),
-            ("--kv-block-bytes", if self.apart { KV_BLOCK_BYTES } else { 0 }.to_string()),
+            ("--kv-block-bytes", self.second_half.map_or(0, |_| KV_BLOCK_BYTES).to_string()),
         ];
         pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
     }

@@ -25,9 +25,9 @@ pub(crate) enum Policy {
     LeastLoad,
     ApproxPrefix,
     ExactPrefix,
-    /// One half of the engines computes prompts, where that pays, and the other decodes.
+    /// One half of the engines computes prompts, and the other decodes, and computes what does not pay to be handed over.
     ExactPrefixPd,
-    /// The same, whether it pays or not.
+    /// One half of the engines computes every prompt, and the other decodes and does nothing else.
     ExactPrefixPdAlways,
 }
 
@@ -74,9 +74,14 @@ impl Policy {
         matches!(self, Self::ApproxPrefix | Self::ExactPrefix | Self::ExactPrefixPd | Self::ExactPrefixPdAlways)
     }
 
-    /// Whether some engines compute prompts and others decode them.
-    pub(crate) const fn is_apart(self) -> bool {
-        matches!(self, Self::ExactPrefixPd | Self::ExactPrefixPdAlways)
+    /// What the second half of the engines does while the first only computes prompts, as `llm-d.ai/role` says it; `None` when
+    /// every engine does all for its own requests.
+    pub(crate) const fn second_half(self) -> Option<&'static str> {
+        match self {
+            Self::RoundRobin | Self::SessionHash | Self::LeastLoad | Self::ApproxPrefix | Self::ExactPrefix => None,
+            Self::ExactPrefixPd => Some("prefill-decode"),
+            Self::ExactPrefixPdAlways => Some("decode"),
+        }
     }
 
     /// The gateway's configuration for this policy, for engines that serve `model`.

@@ -68,7 +68,7 @@ pub(crate) async fn run(
         let scene = stage.up(policy, policy.name()).await?;
         let samples = scene.client.race(jobs, policy.name(), |_| progress.step()).await;
         let mut result = RaceResult::new(policy, samples, Scale::simulated(stage.speed()));
-        if policy.is_apart() {
+        if policy.second_half().is_some() {
             result.moved = Some(scene.fleet.moved(&stage.http).await?);
         }
         progress.end(&result.line());

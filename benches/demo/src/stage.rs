@@ -56,7 +56,7 @@ impl Stage {
             blocks,
             speed: args.speed,
             seed: args.seed,
-            apart: false,
+            second_half: None,
         };
         Ok(Self { clock, http: Http::new(), fleet, gateway_binary: program(&bin_dir, "llmd-gateway")?, run })
     }
@@ -79,13 +79,13 @@ impl Stage {
     ///
     /// [`ErrorKind::Unavailable`] when one of them does not come up; what had come up is ended.
     pub(crate) async fn up(&self, policy: Policy, name: &str) -> Result<Scene> {
-        let fleet = Fleet::start(&FleetSettings { apart: policy.is_apart(), ..self.fleet.clone() }).await?;
+        let fleet = Fleet::start(&FleetSettings { second_half: policy.second_half(), ..self.fleet.clone() }).await?;
         let model =
             Model { tokenizer: self.fleet.tokenizer.clone(), block_size: BLOCK_SIZE, queue_tokens: QUEUE_TOKENS };
         let config = policy.config(&model);
         let files = GatewayFiles::write(&self.run, name, &config, &fleet.endpoints_file())?;
         let gateway =
-            Gateway::start(&self.gateway_binary, &files, policy.is_apart().then_some(CONNECTOR), &self.http).await?;
+            Gateway::start(&self.gateway_binary, &files, policy.second_half().map(|_| CONNECTOR), &self.http).await?;
         let client = Client {
             http: self.http.clone(),
             clock: self.clock,

@@ -205,7 +205,7 @@ impl BlocksResult {
 {setting}
 {BLOCKS} blocks of {kib} KiB  {gbps:.2} GB/s by {TRANSPORT}: {ratio:.0} % of the {limit_gbps:.2} GB/s of two threads that only copy
 every byte checked     {verified} blocks were right, {wrong} of those said to be right were not
-a bit flips in flight  {flipped}: {named}
+one bit is flipped     {flipped}: {named}
 a lease lapses         {lapsed}: it was for {lease}, and reading takes {reading}
 a grant is forged      {forged}",
             setting = self.setting,
@@ -297,7 +297,7 @@ pub(crate) mod tests {
             prefill is another process, in a PID namespace of its own
             1024 blocks of 64 KiB  9.00 GB/s by shm: 90 % of the 10.00 GB/s of two threads that only copy
             every byte checked     2048 blocks were right, 0 of those said to be right were not
-            a bit flips in flight  corrupt: block 700 is named, and the others are right
+            one bit is flipped     corrupt: block 700 is named, and the others are right
             a lease lapses         stale: it was for 3.0 ms, and reading takes 7.0 ms
             a grant is forged      denied"]]
         .assert_eq(&good().lines());

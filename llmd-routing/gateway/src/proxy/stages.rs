@@ -72,7 +72,7 @@ impl Proxy {
         let whole = || AfterPrefill::Decode(Staged { outgoing: Cow::Borrowed(outgoing), cached_tokens: None });
         let Some(connector) = self.connector.as_deref() else { return Ok(whole()) };
         let api = Api::from_path(outgoing.path.path());
-        self.telemetry.staged(account.labels(), api.is_some() && decision.stage(Stage::Prefill).is_some());
+        self.telemetry.staged(account.labels(), api.is_some() && is_apart(decision));
         let Some(api) = api else { return Ok(whole()) };
         let original = Original::parse(api, &outgoing.body, ClientParams::Removed)
             .map_err(|error| Refusal::invalid(None, error.to_string()))?;
@@ -81,6 +81,7 @@ impl Proxy {
         let began = self.clock.now();
         decision.sent(began);
         let mut attempts = 0;
+        let decoder = Arc::clone(decision.endpoint());
         loop {
             let route = decision.stage(Stage::Prefill);
             let Some((endpoint, rank, deadline)) =
@@ -88,8 +89,10 @@ impl Proxy {
             else {
                 return Ok(whole());
             };
+            if endpoint.address() == decoder.address() {
+                return Ok(whole());
+            }
             let patience = deadline.unwrap_or(self.settings.timeouts.first_byte);
-            let decoder = Arc::clone(decision.endpoint());
             let handover = Handover::new(&id, endpoint.address()).with_decoder(decoder.address());
             let handover = rank.map_or(handover, |rank| handover.with_rank(rank));
             let changes = to_prefiller(decision, rank);
@@ -163,6 +166,11 @@ impl Proxy {
             cached_tokens: decode.cached_tokens,
         }))
     }
+}
+
+/// Whether another endpoint prefills than decodes. One that was chosen for both has nothing to hand over.
+fn is_apart(decision: &Decision) -> bool {
+    decision.stage(Stage::Prefill).is_some_and(|route| route.endpoint.address() != decision.endpoint().address())
 }
 
 /// One try of a prefill.

@@ -239,6 +239,22 @@ async fn a_client_that_leaves_during_the_prefill_ends_it() {
 }
 
 #[tokio::test]
+async fn an_engine_that_is_chosen_for_both_stages_is_asked_once() {
+    let engine = Engine::well().await;
+    let mut both = entry("b0", engine.address()).with_models(["m"]);
+    both.labels.insert("llm-d.ai/role".into(), "prefill-decode".into());
+    let mut settings = settings();
+    settings.disaggregation.connector = Some("nixlv2".into());
+    let (_gateway, client) = gateway_of(settings, APART, vec![both]).await;
+
+    let answer = client.complete().await;
+    assert_eq!((answer.status, engine.seen().len()), (200, 1));
+    assert_eq!(body(&engine), json!({"model": "m", "prompt": "hello"}), "as the client wrote it");
+    assert!(metric(&client, "llmd_disagg_decision_total{model_name=\"m\",decision_type=\"decode-only\"} 1").await);
+    assert_eq!(in_flight(&client, "b0").await, "0");
+}
+
+#[tokio::test]
 async fn without_a_connector_a_sidecar_is_told_who_prefills() {
     let (prefiller, decoder) = (prefiller().await, Engine::start(|_| completion()).await);
     let (_gateway, client) = started(settings(), &[&prefiller], &decoder).await;

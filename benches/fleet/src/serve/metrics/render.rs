@@ -202,7 +202,7 @@ mod tests {
             counts.step(now, &report);
         }
         counts.look(&engine);
-        counts.render("tiny", &settings)
+        counts.render("tiny", &settings, None)
     }
 
     /// Everything of a line but its value, and of the info metrics the names of their labels.
