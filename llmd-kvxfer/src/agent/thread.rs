@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Inner, nanoseconds};
 
-/// Ends the thread when it is dropped.
+/// Ends the thread, and all copies, when it is dropped.
 pub(super) struct Life {
     inner: Arc<Inner>,
     thread: Option<JoinHandle<()>>,
@@ -40,12 +40,16 @@ impl Drop for Life {
     fn drop(&mut self) {
         self.inner.is_over.store(true, Ordering::SeqCst);
         self.inner.home.bell.ring();
-        let is_ours = std::process::id() == self.inner.process;
         // In a forked child there is no such thread.
-        if let Some(thread) = self.thread.take().filter(|_| is_ours) {
+        if std::process::id() != self.inner.process {
+            return;
+        }
+        if let Some(thread) = self.thread.take() {
             // One that panicked has said so, and there is nobody to tell it to.
             let _ended = thread.join();
         }
+        // Copies have what they are made for, and that has the threads which make them.
+        self.inner.home.copiers.close();
     }
 }
 
