@@ -176,6 +176,22 @@ fn render_config(out: &mut Exposition, settings: &EngineSettings) {
     out.info("vllm:cache_config_info", "Information of the LLMEngine CacheConfig", &labels, 1.0);
 }
 
+/// What vLLM has no name for.
+fn render_kv(out: &mut Exposition, kv: &KvCounts) {
+    let help = "Blocks from other engines that hold what their name says, every byte.";
+    out.counter("llmd:kv_blocks_verified_total", help, kv.verified);
+    let help = "Blocks from other engines that were found to be corrupt, and were not used.";
+    out.counter("llmd:kv_blocks_corrupt_total", help, kv.corrupt);
+    let help = "Blocks from other engines that were said to be right and were not.";
+    out.counter("llmd:kv_blocks_corrupt_served_total", help, kv.corrupt_served);
+    let help = "Blocks that were to come from other engines, and were computed.";
+    out.counter("llmd:kv_blocks_recomputed_total", help, kv.recomputed);
+    out.counter("llmd:kv_bytes_moved_total", "Bytes that came from other engines.", kv.bytes);
+    let ended: Vec<_> =
+        Outcome::ALL.iter().zip(kv.ended).map(|(outcome, ended)| (outcome.as_str(), ended as f64)).collect();
+    out.by("llmd:kv_fetches_total", "Fetches from other engines, by how they ended.", "counter", "outcome", &ended);
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -261,20 +277,4 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}");
         }
     }
-}
-
-/// What vLLM has no name for.
-fn render_kv(out: &mut Exposition, kv: &KvCounts) {
-    let help = "Blocks from other engines that hold what their name says, every byte.";
-    out.counter("llmd:kv_blocks_verified_total", help, kv.verified);
-    let help = "Blocks from other engines that were found to be corrupt, and were not used.";
-    out.counter("llmd:kv_blocks_corrupt_total", help, kv.corrupt);
-    let help = "Blocks from other engines that were said to be right and were not.";
-    out.counter("llmd:kv_blocks_corrupt_served_total", help, kv.corrupt_served);
-    let help = "Blocks that were to come from other engines, and were computed.";
-    out.counter("llmd:kv_blocks_recomputed_total", help, kv.recomputed);
-    out.counter("llmd:kv_bytes_moved_total", "Bytes that came from other engines.", kv.bytes);
-    let ended: Vec<_> =
-        Outcome::ALL.iter().zip(kv.ended).map(|(outcome, ended)| (outcome.as_str(), ended as f64)).collect();
-    out.by("llmd:kv_fetches_total", "Fetches from other engines, by how they ended.", "counter", "outcome", &ended);
 }
