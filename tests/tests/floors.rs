@@ -11,7 +11,7 @@ use llmd_tests::source::{Krate, words};
 use serde_json::Value;
 
 /// Every crate, lowest floor first. A module stands below those that name it.
-const PLANS: [Plan; 18] = [
+const PLANS: [Plan; 19] = [
     Plan {
         package: "llmd-core",
         sources: "llmd-core/src",
@@ -184,6 +184,21 @@ const PLANS: [Plan; 18] = [
         knows: &["llmd-core", "llmd-routing"],
         floors: &[&["job", "scenario", "stopwatch"], &["child", "figures", "rust"]],
         thinks: Thinks::In(&[]),
+    },
+    Plan {
+        package: "llmd-chaos",
+        sources: "benches/chaos/src",
+        knows: &["llmd-core", "llmd-kvxfer"],
+        floors: &[
+            &["chance", "clock"],
+            &["content"],
+            &["message"],
+            &["measure", "pools", "process", "tally"],
+            &["forge", "lender", "reader"],
+            &["engine", "fuzz"],
+            &["conductor"],
+        ],
+        thinks: Thinks::In(&["chance", "content", "forge", "lender", "message", "pools", "reader", "tally"]),
     },
     Plan {
         package: "llmd-decision",

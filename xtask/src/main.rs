@@ -7,6 +7,7 @@ mod bless;
 mod check;
 mod demo;
 mod doc;
+mod e2e;
 mod extension;
 mod failure;
 mod fleet;
@@ -51,6 +52,7 @@ enum Command {
     Fuzz(fuzz::Args),
     Loom(loom::Args),
     Nixl(nixl::Args),
+    E2e(e2e::Args),
     Doc(doc::Args),
     Wheel(wheel::Args),
     Bless(bless::Args),
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Loom(args) => loom::run(&args),
         Command::Nixl(args) => nixl::run(&args),
+        Command::E2e(args) => e2e::run(&args),
         Command::Doc(args) => doc::run(args),
         Command::Wheel(args) => wheel::run(&args),
         Command::Bless(args) => bless::run(args),

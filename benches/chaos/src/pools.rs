@@ -47,7 +47,7 @@ pub(crate) const fn fits(from: usize, to: usize) -> bool {
 ///
 /// [`ErrorKind::Exhausted`] when there is none.
 pub(crate) fn memory(slot: usize) -> Result<Vec<Region>> {
-    let len = |pool| Ok(usize::try_from(layout(slot, pool)?.end()).unwrap_or(usize::MAX));
+    let len = |pool| -> Result<usize> { Ok(usize::try_from(layout(slot, pool)?.end()).unwrap_or(usize::MAX)) };
     (0..POOLS).map(|pool| Region::memfd(len(pool)?)).collect()
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Tally {
 }
 
 /// How many remarks are kept.
-const REMARKS: usize = 40;
+const REMARKS: usize = 100;
 
 impl Tally {
     pub(crate) fn fault(&mut self, name: &'static str, count: u64) {

@@ -33,7 +33,7 @@ struct Whole {
     layout: KvLayout,
     lease: LeaseId,
     capability: Capability,
-    /// The capability's tag.
+    /// The capability's tag for these blocks.
     tag: u64,
     ttl: Duration,
     blocks: Arc<[u32]>,
@@ -78,7 +78,7 @@ impl Grant {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { agent, addresses, pool, layout, lease, capability, ttl, blocks } = parts;
         let part = 0..blocks.len() as u32;
-        let tag = capability.tag();
+        let tag = capability.tag(pool, &blocks);
         let whole = Whole { agent, addresses, pool, layout, lease, capability, tag, ttl, blocks };
         Self { whole: Arc::new(whole), part }
     }
@@ -152,12 +152,21 @@ impl Grant {
         Self::new(Parts { agent, addresses, pool, layout, lease, capability, ttl, blocks })
     }
 
+    /// The same, of other blocks of perhaps another pool.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn naming(&self, pool: u32, blocks: &[u32]) -> Self {
+        let Whole { agent, addresses, layout, lease, capability, ttl, .. } = &*self.whole;
+        let (addresses, layout, blocks) = (addresses.clone(), layout.clone(), blocks.into());
+        let (agent, lease, capability, ttl) = (*agent, *lease, *capability, *ttl);
+        Self::new(Parts { agent, addresses, pool, layout, lease, capability, ttl, blocks })
+    }
+
     /// All that the lease holds.
     pub(crate) fn all_blocks(&self) -> Arc<[u32]> {
         Arc::clone(&self.whole.blocks)
     }
 
-    /// By which it is known on a board that the capability is the right one.
+    /// By which it is known on a board that the capability is the right one, and the blocks are those of the lease.
     pub(crate) fn tag(&self) -> u64 {
         self.whole.tag
     }

@@ -12,7 +12,7 @@ use super::{Capability, Lease, LeaseId};
 
 /// Where it is shown which leases hold, so that a reader who copies by itself can look after its copy.
 pub(crate) trait Fence {
-    /// From now on this lease holds; `tag` is its [capability's](Capability::tag).
+    /// From now on this lease holds; `tag` is its [capability's](Capability::tag) for its blocks.
     fn raise(&mut self, lease: LeaseId, tag: u64);
 
     /// From now on it does not. Whoever looks after this call has returned sees it.
@@ -140,7 +140,7 @@ impl<F: Fence> LeaseTable<F> {
         self.last += 1;
         place.generation = self.last;
         let lease = LeaseId { slot, generation: place.generation };
-        let finished = SmallVec::new();
+        let (finished, tag) = (SmallVec::new(), capability.tag(pool, &blocks));
         place.held = Some(Held { pool, blocks, capability, terms, expires, at_latest, finished });
         if self.deadlines.len() > 2 * self.len() + SPARE {
             // Most are of leases that ended long before.
@@ -151,7 +151,7 @@ impl<F: Fence> LeaseTable<F> {
             });
         }
         self.deadlines.push(Reverse((expires, lease)));
-        self.fence.raise(lease, capability.tag());
+        self.fence.raise(lease, tag);
         Ok(lease)
     }
 

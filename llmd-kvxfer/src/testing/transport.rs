@@ -32,6 +32,7 @@ pub fn transport<T: Transport + 'static>(make: impl Fn() -> T) {
         ("what was changed is corrupt, and the rest arrives", what_was_changed_is_corrupt),
         ("a lease that ended is stale", what_ended_is_stale),
         ("a forged grant is denied", what_is_forged_is_denied),
+        ("a grant that names other blocks brings none of them", what_names_other_blocks_brings_none_of_them),
         ("a grant that lays the pool out otherwise is refused", what_lies_about_the_layout_is_refused),
         ("many at once all arrive, each ending once", many_at_once_end_once),
         ("what is cancelled ends once", what_is_cancelled_ends_once),
@@ -221,6 +222,27 @@ fn what_is_forged_is_denied(Pair { prefill, decode }: &Pair) {
     let fetched = ended(decode, decode.fetch(&forged, &cache, &[0], LONG).unwrap());
     assert_eq!(fetched.outcome, Outcome::Denied);
     assert!(cache.read_block(0).unwrap() == before, "a block was read that was not lent");
+}
+
+/// A bit that turned on the way would do it. Whoever serves from its own list of blocks may bring what was granted all the same.
+fn what_names_other_blocks_brings_none_of_them(Pair { prefill, decode }: &Pair) {
+    let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, layout("LBNHC")));
+    let other = filled(prefill, 3, layout("LBNHC"));
+    let grant = prefill.grant(&computed, &[9, 3], Lease::for_secs(60)).unwrap();
+    let before = cache.read_block(0).unwrap();
+    for forged in [
+        grant.naming(computed.id(), &[8, 3]),
+        grant.naming(computed.id(), &[3, 9]),
+        grant.naming(computed.id(), &[9, 3, 5]),
+        grant.naming(other.id(), &[9, 3]),
+    ] {
+        let blocks: Vec<_> = (0..forged.blocks().len() as u32).collect();
+        let fetch = Fetch::new(&forged, &cache, &blocks).within(SECOND).and_hold();
+        let fetched = decode.submit(&fetch).map(|op| ended(decode, op).outcome);
+        let came = cache.read_block(0).unwrap();
+        assert!(came == before || came == computed.read_block(9).unwrap(), "{forged}: {fetched:?}");
+    }
+    prefill.release(grant.lease()).unwrap();
 }
 
 fn what_lies_about_the_layout_is_refused(Pair { prefill, decode }: &Pair) {

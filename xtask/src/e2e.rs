@@ -1,0 +1,26 @@
+//! `cargo xtask e2e`: whole programs at work while whatever can break is broken.
+
+mod xfer;
+
+use clap::Subcommand;
+
+use crate::failure::Result;
+
+/// Whole programs at work while whatever can break is broken
+#[derive(Debug, clap::Args)]
+#[command(disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Xfer(xfer::Args),
+}
+
+pub(crate) fn run(args: &Args) -> Result {
+    match &args.what {
+        What::Xfer(args) => xfer::run(args),
+    }
+}
