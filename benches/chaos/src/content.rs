@@ -54,7 +54,8 @@ fn units(pool: &Pool, block: u32) -> impl Iterator<Item = Unit> {
         let (part, rest) = (place % parts, place / parts);
         let (head, rest) = (rest % heads, rest / heads);
         let (token, layer) = (rest % tokens, rest / tokens);
-        let along = [(Axis::Layer, layer), (Axis::Block, block), (Axis::Head, head), (Axis::Token, token), (Axis::Part, part)];
+        let along =
+            [(Axis::Layer, layer), (Axis::Block, block), (Axis::Head, head), (Axis::Token, token), (Axis::Part, part)];
         let offset = start + along.into_iter().map(|(axis, index)| stride(axis, index)).sum::<u64>();
         Unit { offset: offset as usize, layer, head, token, part }
     })
@@ -100,7 +101,8 @@ pub(crate) fn look(pool: &Pool, block: u32, place: usize, truth: &Truth, poison:
         let sequence = place as u32 * tokens + unit.token;
         let source = truth.blocks.get((sequence / SOURCE_TOKENS) as usize);
         match source {
-            Some(&source) => Unit { token: sequence % SOURCE_TOKENS, ..unit }.content(seed(truth.life, truth.pool, source), &mut right),
+            Some(&source) => Unit { token: sequence % SOURCE_TOKENS, ..unit }
+                .content(seed(truth.life, truth.pool, source), &mut right),
             None => right.copy_from_slice(&before),
         }
         for ((there, right), before) in there.iter().zip(&right).zip(&before) {

@@ -45,7 +45,8 @@ pub(crate) fn forge(grant: &[u8], kind: Kind, place: &str, chance: &mut Chance) 
             let bit = chance.below(grant.len() * 8);
             flipped[bit / 8] ^= 1 << (bit % 8);
             // A cache may be mapped by whoever knows its number, and would be counted as something new.
-            let is_a_cache = Fields::read(&flipped).is_some_and(|fields| (LENDING..POOLS).contains(&(fields.pool as usize)));
+            let is_a_cache =
+                Fields::read(&flipped).is_some_and(|fields| (LENDING..POOLS).contains(&(fields.pool as usize)));
             return (!is_a_cache).then_some(flipped);
         }
         Kind::Lease => match chance.below(3) {

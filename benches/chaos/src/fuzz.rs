@@ -9,8 +9,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, recv, send,
-    socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    recv, send, socket_with,
 };
 use sha2::Sha256;
 
@@ -135,7 +135,8 @@ impl Impostor {
             count += 1;
             let nonsense = match chance.below(3) {
                 0 => chance.bytes(100),
-                1 => [b"LKVh\x02\x01", &chance.bytes(16)[..], b"\x01x", &chance.bytes(16), b"\x01", &chance.bytes(32)].concat(),
+                1 => [b"LKVh\x02\x01", &chance.bytes(16)[..], b"\x01x", &chance.bytes(16), b"\x01", &chance.bytes(32)]
+                    .concat(),
                 _ => Vec::new(),
             };
             if !nonsense.is_empty() {

@@ -107,7 +107,8 @@ fn said(place: &Place) -> String {
 /// Where engines run: one of them in namespaces of its own, where the machine allows it.
 fn places() -> Vec<Place> {
     let mut places = vec![Place::Here; PEERS];
-    let probe = std::process::Command::new("unshare").args(["--pid", "--ipc", "--fork", "--kill-child", "true"]).output();
+    let probe =
+        std::process::Command::new("unshare").args(["--pid", "--ipc", "--fork", "--kill-child", "true"]).output();
     if probe.is_ok_and(|output| output.status.success()) {
         places[1] = Place::Apart;
     } else {

@@ -83,7 +83,9 @@ impl Kind {
     /// Whether the blocks that were granted may arrive all the same: it has the right lease and capability. No others may.
     pub(crate) const fn may_bring_what_was_granted(self) -> bool {
         match self {
-            Self::Address | Self::Beyond | Self::Blocks | Self::Flipped | Self::Honest | Self::Mesh | Self::Pool => true,
+            Self::Address | Self::Beyond | Self::Blocks | Self::Flipped | Self::Honest | Self::Mesh | Self::Pool => {
+                true
+            }
             Self::Capability | Self::Cut | Self::Lease => false,
             Self::Replayed | Self::WrongKey | Self::WrongTenant => false,
         }
@@ -101,7 +103,11 @@ pub(crate) enum Order {
     Go,
     /// No more of them, and nothing is fetched any more but for a mesh.
     Calm,
-    Fetch { grant: String, kind: Kind, truth: Truth },
+    Fetch {
+        grant: String,
+        kind: Kind,
+        truth: Truth,
+    },
     /// One block of each pool is granted, to be fetched by all.
     Mesh,
     /// What was granted for a mesh is taken back.
@@ -109,7 +115,9 @@ pub(crate) enum Order {
     /// It ends its agent and builds another, on the same memory.
     Rebuild,
     /// It has no file descriptor left for so long.
-    Exhaust { millis: u64 },
+    Exhaust {
+        millis: u64,
+    },
     Measure,
     /// It ends its agent, and measures what is left.
     End,
@@ -119,20 +127,40 @@ pub(crate) enum Order {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) enum Told {
     /// It is there, and had this before it built its agent.
-    Up { before: Measured },
-    Granted { grant: String, lease: (u32, u64), truth: Truth, consumers: u16, is_mesh: bool },
+    Up {
+        before: Measured,
+    },
+    Granted {
+        grant: String,
+        lease: (u32, u64),
+        truth: Truth,
+        consumers: u16,
+        is_mesh: bool,
+    },
     /// A lease ended.
-    Over { lease: (u32, u64) },
+    Over {
+        lease: (u32, u64),
+    },
     /// An operation did.
     Ended(Ended),
     /// What could not even begin.
-    Refused { kind: Kind, why: String },
+    Refused {
+        kind: Kind,
+        why: String,
+    },
     /// One of a mesh arrived.
     Meshed,
-    Hung { kind: Kind, after: f64 },
+    Hung {
+        kind: Kind,
+        after: f64,
+    },
     /// Operations that were given up with their agent.
-    Abandoned { operations: usize },
-    Rebuilt { failures: u32 },
+    Abandoned {
+        operations: usize,
+    },
+    Rebuilt {
+        failures: u32,
+    },
     Measured(Measured),
     /// The agent is gone, and this is left.
     Left(Measured),

@@ -85,7 +85,8 @@ impl Process {
         std::thread::Builder::new()
             .name("news".into())
             .spawn(move || {
-                let lines = output.into_iter().flat_map(|output| BufReader::new(output).lines()).map_while(|line| line.ok());
+                let lines =
+                    output.into_iter().flat_map(|output| BufReader::new(output).lines()).map_while(|line| line.ok());
                 for told in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
                     if news.send((life, Some(told))).is_err() {
                         return;
@@ -150,7 +151,8 @@ impl Process {
         let process = pidfd_open(self.pid, PidfdFlags::empty())?;
         let mut count = 0;
         for entry in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
-            let is_socket = fs::read_link(entry.path()).is_ok_and(|there| there.to_string_lossy().starts_with("socket:"));
+            let is_socket =
+                fs::read_link(entry.path()).is_ok_and(|there| there.to_string_lossy().starts_with("socket:"));
             let fd = entry.file_name().to_string_lossy().parse().ok().filter(|_| is_socket && is_cut());
             let Some(fd) = fd else { continue };
             // It may have been closed meanwhile.

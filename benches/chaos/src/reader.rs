@@ -131,7 +131,9 @@ impl Reader {
             agent.submit(&if is_by_one { fetch.only(&only) } else { fetch }).map(|op| (op, now + within))
         })?;
         match begun {
-            Ok(op) if kind == Kind::Honest && chance.percent(15) => self.to_cancel.push((now + chance.millis(0, 6), op)),
+            Ok(op) if kind == Kind::Honest && chance.percent(15) => {
+                self.to_cancel.push((now + chance.millis(0, 6), op))
+            }
             Ok(_) => {}
             Err(why) => refused(why),
         }
@@ -271,9 +273,13 @@ impl Reader {
                 checked_blocks += 1;
                 wrong_bytes += found.wrong;
             }
-            if kind.is_forged() {
-                foreign_bytes += if kind.may_bring_what_was_granted() { found.foreign } else { found.changed };
-            }
+            foreign_bytes += match kind.may_bring_what_was_granted() {
+                _ if !kind.is_forged() => 0,
+                // Blocks that were granted may be read while they are written anew, and are not said to have arrived.
+                true if matches!(fetched.outcome, Outcome::Corrupt | Outcome::Stale) => 0,
+                true => found.foreign,
+                false => found.changed,
+            };
         }
         if fetched.outcome == Outcome::Done && !fetched.blocks.is_all() {
             wrong_bytes += 1;
@@ -286,7 +292,13 @@ impl Reader {
             checked_blocks,
             wrong_bytes,
             foreign_bytes,
-            said: format!("{} blocks of pool {} of life {}, {:?}", truth.blocks.len(), truth.pool, truth.life, fetched.why),
+            said: format!(
+                "{} blocks of pool {} of life {}, {:?}",
+                truth.blocks.len(),
+                truth.pool,
+                truth.life,
+                fetched.why
+            ),
         }));
         if fetched.outcome == Outcome::Done {
             self.caches[cache].free.extend(blocks);

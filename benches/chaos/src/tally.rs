@@ -45,7 +45,10 @@ impl Tally {
             }
             Told::Hung { kind, after } => {
                 self.hung += 1;
-                self.remark(format!("life {life}: a {} operation did not end {after:.1} s after its deadline", kind.name()));
+                self.remark(format!(
+                    "life {life}: a {} operation did not end {after:.1} s after its deadline",
+                    kind.name()
+                ));
             }
             Told::Abandoned { operations } => self.abandoned += *operations as u64,
             Told::Rebuilt { failures } => self.fault("agent_builds_without_descriptors", u64::from(*failures)),
@@ -65,11 +68,17 @@ impl Tally {
         self.wrong_bytes += wrong_bytes;
         let named = Outcome::ALL.get(*outcome).map_or("late", |outcome| outcome.as_str());
         if *wrong_bytes > 0 {
-            self.remark(format!("life {life}: {wrong_bytes} wrong bytes, {} {named} by {transport}: {said}", kind.name()));
+            self.remark(format!(
+                "life {life}: {wrong_bytes} wrong bytes, {} {named} by {transport}: {said}",
+                kind.name()
+            ));
         }
         if *foreign_bytes > 0 {
             self.unauthorised += 1;
-            self.remark(format!("life {life}: {foreign_bytes} bytes read, {} {named} by {transport}: {said}", kind.name()));
+            self.remark(format!(
+                "life {life}: {foreign_bytes} bytes read, {} {named} by {transport}: {said}",
+                kind.name()
+            ));
         }
     }
 

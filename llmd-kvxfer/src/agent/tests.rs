@@ -228,3 +228,33 @@ fn transports_are_had_by_name() {
     drop(agent);
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn an_agent_that_ends_while_it_copies_is_gone_and_writes_nothing_any_more() {
+    let large = KvLayout::named("LBNHC", KvShape { layers: 8, blocks: 256, content: 1024, ..SHAPE }).unwrap();
+    let other = KvLayout::named("LBHNC", *large.shape()).unwrap();
+    let Pair { prefill, decode } = by_shm();
+    let region = |layout: &KvLayout| Region::memfd(layout.end() as usize).unwrap();
+    let computed = prefill.register(region(&large), large).unwrap();
+    let memory = region(&other);
+    let cache = decode.register(memory.clone(), other).unwrap();
+    let blocks: Vec<_> = (0..256).collect();
+    let grant = prefill.grant(&computed, &blocks, Lease::for_secs(60)).unwrap();
+    for _ in 0..4 {
+        decode.fetch(&grant, &cache, &blocks, 60 * SECOND).unwrap();
+    }
+    while !decode.inner.home.copiers.help() {
+        let mut events = Vec::new();
+        decode.poll(&mut events).unwrap();
+        assert!(events.is_empty(), "it was over before it could be ended: {events:?}");
+    }
+    let home = Arc::downgrade(&decode.inner.home);
+    drop((cache, decode));
+    assert!(home.upgrade().is_none(), "a copy holds it");
+    let poison = vec![7; memory.len()];
+    memory.write(0, &poison).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let mut now = vec![0; memory.len()];
+    memory.read(0, &mut now).unwrap();
+    assert!(now == poison);
+}

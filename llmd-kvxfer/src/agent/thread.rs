@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Inner, nanoseconds};
 
-/// Ends the thread when it is dropped.
+/// Ends the thread, and all copies, when it is dropped.
 pub(super) struct Life {
     inner: Arc<Inner>,
     thread: Option<JoinHandle<()>>,
@@ -50,6 +50,8 @@ impl Drop for Life {
             // One that panicked has said so, and there is nobody to tell it to.
             let _ended = thread.join();
         }
+        // Copies have what they are made for, and that has the threads which make them.
+        self.inner.home.copiers.close();
     }
 }
 

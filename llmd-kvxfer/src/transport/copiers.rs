@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) enum Step {
 pub(crate) struct Copiers {
     shared: Arc<Shared>,
     count: usize,
+    /// Which process its threads are of.
+    process: u32,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -40,13 +43,14 @@ pub(crate) struct Copiers {
 struct Shared {
     queue: Mutex<Queue>,
     is_wanted: Condvar,
+    /// Changed only with the queue.
+    is_closed: AtomicBool,
 }
 
 #[derive(Default)]
 struct Queue {
     work: VecDeque<Arc<dyn Work>>,
     sleeping: usize,
-    is_closed: bool,
 }
 
 /// How long a thread lies down when all there is to do waits for somebody else.
@@ -54,13 +58,16 @@ const PAUSE: Duration = Duration::from_micros(100);
 
 impl Copiers {
     pub(crate) fn new(count: usize) -> Self {
-        Self { shared: Arc::default(), count, threads: Mutex::default() }
+        Self { shared: Arc::default(), count, process: std::process::id(), threads: Mutex::default() }
     }
 
     /// Has this done, after all that was there before.
     pub(crate) fn submit(&self, work: Arc<dyn Work>) -> Result<()> {
         self.start()?;
         let mut queue = self.shared.queue.lock();
+        if self.shared.is_closed() {
+            return Err(over());
+        }
         queue.work.push_back(work);
         let is_anybody_asleep = queue.sleeping > 0;
         drop(queue);
@@ -78,8 +85,28 @@ impl Copiers {
         matches!(step, Step::More | Step::Others)
     }
 
+    /// Nothing is begun any more, and when this returns nothing is copied either: what was under way never ends.
+    pub(crate) fn close(&self) {
+        let mut queue = self.shared.queue.lock();
+        self.shared.is_closed.store(true, Ordering::Relaxed);
+        let left = std::mem::take(&mut queue.work);
+        drop(queue);
+        self.shared.is_wanted.notify_all();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let me = std::thread::current().id();
+        // The last who holds them may be work that one of them has just done: that one ends when it looks for more.
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != me) {
+            // One that panicked has said so, and there is nobody to tell it to.
+            let _ended = thread.join();
+        }
+        drop(left);
+    }
+
     fn start(&self) -> Result<()> {
         let mut threads = self.threads.lock();
+        if self.shared.is_closed() {
+            return Err(over());
+        }
         while threads.len() < self.count {
             let shared = Arc::clone(&self.shared);
             let thread = std::thread::Builder::new().name(format!("llmd-copy-{}", threads.len()));
@@ -95,7 +122,7 @@ impl Shared {
     fn run(&self) {
         while let Some(work) = self.next() {
             let mut step = Step::More;
-            while step == Step::More {
+            while step == Step::More && !self.is_closed() {
                 step = work.step();
             }
             self.put_away(&work, step);
@@ -108,7 +135,7 @@ impl Shared {
     fn next(&self) -> Option<Arc<dyn Work>> {
         let mut queue = self.queue.lock();
         loop {
-            if queue.is_closed {
+            if self.is_closed() {
                 return None;
             }
             if let Some(work) = queue.work.front() {
@@ -120,6 +147,10 @@ impl Shared {
         }
     }
 
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
     /// Takes work out of the queue of which nothing is left, and puts that to its end which waits or lets others go first.
     fn put_away(&self, work: &Arc<dyn Work>, step: Step) {
         if step == Step::More {
@@ -128,7 +159,7 @@ impl Shared {
         let mut queue = self.queue.lock();
         let place = queue.work.iter().position(|there| Arc::ptr_eq(there, work));
         place.and_then(|place| queue.work.remove(place));
-        if step != Step::Taken {
+        if step != Step::Taken && !self.is_closed() {
             // Another thread may have found nothing left of it meanwhile, and all may have gone to sleep.
             queue.work.push_back(Arc::clone(work));
             let is_anybody_asleep = queue.sleeping > 0;
@@ -140,15 +171,16 @@ impl Shared {
     }
 }
 
+/// What is said to whoever wants something done when it is too late.
+fn over() -> Error {
+    Error::new(ErrorKind::Unavailable, "the agent that copies is over")
+}
+
 impl Drop for Copiers {
     fn drop(&mut self) {
-        self.shared.queue.lock().is_closed = true;
-        self.shared.is_wanted.notify_all();
-        let me = std::thread::current().id();
-        // The last who holds them may be work that one of them has just done: that one ends when it looks for more.
-        for thread in self.threads.get_mut().drain(..).filter(|thread| thread.thread().id() != me) {
-            // One that panicked has said so, and there is nobody to tell it to.
-            let _ended = thread.join();
+        // In a forked child there are no such threads, and one of them may have had a lock.
+        if std::process::id() == self.process {
+            self.close();
         }
     }
 }
@@ -161,7 +193,7 @@ impl fmt::Debug for Copiers {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -215,6 +247,20 @@ mod tests {
         }
     }
 
+    /// Work that has who has it done, as a copy does.
+    struct Endless {
+        copiers: Arc<Copiers>,
+        steps: AtomicUsize,
+    }
+
+    impl Work for Endless {
+        fn step(&self) -> Step {
+            assert!(self.copiers.count > 0);
+            self.steps.fetch_add(1, Ordering::Relaxed);
+            Step::More
+        }
+    }
+
     #[test]
     fn one_that_copies_may_be_the_last_to_hold_them() {
         let (may_go, gone) = std::sync::mpsc::channel();
@@ -223,6 +269,23 @@ mod tests {
         copiers.submit(Arc::new(work)).unwrap();
         drop(copiers);
         gone.recv_timeout(Duration::from_secs(5)).unwrap();
+    }
+
+    #[test]
+    fn what_is_under_way_when_it_is_closed_is_let_go_and_nothing_is_done_any_more() {
+        let copiers = Arc::new(Copiers::new(2));
+        let work = Arc::new(Endless { copiers: Arc::clone(&copiers), steps: AtomicUsize::new(0) });
+        for _ in 0..3 {
+            copiers.submit(Arc::clone(&work) as Arc<dyn Work>).unwrap();
+        }
+        while work.steps.load(Ordering::Relaxed) < 1000 {
+            std::thread::yield_now();
+        }
+        copiers.close();
+        let steps = work.steps.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!((work.steps.load(Ordering::Relaxed), Arc::strong_count(&work)), (steps, 1));
+        assert_eq!(copiers.submit(work).unwrap_err().kind(), ErrorKind::Unavailable);
     }
 
     /// Tried again until it is there; one at a time, and the others find nothing to do.

@@ -85,7 +85,8 @@ pub(crate) fn run(args: &Args) -> Result {
 fn kept(figures: &Map<String, Value>, transfers: u64) -> Result {
     let figure = |name: &str| figures.get(&format!("chaos.{name}")).and_then(Value::as_u64);
     let broken = PROMISES.into_iter().filter(|name| figure(name) != Some(0));
-    let broken = broken.map(|name| format!("{name} is {}, not 0", figure(name).map_or("missing".into(), |it| it.to_string())));
+    let broken =
+        broken.map(|name| format!("{name} is {}, not 0", figure(name).map_or("missing".into(), |it| it.to_string())));
     let mut broken: Vec<_> = broken.collect();
     if figure("transfers").is_none_or(|ended| ended < transfers) {
         broken.push(format!("fewer than {transfers} operations ended"));

@@ -85,7 +85,9 @@ impl Conductor<'_> {
         // The neighbour is hurt at times, and the stranger is left alone.
         let place = self.chance.below(PEERS * 4 + 1).min(PEERS * 4) / 4;
         let slot = &mut self.slots[place];
-        let Some(process) = slot.process.as_mut().filter(|process| slot.is_up && process.paused.is_none()) else { return };
+        let Some(process) = slot.process.as_mut().filter(|process| slot.is_up && process.paused.is_none()) else {
+            return;
+        };
         match fault {
             Fault::Cut => {
                 let all = self.chance.percent(40);

@@ -77,6 +77,7 @@ struct Slot {
 
 #[derive(Clone, Debug)]
 struct Passed {
+    from: usize,
     life: u64,
     lease: (u32, u64),
     grant: Vec<u8>,
@@ -102,7 +103,8 @@ impl<'a> Conductor<'a> {
         let (say, news) = sync_channel(NEWS);
         let path = plan.folder.join("impostor.sock");
         let impostor = Impostor::listen(&path).map_err(|cause| {
-            Error::new(ErrorKind::Unavailable, format!("{}, expected a place to listen at", path.display())).with_source(cause)
+            Error::new(ErrorKind::Unavailable, format!("{}, expected a place to listen at", path.display()))
+                .with_source(cause)
         })?;
         let roles = [Role::Peer; PEERS].into_iter().chain([Role::Neighbour, Role::Stranger]);
         let slot = |(place, role)| Slot {
@@ -217,7 +219,7 @@ impl<'a> Conductor<'a> {
                 let Ok(grant) = hex::decode(grant) else { return };
                 let Some(place) = place else { return };
                 self.slots[place].learn(&grant);
-                let passed = Passed { life, lease, grant, truth };
+                let passed = Passed { from: place, life, lease, grant, truth };
                 match is_mesh {
                     true => self.pass_mesh(place, &passed),
                     false if is_passing => self.pass(place, consumers, passed),
@@ -287,7 +289,8 @@ impl<'a> Conductor<'a> {
     /// Passes a grant on: to whom it is for, and at times to others, or as what it is not.
     fn pass(&mut self, from: usize, consumers: u16, passed: Passed) {
         let (neighbour, stranger) = (PEERS, PEERS + 1);
-        let peer = |chance: &mut Chance| (from + 1 + chance.below(PEERS - 1)) % PEERS;
+        let but = |chance: &mut Chance, from: usize| (from + 1 + chance.below(PEERS - 1)) % PEERS;
+        let peer = |chance: &mut Chance| but(chance, from);
         let is_neighbours = passed.truth.pool == OF_NEIGHBOUR;
         // The other comes first at times, and at times last.
         let is_forged_first = self.chance.percent(50);
@@ -311,7 +314,7 @@ impl<'a> Conductor<'a> {
         if self.chance.percent(4)
             && let Some(over) = self.chance.pick(&self.over).cloned()
         {
-            let to = if over.truth.pool == OF_NEIGHBOUR { neighbour } else { self.chance.below(PEERS) };
+            let to = if over.truth.pool == OF_NEIGHBOUR { neighbour } else { but(&mut self.chance, over.from) };
             self.fetch(to, Kind::Replayed, &over);
         }
         self.recent.push_back(passed);

@@ -106,7 +106,8 @@ impl Conductor<'_> {
                 self.listen(false);
             }
             let right = self.slots.iter().enumerate();
-            let is_all = right.map(|(place, slot)| slot.measured.as_ref().is_some_and(|now| is_right(place, now))).all(|it| it);
+            let is_all =
+                right.map(|(place, slot)| slot.measured.as_ref().is_some_and(|now| is_right(place, now))).all(|it| it);
             if is_all || self.clock.now() - began > PATIENCE {
                 return is_all;
             }
