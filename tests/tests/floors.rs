@@ -193,7 +193,7 @@ const PLANS: [Plan; 19] = [
             &["chance", "clock"],
             &["content"],
             &["message"],
-            &["measure", "pools", "process", "tally"],
+            &["measure", "network", "pools", "process", "tally"],
             &["forge", "lender", "reader"],
             &["engine", "fuzz"],
             &["conductor"],

@@ -50,7 +50,7 @@ impl Lender {
             let blocks = pool.layout().shape().blocks;
             stocks.push(Stock { pool: pool.clone(), free: (0..blocks).collect(), versions: vec![0; blocks as usize] });
         }
-        let mut lender = Self { life, stocks, to_release: Vec::new(), for_mesh: Vec::new(), held: HashMap::new() };
+        let lender = Self { life, stocks, to_release: Vec::new(), for_mesh: Vec::new(), held: HashMap::new() };
         lender.write_all()?;
         Ok(lender)
     }
@@ -77,7 +77,7 @@ impl Lender {
         self.stocks.clear();
     }
 
-    fn write_all(&mut self) -> Result<()> {
+    fn write_all(&self) -> Result<()> {
         for (place, stock) in self.stocks.iter().enumerate() {
             for (block, &version) in (0..).zip(&stock.versions) {
                 fill(&stock.pool, block, seed(self.life, place, (block, version)))?;

@@ -13,6 +13,7 @@ mod fuzz;
 mod lender;
 mod measure;
 mod message;
+mod network;
 mod pools;
 mod process;
 mod reader;
@@ -27,6 +28,7 @@ use llmd_core::{Error, ErrorKind, Result};
 use serde_json::Value;
 
 use crate::conductor::{Conductor, PEERS, Plan};
+use crate::network::Network;
 use crate::process::Place;
 
 /// Breaks whatever can be broken between engines that fetch from each other, and looks at every byte. Figures go to standard
@@ -70,13 +72,15 @@ fn main() -> ExitCode {
 fn conduct(args: &Args) -> Result<()> {
     let folder = tempfile::tempdir()
         .map_err(|cause| Error::new(ErrorKind::Unavailable, "a folder for sockets").with_source(cause))?;
+    let network = network(&args.transports);
     let plan = Plan {
         seed: args.seed,
         time: Duration::from_secs(args.seconds),
         transfers: args.transfers,
         folder: folder.path().to_owned(),
         transports: args.transports.clone(),
-        places: places(),
+        places: places(network.as_ref()),
+        host: network.as_ref().map_or("127.0.0.1", Network::here).to_owned(),
     };
     let progress = progress(args.seconds);
     let mut conductor = Conductor::new(&plan)?;
@@ -104,8 +108,24 @@ fn said(place: &Place) -> String {
     }
 }
 
-/// Where engines run: one of them in namespaces of its own, where the machine allows it.
-fn places() -> Vec<Place> {
+/// Those that are in network namespaces of their own, when there is a transport that leads there.
+const REMOTE: [usize; 2] = [2, 3];
+
+/// A network for transports that reach other machines, where this one allows it.
+fn network(transports: &[String]) -> Option<Network> {
+    if !transports.iter().any(|transport| transport == "tcp") {
+        return None;
+    }
+    let network = Network::new(&REMOTE);
+    network
+        .inspect_err(|why| {
+            say(std::io::stderr(), &format!("llmd-chaos: no network namespaces can be made here: {why}"));
+        })
+        .ok()
+}
+
+/// Where engines run: one of them in namespaces of its own, where the machine allows it, and those that are remote.
+fn places(network: Option<&Network>) -> Vec<Place> {
     let mut places = vec![Place::Here; PEERS];
     let probe =
         std::process::Command::new("unshare").args(["--pid", "--ipc", "--fork", "--kill-child", "true"]).output();
@@ -113,6 +133,10 @@ fn places() -> Vec<Place> {
         places[1] = Place::Apart;
     } else {
         say(std::io::stderr(), "llmd-chaos: no PID and IPC namespaces can be made here: all engines share them");
+    }
+    let namespaces = network.into_iter().flat_map(Network::namespaces);
+    for (slot, name) in REMOTE.into_iter().zip(namespaces) {
+        places[slot] = Place::Network(name.clone());
     }
     places
 }

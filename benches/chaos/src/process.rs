@@ -28,7 +28,6 @@ pub(crate) enum Place {
 /// A process with an engine.
 #[derive(Debug)]
 pub(crate) struct Process {
-    pub(crate) birth: Birth,
     child: Child,
     pid: rustix::process::Pid,
     orders: SyncSender<String>,
@@ -96,7 +95,7 @@ impl Process {
             })
             .map_err(|cause| refused("a thread", cause))?;
         let pid = rustix::process::Pid::from_child(&child);
-        Ok(Self { birth: birth.clone(), child, pid, orders, paused: None })
+        Ok(Self { child, pid, orders, paused: None })
     }
 
     /// It is up: the process that is signalled is the engine's own, and not one that waits for it.

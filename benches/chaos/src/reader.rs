@@ -60,7 +60,7 @@ struct Wanted {
 }
 
 /// What every block holds that something is fetched into.
-const POISON: u64 = 0x5eed_0f_90_15_04;
+const POISON: u64 = 0x5eed_0f90_1504;
 /// How long after its deadline an operation may end.
 const LATEST: Duration = Duration::from_secs(5);
 /// How many operations are begun at once.
@@ -132,7 +132,7 @@ impl Reader {
         })?;
         match begun {
             Ok(op) if kind == Kind::Honest && chance.percent(15) => {
-                self.to_cancel.push((now + chance.millis(0, 6), op))
+                self.to_cancel.push((now + chance.millis(0, 6), op));
             }
             Ok(_) => {}
             Err(why) => refused(why),

@@ -19,6 +19,7 @@ use crate::content::Truth;
 use crate::forge::forge;
 use crate::fuzz::Impostor;
 use crate::message::{Birth, Kind, Measured, Order, Role, Told};
+use crate::network::address;
 use crate::pools::OF_NEIGHBOUR;
 use crate::process::{News, Place, Process};
 use crate::tally::Tally;
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) transports: Vec<String>,
     /// Where each engine runs.
     pub(crate) places: Vec<Place>,
+    /// The address of those that are in no network namespace.
+    pub(crate) host: String,
 }
 
 /// The whole stage.
@@ -168,8 +171,8 @@ impl<'a> Conductor<'a> {
         self.lives += 1;
         let slot = &mut self.slots[place];
         let host = match &slot.place {
-            Place::Network(_) => format!("10.77.{place}.2"),
-            Place::Apart | Place::Here => "127.0.0.1".to_owned(),
+            Place::Network(_) => address(place),
+            Place::Apart | Place::Here => self.plan.host.clone(),
         };
         let birth = Birth {
             slot: place,

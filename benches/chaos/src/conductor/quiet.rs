@@ -105,9 +105,8 @@ impl Conductor<'_> {
                 }
                 self.listen(false);
             }
-            let right = self.slots.iter().enumerate();
-            let is_all =
-                right.map(|(place, slot)| slot.measured.as_ref().is_some_and(|now| is_right(place, now))).all(|it| it);
+            let mut all = self.slots.iter().enumerate();
+            let is_all = all.all(|(place, slot)| slot.measured.as_ref().is_some_and(|now| is_right(place, now)));
             if is_all || self.clock.now() - began > PATIENCE {
                 return is_all;
             }
