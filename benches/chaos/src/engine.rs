@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
-use llmd_kvxfer::{Agent, Event, Pool, Region, Shm};
+use llmd_kvxfer::{Agent, Event, Pool, Region, Shm, Tcp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 
@@ -89,6 +89,7 @@ fn build(birth: &Birth, memory: &[Region]) -> Result<(Agent, Vec<Pool>)> {
     for transport in &birth.transports {
         builder = match transport.as_str() {
             "shm" => builder.transport(Shm::in_folder(&birth.folder)),
+            "tcp" => builder.transport(Tcp::bind((birth.host.as_str(), 0))?),
             other => return Err(unknown(other)),
         };
     }
@@ -98,7 +99,7 @@ fn build(birth: &Birth, memory: &[Region]) -> Result<(Agent, Vec<Pool>)> {
 }
 
 /// The transports that an engine may have.
-pub(crate) const TRANSPORTS: [&str; 1] = ["shm"];
+pub(crate) const TRANSPORTS: [&str; 2] = ["shm", "tcp"];
 
 fn names(birth: &Birth) -> Result<Vec<&'static str>> {
     let named = birth.transports.iter();
@@ -157,7 +158,7 @@ impl Engine {
             Order::Calm => self.is_lending = false,
             Order::Fetch { grant, kind, truth } => self.fetch(&grant, kind, truth)?,
             Order::Mesh => {
-                if let Some(agent) = &self.agent {
+                if let Some(agent) = self.agent.as_ref().filter(|_| self.birth.role == Role::Peer) {
                     self.lender.grant_mesh(agent, &mut self.told);
                 }
             }

@@ -1,6 +1,6 @@
 //! One who knows the protocol and does not keep to it: noise, broken handshakes, and messages that no peer sends.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
@@ -84,30 +84,57 @@ fn try_unix(path: &str, chance: &mut Chance, silent: &mut Vec<OwnedFd>) -> std::
     Ok(())
 }
 
-/// Misbehaves at an agent's TCP port.
-pub(crate) fn tcp(address: &str, chance: &mut Chance) -> bool {
-    let Ok(address) = address.parse() else { return false };
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, PATIENCE) else { return false };
-    let noise = match chance.below(4) {
-        0 => broken(hello(chance), chance),
-        1 => {
-            let mut framed = Vec::new();
-            let hello = broken(hello(chance), chance);
-            put(&mut framed, hello.len() as u64);
-            [framed, hello].concat()
+/// Misbehaves at an agent's TCP port. Says whether it was let in at all.
+pub(crate) fn tcp(address: &str, chance: &mut Chance, silent: &mut Vec<OwnedFd>) -> bool {
+    try_tcp(address, chance, silent).is_ok()
+}
+
+fn try_tcp(address: &str, chance: &mut Chance, silent: &mut Vec<OwnedFd>) -> std::io::Result<()> {
+    let address = address.parse().map_err(std::io::Error::other)?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    match chance.below(5) {
+        0 => {
+            let count = 1 + chance.below(4000);
+            stream.write_all(&chance.bytes(count))
         }
+        1 => stream.write_all(&framed(&broken(hello(chance), chance))),
         2 => {
-            let hello = broken(hello(chance), chance);
-            [&(hello.len() as u32).to_le_bytes()[..], &hello].concat()
+            silent.push(stream.into());
+            Ok(())
         }
         _ => {
-            let count = 1 + chance.below(4000);
-            chance.bytes(count)
+            let hello = hello(chance);
+            stream.write_all(&framed(&hello))?;
+            let welcome = heard_frame(&mut stream)?;
+            stream.write_all(&framed(&proof(&hello, &welcome)))?;
+            for _ in 0..1 + chance.below(8) {
+                // What a frame may begin with is tried often, and lengths that are not so as well.
+                let (kind, count) = (chance.below(40) as u8, chance.below(60));
+                let body = [&[kind][..], &chance.bytes(count)].concat();
+                let mut frame = framed(&body);
+                if chance.percent(10) {
+                    frame[..4].copy_from_slice(&(chance.next() as u32).to_le_bytes());
+                }
+                stream.write_all(&frame)?;
+            }
+            Ok(())
         }
-    };
-    // It may have been shown the door before the end.
-    let _sent = stream.write_all(&noise);
-    true
+    }
+}
+
+/// How long it is, and what it is.
+fn framed(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32).to_le_bytes()[..], body].concat()
+}
+
+fn heard_frame(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut len = [0; 4];
+    stream.read_exact(&mut len)?;
+    let mut body = vec![0; (u32::from_le_bytes(len) as usize).min(LONGEST)];
+    stream.read_exact(&mut body)?;
+    Ok(body)
 }
 
 /// One who listens where agents are led to by a forged grant, hears them out and answers with nonsense.

@@ -32,7 +32,7 @@ struct Stock {
 }
 
 /// How many leases are granted at once.
-const MOST: usize = 48;
+const MOST: usize = 192;
 /// No lease holds longer than this, whatever consumers say.
 const LONGEST: Duration = Duration::from_secs(4);
 /// For so long one of a mesh does.
@@ -93,15 +93,15 @@ impl Lender {
         }
         let place = [0, 0, 0, 1, 1, 1, 1, 2][chance.below(8)];
         let stock = &mut self.stocks[place];
-        let most = if chance.percent(20) { 48 } else { 12 };
+        let most = if chance.percent(20) { 32 } else { 8 };
         let count = (1 + chance.below(most)).min(stock.free.len());
         if count == 0 {
             return;
         }
         let ttl = match chance.below(4) {
             0 => chance.millis(1, 40),
-            1 => chance.millis(40, 500),
-            _ => chance.millis(500, 2500),
+            1 => chance.millis(40, 300),
+            _ => chance.millis(300, 1500),
         };
         let consumers = if chance.percent(20) { 2 } else { 1 };
         let terms = Lease::new(ttl).consumers(consumers).at_most(LONGEST);

@@ -17,8 +17,8 @@ pub(crate) const OF_NEIGHBOUR: usize = 2;
 /// All pools.
 pub(crate) const POOLS: usize = 8;
 
-const SMALL: KvShape = KvShape { layers: 2, blocks: 256, heads: 2, tokens: SOURCE_TOKENS, parts: 2, content: 64 };
-const LARGE: KvShape = KvShape { layers: 4, blocks: 128, heads: 4, tokens: SOURCE_TOKENS, parts: 2, content: 128 };
+const SMALL: KvShape = KvShape { layers: 2, blocks: 1024, heads: 2, tokens: SOURCE_TOKENS, parts: 2, content: 64 };
+const LARGE: KvShape = KvShape { layers: 4, blocks: 256, heads: 4, tokens: SOURCE_TOKENS, parts: 2, content: 128 };
 
 /// How pool number `pool` of the engine in this slot is laid out.
 fn layout(slot: usize, pool: usize) -> Result<KvLayout> {
@@ -26,10 +26,10 @@ fn layout(slot: usize, pool: usize) -> Result<KvLayout> {
     let (name, shape) = match pool {
         0 => (lends, SMALL),
         1 => (lends, LARGE),
-        OF_NEIGHBOUR => (lends, KvShape { blocks: 64, ..SMALL }),
+        OF_NEIGHBOUR => (lends, KvShape { blocks: 256, ..SMALL }),
         3 => ("NHD", SMALL),
         4 => ("HND", SMALL),
-        5 => ("HND", KvShape { tokens: SOURCE_TOKENS / 2, blocks: 512, ..SMALL }),
+        5 => ("HND", KvShape { tokens: SOURCE_TOKENS / 2, blocks: 2048, ..SMALL }),
         6 => ("NHD", LARGE),
         _ => ("BLHNC", LARGE),
     };

@@ -66,6 +66,10 @@ impl Tally {
         self.bytes += bytes;
         self.checked_blocks += checked_blocks;
         self.wrong_bytes += wrong_bytes;
+        if !kind.is_forged() && Outcome::ALL.get(*outcome) == Some(&Outcome::Denied) {
+            self.hung += 1;
+            self.remark(format!("life {life}: denied by {transport} what was granted: {said}"));
+        }
         let named = Outcome::ALL.get(*outcome).map_or("late", |outcome| outcome.as_str());
         if *wrong_bytes > 0 {
             self.remark(format!(

@@ -137,7 +137,7 @@ impl Conductor<'_> {
                 self.tally.fault("noise_at_unix_sockets", 1);
             }
             if let Some(address) = addresses.get("tcp")
-                && fuzz::tcp(address, &mut self.chance)
+                && fuzz::tcp(address, &mut self.chance, &mut self.silent)
             {
                 self.tally.fault("noise_at_tcp_ports", 1);
             }
