@@ -109,11 +109,9 @@ impl Process {
         self.pid = inner.and_then(rustix::process::Pid::from_raw).unwrap_or(self.pid);
     }
 
-    /// Says something; what finds no room is lost.
-    pub(crate) fn order(&self, order: &Order) {
-        if let Ok(line) = serde_json::to_string(order) {
-            let _lost = self.orders.try_send(line + "\n");
-        }
+    /// Says something; what finds no room is lost. Says whether it was not.
+    pub(crate) fn order(&self, order: &Order) -> bool {
+        serde_json::to_string(order).is_ok_and(|line| self.orders.try_send(line + "\n").is_ok())
     }
 
     pub(crate) fn pause(&mut self, until: Duration) {

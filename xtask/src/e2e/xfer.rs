@@ -48,6 +48,7 @@ Figures in --json, of which the five promises are 0:
   chaos.transfers                 operations that ended: at least 10,000, with --short 500
   chaos.checked_blocks            blocks that were said to have arrived, each compared byte by byte
   chaos.fetched_bytes, chaos.abandoned (operations given up with their agent), chaos.seed, chaos.seconds
+  chaos.denied_though_granted     operations that waited for an agent to which a forged grant had led elsewhere
   chaos.fault.<fault>             how often each was made
   chaos.outcome.<outcome>         how operations ended; chaos.ended.<grant>.<outcome> by what was granted or forged
   chaos.by.<transport>            by which transport

@@ -95,11 +95,11 @@ impl Conductor<'_> {
                 self.tally.fault("connections_cut", count as u64);
             }
             Fault::Exhaust => {
-                process.order(&Order::Exhaust { millis: 30 + self.chance.below(500) as u64 });
+                let _lost = process.order(&Order::Exhaust { millis: 30 + self.chance.below(500) as u64 });
                 self.tally.fault("descriptors_exhausted", 1);
                 // An agent that is built just then cannot open what it needs.
                 if self.chance.percent(30) {
-                    process.order(&Order::Rebuild);
+                    let _lost = process.order(&Order::Rebuild);
                     self.tally.fault("agents_rebuilt", 1);
                 }
             }
@@ -119,7 +119,7 @@ impl Conductor<'_> {
                 self.tally.fault("paused", 1);
             }
             Fault::Rebuild => {
-                process.order(&Order::Rebuild);
+                let _lost = process.order(&Order::Rebuild);
                 self.tally.fault("agents_rebuilt", 1);
             }
         }

@@ -252,7 +252,7 @@ impl<'a> Conductor<'a> {
                 if let Some(process) = &mut slot.process {
                     process.is_up(&place);
                     if is_passing {
-                        process.order(&Order::Go);
+                        let _lost = process.order(&Order::Go);
                     }
                 }
             }
@@ -271,13 +271,21 @@ impl<'a> Conductor<'a> {
         self.slots[place].starts_at = self.clock.now();
     }
 
-    fn all(&self, order: &Order) {
-        self.slots.iter().filter_map(|slot| slot.process.as_ref()).for_each(|process| process.order(order));
+    /// Says something to all, each of which has room for it before long.
+    fn all(&mut self, order: &Order) {
+        let until = self.clock.now() + START;
+        let mut left: Vec<_> = (0..self.slots.len()).collect();
+        while !left.is_empty() && self.clock.now() < until {
+            left.retain(|&place| self.slots[place].process.as_ref().is_some_and(|process| !process.order(order)));
+            if !left.is_empty() {
+                self.listen(false);
+            }
+        }
     }
 
     fn order(&self, place: usize, order: &Order) {
         if let Some(process) = &self.slots[place].process {
-            process.order(order);
+            let _lost = process.order(order);
         }
     }
 

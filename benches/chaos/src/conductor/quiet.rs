@@ -13,6 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long nothing may happen before it is looked at again.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// An agent's own thread, and those that copy.
+const THREADS: usize = 3;
+
 impl Conductor<'_> {
     /// Nothing is broken any more, and nothing begun: all that is under way and all leases come to their ends.
     pub(super) fn calm_down(&mut self) -> Result<()> {
@@ -60,6 +63,8 @@ impl Conductor<'_> {
         self.measure_until(|_, measured| measured.leases == 0 && measured.operations == 0);
         for slot in &mut self.slots {
             slot.connected = slot.measured.clone().unwrap_or_default();
+            // One that has copied nothing yet has no threads that copy.
+            slot.connected.threads = slot.connected.threads.max(slot.before.threads + THREADS);
         }
     }
 
