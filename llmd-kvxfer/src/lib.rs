@@ -53,6 +53,8 @@ pub use outcome::{Blocks, Outcome};
 pub use plan::{Copies, Copy, Plan};
 pub use pool::Pool;
 pub use region::{HostMemory, Region};
+#[cfg(feature = "nixl")]
+pub use transport::NixlTransport;
 pub use transport::{
     Check, Cost, Ending, Home, LeaseEnded, Local, Note, Notified, Reading, Shm, Transfer, TransferId, Transport, Trust,
     Word,

@@ -165,6 +165,25 @@ impl KvLayout {
         [layers, heads, tokens, parts, content].into_iter().map(u64::from).product()
     }
 
+    /// The same content, of so many blocks that lie one after the other, `offset` bytes from the beginning: the bytes of each in the
+    /// order in which they lie in this one.
+    #[cfg(feature = "nixl")]
+    pub(crate) fn packed(&self, blocks: u32, offset: u64) -> Result<Self> {
+        let shape = KvShape { blocks, ..self.shape };
+        let mut axes = Axis::ALL;
+        axes.sort_by_key(|axis| (*axis == Axis::Block, self.stride(*axis)));
+        let mut strides = [0; Axis::ALL.len()];
+        let mut bytes = u64::from(shape.content);
+        for axis in axes {
+            strides[axis.index()] = bytes;
+            bytes = bytes.checked_mul(shape.len(axis).into()).ok_or_else(|| too_large(&shape))?;
+        }
+        let packed = Self::checked(shape, strides)?;
+        let (first_layer, first_head) = (self.first_layer, self.first_head);
+        let (format, is_opaque) = (self.format.clone(), self.is_opaque);
+        Self { first_layer, first_head, format, is_opaque, ..packed }.at_offset(offset)
+    }
+
     fn checked(shape: KvShape, strides: [u64; Axis::ALL.len()]) -> Result<Self> {
         if let Some(axis) = Axis::ALL.into_iter().find(|&axis| shape.len(axis) == 0) {
             return Err(invalid(format!("0 {axis}, expected at least 1")));
@@ -290,6 +309,16 @@ mod tests {
         let moved = layout.clone().at_offset(100).unwrap();
         assert_eq!((moved.offset(), moved.end()), (100, layout.end() + 100));
         assert!(layout.at_offset(u64::MAX).unwrap_err().to_string().ends_with("ends within 2^63 bytes"));
+    }
+
+    #[test]
+    #[cfg(feature = "nixl")]
+    fn a_packed_block_has_its_bytes_in_the_order_in_which_they_lay() {
+        let layout = KvLayout::named("LPBNHC", SHAPE).unwrap().from_head(4).of_format("fp8");
+        let packed = layout.packed(5, 100).unwrap();
+        assert_eq!(strides(&packed), [16_384, 3 * 16_384, 256, 512, 8192]);
+        assert_eq!((packed.offset(), packed.end()), (100, 100 + 5 * 3 * 16_384));
+        assert_eq!((packed.first_head(), packed.format()), (4, "fp8"));
     }
 
     #[test]

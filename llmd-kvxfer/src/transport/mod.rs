@@ -9,6 +9,9 @@ mod copiers;
 mod home;
 mod job;
 mod local;
+#[cfg(feature = "nixl")]
+mod nixl;
+mod poller;
 mod shm;
 
 use std::fmt;
@@ -23,6 +26,8 @@ pub(crate) use self::copiers::Copiers;
 pub(crate) use self::home::HomeSettings;
 pub use self::home::{Check, Home, LeaseEnded, Notified, Reading};
 pub use self::local::Local;
+#[cfg(feature = "nixl")]
+pub use self::nixl::NixlTransport;
 pub use self::shm::Shm;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use self::shm::message_again as shm_message_again;

@@ -8,7 +8,6 @@
 mod client;
 mod message;
 mod peer;
-mod poller;
 mod ring;
 mod socket;
 
@@ -25,10 +24,10 @@ use llmd_core::{Error, ErrorKind, Result};
 
 use self::client::Client;
 use self::peer::Peer;
-use self::poller::Poller;
 use self::socket::Listener;
 use super::job::{CopyJob, Inbox};
 use super::local::not_started;
+use super::poller::Poller;
 use super::{Bell, Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust};
 use crate::grant::{AgentId, Grant};
 use crate::pool::Pool;
