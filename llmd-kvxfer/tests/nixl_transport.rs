@@ -19,7 +19,7 @@ use llmd_kvxfer::{
 /// How long anything may take here, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 const BLOCK: u32 = 256 << 10;
-const BLOCKS: u32 = 256;
+const BLOCKS: u32 = 128;
 
 fn layout() -> KvLayout {
     KvLayout::opaque("bytes", BLOCKS, BLOCK).unwrap()
@@ -170,8 +170,7 @@ fn a_lender_that_is_killed_is_lost_and_its_successor_is_read() {
     for pause in [0, 1, 3, 10, 30] {
         let mut lender = Lender::start();
         let grants: Vec<_> = (0..4).map(|_| lender.grant(&all())).collect();
-        let begun: Vec<_> =
-            grants.iter().map(|grant| decode.fetch(grant, &cache, &all(), PATIENCE).unwrap()).collect();
+        let begun: Vec<_> = grants.iter().map(|grant| decode.fetch(grant, &cache, &all(), PATIENCE).unwrap()).collect();
         thread::sleep(Duration::from_millis(pause));
         lender.kill();
         let killed = now();
@@ -216,9 +215,8 @@ fn a_lender_that_hangs_is_not_waited_for_beyond_the_deadline() {
 #[test]
 #[ignore = "takes NIXL's wheel: `cargo xtask nixl`"]
 fn another_version_of_nixl_is_refused_by_name() {
-    let of = |version: &str| {
-        Agent::builder(version).transport(NixlTransport::default().version(version)).build().unwrap()
-    };
+    let of =
+        |version: &str| Agent::builder(version).transport(NixlTransport::default().version(version)).build().unwrap();
     let (prefill, decode) = (of("1.5.1"), of("1.3.1"));
     let (computed, cache) = (pool(&prefill, 1), pool(&decode, 2));
     let grant = prefill.grant(&computed, &[1], Lease::for_secs(60)).unwrap();

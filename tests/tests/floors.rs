@@ -276,6 +276,7 @@ const UNSAFE: &[&str] = &[
     "llmd-kvxfer/src/region/mapping.rs",
     "llmd-kvxfer/src/region/mod.rs",
     "llmd-kvxfer/src/region/words.rs",
+    "llmd-kvxfer/src/transport/nixl/peer.rs",
     "llmd-kvxfer/tests/nixl.rs",
     "llmd-py/src/buffer/mod.rs",
 ];

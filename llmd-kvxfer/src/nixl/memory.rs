@@ -59,7 +59,8 @@ impl Memory {
     /// All of a region, of this machine.
     pub(crate) fn of_region(region: &Region) -> Result<Self> {
         if !region.is_writable() {
-            let message = "a region that is only for reading, expected one that may be written, as NIXL registers all memory";
+            let message =
+                "a region that is only for reading, expected one that may be written, as NIXL registers all memory";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         // SAFETY: a region's bytes are there for as long as it is, may be written, and are reached by pointer alone.

@@ -42,6 +42,9 @@ const READS_FOR: Duration = Duration::from_millis(50);
 /// How long a pool's memory is kept after the last client that knew it has left: what it had asked for may still be under way.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How often NIXL goes on in one look: each time with a little, and it does not say whether there was anything.
+const AT_ONCE: usize = 16;
+
 impl Lent {
     pub(super) fn new(nixl: &Nixl, settings: &AgentSettings, home: &Home) -> Result<Self> {
         let mut agent = nixl.agent(&name_of(home.agent()), settings)?;
@@ -125,9 +128,7 @@ impl Lent {
     /// Answers those who read, and lets go of pools that everybody has left.
     pub(super) fn poll(&mut self, now: Duration) {
         let known = self.leaving.len();
-        self.leaving.retain_mut(|(there, until)| {
-            !there.known.is_empty() || now < *until.get_or_insert(now + GRACE)
-        });
+        self.leaving.retain_mut(|(there, until)| !there.known.is_empty() || now < *until.get_or_insert(now + GRACE));
         if self.pace.is_due(now) || self.leaving.len() < known {
             self.serve();
         }
@@ -140,9 +141,11 @@ impl Lent {
     }
 
     fn serve(&mut self) {
-        // What peers notify us of is of no interest, and what NIXL says when it cannot take it neither.
-        let _heard = self.agent.poll(&mut self.heard);
-        self.heard.clear();
+        for _ in 0..AT_ONCE {
+            // What peers notify us of is of no interest, and what NIXL says when it cannot take it neither.
+            let _heard = self.agent.poll(&mut self.heard);
+            self.heard.clear();
+        }
     }
 }
 

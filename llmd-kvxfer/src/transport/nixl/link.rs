@@ -220,10 +220,7 @@ mod tests {
         assert_eq!(one.send(&[0; MAX_UNSIGNED + 1]).unwrap_err().kind(), ErrorKind::Exhausted);
         one.going.extend_from_slice(&u32::MAX.to_le_bytes());
         one.flush().unwrap();
-        assert_eq!(
-            heard(&mut other).unwrap_err().to_string(),
-            "a message of 4294967295 bytes, expected at most 1024"
-        );
+        assert_eq!(heard(&mut other).unwrap_err().to_string(), "a message of 4294967295 bytes, expected at most 1024");
     }
 
     #[test]

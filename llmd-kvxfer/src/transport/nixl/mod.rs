@@ -180,7 +180,8 @@ impl NixlTransport {
         let listener = TcpListener::bind(self.listening_at).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
         let bound = listener.local_addr().map_err(refused)?;
-        let reached = self.reached_at.map(|at| if at.port() == 0 { SocketAddr::new(at.ip(), bound.port()) } else { at });
+        let reached =
+            self.reached_at.map(|at| if at.port() == 0 { SocketAddr::new(at.ip(), bound.port()) } else { at });
         let address = reached.unwrap_or(bound);
         if address.ip().is_unspecified() {
             let message = format!("{address} in grants, expected an address at which peers reach this agent");
@@ -256,7 +257,8 @@ impl Transport for NixlTransport {
         address_in(grant)?;
         let together = blocks_of_period(grant.layout(), pool.layout()).saturating_mul(grant.layout().block_bytes());
         if together > started.slot_bytes {
-            let message = format!("{together} bytes that go together, expected at most a slot's {}", started.slot_bytes);
+            let message =
+                format!("{together} bytes that go together, expected at most a slot's {}", started.slot_bytes);
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let is_connected = started.peers.contains_key(&grant.agent());
@@ -357,7 +359,10 @@ impl Started {
     fn connect(&mut self, now: Duration, grant: &Grant) -> Result<()> {
         let agent = grant.agent();
         if self.peers.len() >= MAX_PEERS {
-            return Err(Error::new(ErrorKind::Exhausted, format!("{MAX_PEERS} peers are read from by NIXL, expected less")));
+            return Err(Error::new(
+                ErrorKind::Exhausted,
+                format!("{MAX_PEERS} peers are read from by NIXL, expected less"),
+            ));
         }
         if let Some(failed) = self.failed.get(&agent).filter(|failed| now < failed.until) {
             return Err(Error::new(ErrorKind::Unavailable, failed.why.clone()));
@@ -446,7 +451,7 @@ impl Started {
             match said {
                 Said::Found { metadata, theirs } => {
                     let pool = theirs.pool;
-                    let known = self.reads.know(agent, metadata).map(|()| Arc::new(theirs));
+                    let known = self.reads.know(agent, metadata).map(|()| theirs);
                     if let Some(peer) = self.peers.get_mut(&agent) {
                         peer.found(known, pool);
                     }
@@ -546,5 +551,46 @@ impl Started {
             let error = Error::new(ErrorKind::Unavailable, format!("agent {agent} did not answer in {HANDSHAKE:?}"));
             self.lose(now, agent, &error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Agent;
+
+    fn refused(transport: NixlTransport) -> Error {
+        Agent::builder("decode-0").transport(transport).build().unwrap_err()
+    }
+
+    #[test]
+    fn without_the_library_no_agent_is_built_and_it_says_what_was_looked_for() {
+        let refused = refused(NixlTransport::default().library("nowhere/libnixl_capi.so"));
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        assert_eq!(
+            refused.to_string(),
+            "no NIXL to load: tried nowhere/libnixl_capi.so (not there); LLMD_NIXL_LIBRARY can name the library"
+        );
+    }
+
+    #[test]
+    fn an_address_that_nobody_reaches_is_refused() {
+        let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let said = NixlTransport::default().listening_at(everywhere).listen().unwrap_err();
+        assert_eq!(said.kind(), ErrorKind::Invalid);
+        let here = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 7), 0));
+        let (listener, address) = NixlTransport::default().listening_at(everywhere).reached_at(here).listen().unwrap();
+        assert_eq!((address.ip(), address.port()), (here.ip(), listener.local_addr().unwrap().port()));
+        let taken = listener.local_addr().unwrap();
+        let said = NixlTransport::default().listening_at(taken).listen().unwrap_err();
+        assert_eq!(said.kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn what_was_never_started_says_so() {
+        let mut transport = NixlTransport::default();
+        let (mut ended, now) = (Vec::new(), Duration::ZERO);
+        assert!(!transport.poll(now, &mut ended) && transport.sleep() && transport.address().is_none());
+        assert!(transport.started().is_err() && transport.wake_fd().is_none() && transport.next_deadline().is_none());
     }
 }

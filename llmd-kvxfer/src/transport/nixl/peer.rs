@@ -71,7 +71,7 @@ pub(super) struct Theirs {
 #[derive(Debug)]
 pub(super) enum Said {
     /// Where a pool is, and NIXL's metadata of who has registered it, for which this peer has vouched.
-    Found { metadata: Metadata, theirs: Theirs },
+    Found { metadata: Metadata, theirs: Arc<Theirs> },
     /// A pool cannot be had: those who wait for it end.
     NotFound,
     /// A pool is not to be read any more.
@@ -135,7 +135,7 @@ impl Peer {
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
         let pool = transfer.grant.pool();
-        if self.pools.get(&pool).is_none() {
+        if !self.pools.contains_key(&pool) {
             if self.is_met() {
                 self.link.send(&Message::Find { pool }.encode())?;
             }
@@ -246,7 +246,7 @@ impl Peer {
             Message::Found(found) => {
                 let Found { pool, layout, is_sealed, memory, seals, board, metadata } = *found;
                 let theirs = Theirs::new(pool, layout, is_sealed, [memory, seals, board]);
-                match theirs.and_then(|theirs| Ok((theirs, vouched(metadata)?))) {
+                match theirs.and_then(|theirs| Ok((Arc::new(theirs), vouched(metadata)?))) {
                     Ok((theirs, metadata)) => Ok(Some(Said::Found { metadata, theirs })),
                     Err(error) => {
                         self.found(Err(error), pool);

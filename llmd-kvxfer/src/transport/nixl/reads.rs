@@ -153,7 +153,8 @@ impl Reads {
                 self.held.insert(agent, metadata);
                 Ok(())
             }
-            Err(error) => Err(error),
+            // It came from one who has proved who it is: what is wrong is that NIXL cannot reach it.
+            Err(error) => Err(unreachable_by_nixl(agent, error)),
         }
     }
 
@@ -175,8 +176,7 @@ impl Reads {
         let parts = self.parts(&transfer, &theirs)?;
         let (read, written) = parts.plan.period();
         let periods = grant.blocks().len().div_ceil(read).max(transfer.blocks.len().div_ceil(written));
-        let is_checked =
-            theirs.is_sealed && (transfer.is_checked || self.home.check == super::super::Check::Remote);
+        let is_checked = theirs.is_sealed && (transfer.is_checked || self.home.check == super::super::Check::Remote);
         let blocks = Blocks::none(transfer.blocks.len());
         if periods == 0 || parts.plan.is_empty() {
             let (id, blocks) = (transfer.id, Blocks::all(transfer.blocks.len()));
@@ -197,9 +197,9 @@ impl Reads {
             outcome: Outcome::Done,
             why: None,
         };
-        let place = self.order.partition_point(|there| {
-            self.underway.get(there).is_some_and(|there| there.transfer.priority >= priority)
-        });
+        let place = self
+            .order
+            .partition_point(|there| self.underway.get(there).is_some_and(|there| there.transfer.priority >= priority));
         self.underway.insert(id, underway);
         self.order.insert(place, id);
         self.start(now);
@@ -359,11 +359,9 @@ impl Reads {
                     ErrorKind::Invalid | ErrorKind::Exhausted => self.slots.give_back(slot),
                     _ => self.slots.lose(slot),
                 }
-                self.chunk_is_over(id);
+                self.chunk_failed(id, outcome_of(error.kind()), error.to_string());
                 if error.kind() == ErrorKind::Unavailable {
                     self.failed.push((of.0, error));
-                } else {
-                    self.stop(id, Outcome::Io, Some(error.to_string()));
                 }
                 None
             }
@@ -403,7 +401,7 @@ impl Reads {
         let Some(chunk) = self.chunks.remove(&number) else { return };
         if let Err(error) = outcome {
             self.slots.lose(chunk.slot);
-            self.chunk_is_over(chunk.transfer);
+            self.chunk_failed(chunk.transfer, outcome_of(error.kind()), error.to_string());
             self.failed.push((agent, error));
             return;
         }
@@ -446,14 +444,13 @@ impl Reads {
     fn refuse(&mut self, chunk: Chunk, outcome: Outcome) {
         let (id, is_after) = (chunk.transfer, matches!(chunk.stage, Stage::After(_)));
         self.slots.give_back(chunk.slot);
-        self.chunk_is_over(id);
         let lease = self.underway.get(&id).map(|there| there.transfer.grant.lease());
         let why = match lease {
             Some(lease) if is_after => format!("lease {lease} ended while its blocks were read"),
             Some(lease) => format!("lease {lease} does not hold"),
             None => return,
         };
-        self.stop(id, outcome, Some(why));
+        self.chunk_failed(id, outcome, why);
     }
 
     /// A chunk's bytes are in its slot, and were read while the lease held. It is copied when its blocks are sealed.
@@ -467,9 +464,9 @@ impl Reads {
             return;
         };
         let Some(there) = self.underway.get(&chunk.transfer) else { return self.slots.give_back(chunk.slot) };
-        let begun = there.part(number, &chunk, sums).and_then(|(transfer, source)| {
-            job::begin(&self.home, &self.inbox, transfer, source)
-        });
+        let begun = there
+            .part(number, &chunk, sums)
+            .and_then(|(transfer, source)| job::begin(&self.home, &self.inbox, transfer, source));
         match begun {
             Ok((Some(ending), _)) => self.copied(chunk, ending),
             Ok((None, Some(job))) => {
@@ -478,8 +475,7 @@ impl Reads {
             Ok((None, None)) => self.slots.give_back(chunk.slot),
             Err(error) => {
                 self.slots.give_back(chunk.slot);
-                self.chunk_is_over(chunk.transfer);
-                self.stop(chunk.transfer, outcome_of(error.kind()), Some(error.to_string()));
+                self.chunk_failed(chunk.transfer, outcome_of(error.kind()), error.to_string());
             }
         }
     }
@@ -487,8 +483,7 @@ impl Reads {
     /// Those whose blocks were not sealed when they were looked at.
     fn look_again(&mut self, now: Duration) {
         let is_due = |chunk: &Chunk| matches!(chunk.stage, Stage::Again(at) if now >= at);
-        let due: Vec<u64> =
-            self.chunks.iter().filter(|(_, chunk)| is_due(chunk)).map(|(&number, _)| number).collect();
+        let due: Vec<u64> = self.chunks.iter().filter(|(_, chunk)| is_due(chunk)).map(|(&number, _)| number).collect();
         for number in due {
             let Some(chunk) = self.chunks.remove(&number) else { continue };
             let Some(there) = self.underway.get(&chunk.transfer) else { continue };
@@ -521,6 +516,12 @@ impl Reads {
             there.why = there.why.take().or(ending.why);
         }
         self.chunk_is_over(chunk.transfer);
+    }
+
+    /// One chunk of a transfer is none any more, and did not arrive: neither does the rest.
+    fn chunk_failed(&mut self, id: TransferId, outcome: Outcome, why: String) {
+        self.stop(id, outcome, Some(why));
+        self.chunk_is_over(id);
     }
 
     /// One chunk of a transfer is none any more.
@@ -580,9 +581,10 @@ impl Reads {
 
     /// Gives up peers that do not answer a read.
     fn give_up(&mut self, now: Duration) {
-        let late = self.in_flight.values().filter(|read| {
-            matches!(read.what, What::Chunk(_)) && now.saturating_sub(read.since) >= READ_LIMIT
-        });
+        let late = self
+            .in_flight
+            .values()
+            .filter(|read| matches!(read.what, What::Chunk(_)) && now.saturating_sub(read.since) >= READ_LIMIT);
         let late: HashSet<AgentId> = late.map(|read| read.of.0).collect();
         for agent in late {
             let message = format!("agent {agent} did not answer a read in {READ_LIMIT:?}");
@@ -614,7 +616,7 @@ impl Reads {
         for (&agent, metadata) in &self.known {
             let added = self.slots.agent().and_then(|nixl| nixl.add_peer(&name_of(agent), metadata));
             if let Err(error) = added {
-                self.failed.push((agent, error));
+                self.failed.push((agent, unreachable_by_nixl(agent, error)));
             }
         }
     }
@@ -708,6 +710,11 @@ impl Standing for Read {
     fn holds(&self, _lease: LeaseId) -> bool {
         true
     }
+}
+
+fn unreachable_by_nixl(agent: AgentId, error: Error) -> Error {
+    let message = format!("agent {agent} cannot be reached by NIXL: {error}");
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
 }
 
 /// What is worse stands.

@@ -58,9 +58,8 @@ impl Slots {
     /// So many slots, for content of so many bytes each.
     pub(super) fn new(nixl: Nixl, settings: AgentSettings, name: String, count: usize, room: u64) -> Result<Self> {
         if !(2..=MAX_SLOTS).contains(&count) || !(MIN_ROOM..=MAX_ROOM).contains(&room) {
-            let message = format!(
-                "{count} slots of {room} bytes, expected 2 to {MAX_SLOTS} of {MIN_ROOM} to {MAX_ROOM}"
-            );
+            let message =
+                format!("{count} slots of {room} bytes, expected 2 to {MAX_SLOTS} of {MIN_ROOM} to {MAX_ROOM}");
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let (free, agent) = (Vec::new(), None);

@@ -49,8 +49,8 @@ pub(super) fn named(version: &str) -> Result<String> {
 fn of_wheel(packages: &Path, libraries: &Path) -> Option<String> {
     let wheel = libraries.file_name()?.to_str()?.strip_prefix('.')?.strip_suffix(".mesonpy.libs")?;
     let names = fs::read_dir(packages).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut versions =
-        names.filter_map(|name| Some(name.strip_suffix(".dist-info")?.strip_prefix(wheel)?.strip_prefix('-')?.to_owned()));
+    let mut versions = names
+        .filter_map(|name| Some(name.strip_suffix(".dist-info")?.strip_prefix(wheel)?.strip_prefix('-')?.to_owned()));
     versions.next().filter(|version| named(version).is_ok())
 }
 
