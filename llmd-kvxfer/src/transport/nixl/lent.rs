@@ -136,8 +136,8 @@ impl Lent {
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let leaving = self.leaving.iter().filter(|(there, _)| there.known.is_empty());
-        // One that has just been left by everybody is looked at when something was heard.
-        leaving.filter_map(|(_, until)| *until).chain(self.pace.next()).min()
+        // One that has just been left by everybody is looked at as soon as can be.
+        leaving.map(|(_, until)| until.unwrap_or_default()).chain(self.pace.next()).min()
     }
 
     fn serve(&mut self) {

@@ -111,6 +111,8 @@ enum Stage {
 const MAX_UNDERWAY: usize = 1 << 16;
 /// How long one read may take: its peer is lost then.
 const READ_LIMIT: Duration = Duration::from_secs(10);
+/// How long one that nobody wants may keep its slot when no other is free: a new NIXL agent is made then.
+const ABANDONED_LIMIT: Duration = Duration::from_secs(1);
 /// How long it is waited at first for a block to be sealed, and at most.
 const SHORTEST: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(5);
@@ -538,7 +540,10 @@ impl Reads {
             return;
         }
         if let Some(there) = self.underway.remove(&id) {
-            let Underway { blocks, bytes, outcome, why, .. } = there;
+            let Underway { blocks, bytes, outcome, why, next, periods, .. } = there;
+            if next < periods {
+                self.order.retain(|&there| there != id);
+            }
             self.endings.push(Ending { id, outcome, blocks, bytes, why });
         }
     }
@@ -603,11 +608,12 @@ impl Reads {
             }
         }
         let is_wanted = |read: &InFlight| matches!(read.what, What::Chunk(_));
-        let is_stuck = |read: &InFlight| !is_wanted(read) && now.saturating_sub(read.since) >= READ_LIMIT;
-        let abandoned = self.in_flight.values().filter(|read| !is_wanted(read)).count();
-        self.slots.abandoned(abandoned);
+        let limit = if self.slots.is_none_free() { ABANDONED_LIMIT } else { READ_LIMIT };
+        let is_stuck = |read: &InFlight| !is_wanted(read) && now.saturating_sub(read.since) >= limit;
         let is_time = self.slots.is_short() || self.in_flight.values().any(is_stuck);
-        if !is_time || self.in_flight.values().any(is_wanted) {
+        self.slots.drain(is_time);
+        let is_again = |chunk: &Chunk| matches!(chunk.stage, Stage::Again(_));
+        if !is_time || self.in_flight.values().any(is_wanted) || self.chunks.values().any(is_again) {
             return;
         }
         // What is in flight ends with its agent, and writes to slots that are none any more.

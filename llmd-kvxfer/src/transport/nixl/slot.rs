@@ -22,9 +22,10 @@ pub(super) struct Slots {
     /// How many agents there were.
     agents: u64,
     free: Vec<Slot>,
-    /// Those that may be written to until the agent is dropped, and those that may be until NIXL says so.
+    /// Those that may be written to until the agent is dropped.
     lost: usize,
-    abandoned: usize,
+    /// Whether none is given out, so that the agent can be dropped.
+    is_draining: bool,
 }
 
 /// Memory for one part of a transfer: the words by which it is known whether it may be relied on, and its bytes.
@@ -63,7 +64,7 @@ impl Slots {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let (free, agent) = (Vec::new(), None);
-        Ok(Self { nixl, settings, name, count, room, agent, agents: 0, free, lost: 0, abandoned: 0 })
+        Ok(Self { nixl, settings, name, count, room, agent, agents: 0, free, lost: 0, is_draining: false })
     }
 
     /// How many bytes of content a slot has room for.
@@ -82,7 +83,7 @@ impl Slots {
 
     /// A slot, when one is free.
     pub(super) fn take(&mut self) -> Option<Slot> {
-        if self.is_short() { None } else { self.free.pop() }
+        if self.is_draining { None } else { self.free.pop() }
     }
 
     /// Nothing is written to it any more.
@@ -99,21 +100,27 @@ impl Slots {
         }
     }
 
-    /// To so many slots something is written that nobody wants.
-    pub(super) fn abandoned(&mut self, count: usize) {
-        self.abandoned = count;
+    /// Whether none is free.
+    pub(super) const fn is_none_free(&self) -> bool {
+        self.free.is_empty()
     }
 
-    /// Whether half of them cannot be used: none is given out until there is a new agent.
+    /// Whether half of them are lost.
     pub(super) const fn is_short(&self) -> bool {
-        (self.lost + self.abandoned) * 2 >= self.count
+        self.lost * 2 >= self.count
+    }
+
+    /// Gives none out until there is a new agent, or does so again.
+    pub(super) fn drain(&mut self, is_draining: bool) {
+        self.is_draining = is_draining;
     }
 
     /// Drops the agent, which closes its connections: whatever it still wrote to its slots, it does not any more. The next has new ones.
     pub(super) fn renew(&mut self) {
         self.agent = None;
         self.free.clear();
-        (self.lost, self.abandoned) = (0, 0);
+        self.lost = 0;
+        self.is_draining = false;
     }
 
     fn made(&mut self) -> Result<nixl::Agent> {
