@@ -54,6 +54,8 @@ pub use outcome::{Blocks, Outcome};
 pub use plan::{Copies, Copy, Plan};
 pub use pool::Pool;
 pub use region::{DlpackForm, HostMemory, Region, delete_dlpack};
+#[cfg(feature = "nixl")]
+pub use transport::NixlTransport;
 pub use transport::{
     Check, Cost, Ending, Home, LeaseEnded, Local, Note, Notified, Reading, Shm, Tcp, Transfer, TransferId, Transport,
     Trust, Word,

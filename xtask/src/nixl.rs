@@ -1,4 +1,4 @@
-//! `cargo xtask nixl`: NIXL peers beside NIXL's own agents.
+//! `cargo xtask nixl`: NIXL peers beside NIXL's own agents, and our transport over NIXL.
 
 use std::env;
 use std::fs;
@@ -14,9 +14,9 @@ use crate::workspace::Workspace;
 
 /// NIXL peers beside NIXL's own agents.
 ///
-/// Runs the tests of `llmd-kvxfer`'s feature `nixl` against agents in Python, over each path that a machine without special hardware has:
-/// the same host, and TCP. NIXL's wheel and numpy (0.1 GB to download, 0.4 GB on disk) are installed on first use, from a pinned list,
-/// in the user's cache folder. Half a minute once that is there.
+/// Runs the tests of `llmd-kvxfer`'s feature `nixl` against agents in Python, and those of its transport over NIXL between agents of ours,
+/// over each path that a machine without special hardware has: the same host, and TCP. NIXL's wheel and numpy (0.1 GB to download, 0.4 GB on disk) are installed on first use, from a pinned list,
+/// in the user's cache folder. Some minutes once that is there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Run only the tests whose names contain one of these
@@ -43,8 +43,9 @@ pub(crate) fn run(args: &Args) -> Result {
     let mut stages = Stages::default();
     for (name, transports) in PATHS {
         stages.run(format!("NIXL over {name}"), || {
-            let mut tests = cargo(&workspace.root, ["test", "--package", "llmd-kvxfer", "--features", "nixl"]);
-            tests.args(["--test", "nixl", "--", "--ignored", "--nocapture", "--test-threads", "1"]).args(&args.filter);
+            let mut tests = cargo(&workspace.root, ["test", "--package", "llmd-kvxfer", "--features", "nixl,testing"]);
+            tests.args(["--test", "nixl", "--test", "nixl_transport"]);
+            tests.args(["--", "--ignored", "--nocapture", "--test-threads", "1"]).args(&args.filter);
             tests.env("LLMD_NIXL_PYTHON", &python).env("LLMD_NIXL_LIBRARY", &packages).env("UCX_TLS", transports);
             tests.envs(QUIET.into_iter().filter(|(variable, _)| env::var_os(variable).is_none()));
             run_command(&mut tests)

@@ -12,6 +12,8 @@
 
 mod message;
 mod proof;
+#[cfg(feature = "nixl")]
+mod signed;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +22,8 @@ use llmd_core::{Error, ErrorKind, Result};
 
 pub(crate) use self::message::{Hello, Proof, Refused, Welcome};
 use self::proof::{Side, prove};
+#[cfg(feature = "nixl")]
+pub(crate) use self::signed::{SIGNATURE, Signed};
 use crate::grant::AgentId;
 
 /// The versions of the protocol that are spoken here, the oldest and the newest.
@@ -96,12 +100,23 @@ impl Connecting {
     }
 }
 
+#[cfg(feature = "nixl")]
+impl Connecting {
+    /// What signs all that is said after the proof, when this is the answer.
+    pub(crate) fn signed(&self, answer: &[u8]) -> Result<Signed> {
+        let said = [&self.hello[..], &Welcome::decode(answer)?.without_proof()].concat();
+        Ok(Signed::new(self.keys.key(&self.tenant)?, Side::Connecting, &said))
+    }
+}
+
 /// The side that listens, after a Hello.
 #[derive(Debug)]
 pub(crate) struct Listening {
     who: Identity,
     tenant: String,
     expected: Option<[u8; 32]>,
+    #[cfg(feature = "nixl")]
+    signed: Signed,
 }
 
 impl Listening {
@@ -111,6 +126,12 @@ impl Listening {
             let refused = Refused::of(&error).encode();
             (error, refused)
         })
+    }
+
+    /// What signs all that is said after the proof.
+    #[cfg(feature = "nixl")]
+    pub(crate) fn signed(&self) -> Signed {
+        self.signed.clone()
     }
 
     /// Takes the proof: who is there, and for which tenant.
@@ -141,7 +162,16 @@ impl Listening {
         welcome.proof = prove(key, Side::Listening, &said);
         let expected = prove(key, Side::Connecting, &said);
         let who = Identity { agent: hello.agent, name: hello.name };
-        Ok((Self { who, tenant: hello.tenant, expected }, welcome.encode()))
+        #[cfg(feature = "nixl")]
+        let signed = Signed::new(key, Side::Listening, &said);
+        let listening = Self {
+            who,
+            tenant: hello.tenant,
+            expected,
+            #[cfg(feature = "nixl")]
+            signed,
+        };
+        Ok((listening, welcome.encode()))
     }
 }
 

@@ -10,13 +10,27 @@ pub(super) enum Side {
     Listening,
 }
 
+impl Side {
+    pub(super) const fn label(self) -> &'static [u8] {
+        match self {
+            Self::Connecting => b"llmd connecting",
+            Self::Listening => b"llmd listening ",
+        }
+    }
+
+    #[cfg(feature = "nixl")]
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Connecting => Self::Listening,
+            Self::Listening => Self::Connecting,
+        }
+    }
+}
+
 /// HMAC-SHA-256 of what both sides said; `None` where there is no key.
 pub(super) fn prove(key: Option<&[u8]>, side: Side, said: &[u8]) -> Option<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key?).expect("a key may have any length");
-    mac.update(match side {
-        Side::Connecting => b"llmd connecting",
-        Side::Listening => b"llmd listening ",
-    });
+    mac.update(side.label());
     mac.update(said);
     Some(mac.finalize().into_bytes().into())
 }

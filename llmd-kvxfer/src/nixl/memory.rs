@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use llmd_core::{Error, ErrorKind, Result};
 
+use crate::region::{Region, Words};
+
 /// Where memory lies.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -52,6 +54,26 @@ impl Memory {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         Ok(Self { address, len, kind, device, _owner: owner })
+    }
+
+    /// All of a region, of this machine.
+    pub(crate) fn of_region(region: &Region) -> Result<Self> {
+        if !region.is_writable() {
+            let message =
+                "a region that is only for reading, expected one that may be written, as NIXL registers all memory";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        // SAFETY: a region's bytes are there for as long as it is, may be written, and are reached by pointer alone.
+        unsafe { Self::new(region.address(), region.len(), MemoryKind::Host, 0, Arc::new(region.clone())) }
+    }
+
+    /// Words that peers read.
+    pub(crate) fn of_words<T: AsRef<Words> + Send + Sync + 'static>(owner: Arc<T>) -> Result<Self> {
+        let words = (*owner).as_ref().all();
+        let (address, len) = (NonNull::from(words).cast(), size_of_val(words));
+        // SAFETY: they are mapped for as long as they have an owner, may be written, and are atomics: who has a reference to one
+        // expects that others change it.
+        unsafe { Self::new(address, len, MemoryKind::Host, 0, owner) }
     }
 
     /// Where it begins.

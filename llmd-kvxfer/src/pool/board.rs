@@ -50,6 +50,24 @@ impl Fence for Board {
     }
 }
 
+#[cfg(feature = "nixl")]
+impl AsRef<Words> for Board {
+    fn as_ref(&self) -> &Words {
+        &self.0
+    }
+}
+
+/// What a lease's two words on a board say, however they were read: whether it holds, and is of one who has the capability of this
+/// tag.
+#[cfg(feature = "nixl")]
+pub(crate) fn standing([generation, right]: [u64; 2], lease: LeaseId, tag: u64) -> Result<(), Outcome> {
+    match generation {
+        there if there != lease.generation => Err(Outcome::Stale),
+        _ if right != tag => Err(Outcome::Denied),
+        _ => Ok(()),
+    }
+}
+
 /// The board of a peer.
 #[derive(Debug)]
 pub(crate) struct BoardView(Words);

@@ -9,6 +9,8 @@ use llmd_core::{Error, ErrorKind, Result};
 
 pub(crate) use self::board::{Board, BoardView, slots};
 pub(crate) use self::seals::{Seals, SealsView};
+#[cfg(feature = "nixl")]
+pub(crate) use self::{board::standing, seals::sealed_since};
 use crate::copy::sum_of;
 use crate::layout::KvLayout;
 use crate::plan::Plan;

@@ -82,6 +82,20 @@ impl Expected for Seals {
     }
 }
 
+#[cfg(feature = "nixl")]
+impl AsRef<Words> for Seals {
+    fn as_ref(&self) -> &Words {
+        &self.0
+    }
+}
+
+/// What a block adds up to, by its two words as they were read twice, one after the other: words that are read together may not be
+/// seen in the order in which they were written.
+#[cfg(feature = "nixl")]
+pub(crate) fn sealed_since([before, _]: [u64; 2], [state, sum]: [u64; 2]) -> Option<u64> {
+    (before == state && state & STAGE == SEALED).then_some(sum)
+}
+
 /// The seals of a peer's pool.
 #[derive(Debug)]
 pub(crate) struct SealsView(Words);

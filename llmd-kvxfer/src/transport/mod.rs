@@ -9,6 +9,8 @@ mod copiers;
 mod home;
 mod job;
 mod local;
+#[cfg(feature = "nixl")]
+mod nixl;
 mod poller;
 mod process;
 mod shm;
@@ -27,6 +29,8 @@ pub(crate) use self::copiers::Copiers;
 pub(crate) use self::home::HomeSettings;
 pub use self::home::{Check, Home, LeaseEnded, Notified, Reading};
 pub use self::local::Local;
+#[cfg(feature = "nixl")]
+pub use self::nixl::NixlTransport;
 pub(crate) use self::process::process;
 pub use self::shm::Shm;
 #[cfg(any(test, feature = "testing"))]
