@@ -130,7 +130,10 @@ impl Agent {
         let inner = &*self.inner;
         inner.is_of_one_domain(tenant, &region)?;
         let id = inner.next_pool.fetch_add(1, Ordering::Relaxed);
-        let pool = Pool::new(id, tenant, region, layout)?;
+        let pool = match region.device().map(|there| inner.home.engine(there.device())).transpose()? {
+            Some(engine) => Pool::moved_by(engine, id, tenant, region, layout)?,
+            None => Pool::new(id, tenant, region, layout)?,
+        };
         let mut refused = Vec::new();
         for carrier in &inner.transports {
             let mut carrier = carrier.lock();

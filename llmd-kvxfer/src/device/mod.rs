@@ -5,6 +5,7 @@
 mod batch;
 #[cfg(any(feature = "cuda", feature = "rocm"))]
 mod driver;
+mod engine;
 mod host;
 mod id;
 mod ipc;
@@ -21,6 +22,7 @@ pub use self::batch::{DeviceCopy, Direction, Rows};
 pub use self::driver::Cuda;
 #[cfg(feature = "rocm")]
 pub use self::driver::Hip;
+pub(crate) use self::engine::{BUFFER_BYTES, Buffer, CopyEngine, MAX_BUFFER_BYTES, Moving};
 pub use self::host::Host;
 pub use self::id::{Abilities, Counts, DeviceId, Vendor};
 pub use self::ipc::IpcHandle;

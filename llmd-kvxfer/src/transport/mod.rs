@@ -6,11 +6,13 @@
 
 mod bell;
 mod copiers;
+mod dma;
 mod home;
 mod job;
 mod local;
 mod poller;
 mod process;
+mod sealing;
 mod shm;
 mod tcp;
 mod way;

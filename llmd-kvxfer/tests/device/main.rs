@@ -3,6 +3,7 @@
 mod conformance;
 mod failures;
 mod fake;
+mod pools;
 mod processes;
 mod sides;
 mod staging;

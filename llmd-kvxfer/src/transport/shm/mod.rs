@@ -40,7 +40,7 @@ use self::peer::{Begins, Peer};
 use self::populate::Populate;
 use self::socket::Listener;
 use self::staging::StagedJob;
-use super::job::{CopyJob, Inbox};
+use super::job::{self, Inbox};
 use super::local::not_started;
 use super::poller::Poller;
 use super::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, Way, bell};
@@ -94,7 +94,7 @@ struct Started {
 /// A transfer under way.
 #[derive(Debug)]
 enum Job {
-    Copy(Arc<CopyJob>),
+    Copy(Arc<dyn job::Job>),
     Staged(Arc<StagedJob>),
 }
 
@@ -401,7 +401,7 @@ impl Started {
     fn begin(&mut self, id: TransferId, transfer: Transfer, begins: Begins) -> Result<Option<Ending>> {
         match begins {
             Begins::Copy(source) => {
-                let (ending, job) = super::job::begin(&self.home, &self.inbox, transfer, source)?;
+                let (ending, job) = job::begin(&self.home, &self.inbox, transfer, source)?;
                 self.jobs.extend(job.map(|job| (id, Job::Copy(job))));
                 Ok(ending)
             }
