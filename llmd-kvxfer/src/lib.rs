@@ -55,6 +55,6 @@ pub use plan::{Copies, Copy, Plan};
 pub use pool::Pool;
 pub use region::{DlpackForm, HostMemory, Region, delete_dlpack};
 pub use transport::{
-    Check, Cost, Ending, Home, LeaseEnded, Local, Note, Notified, Reading, Shm, Tcp, Transfer, TransferId, Transport,
-    Trust, Word,
+    Check, Cost, CudaIpc, Ending, Home, LeaseEnded, Local, Note, Notified, Reading, Shm, Tcp, Transfer, TransferId,
+    Transport, Trust, Word,
 };

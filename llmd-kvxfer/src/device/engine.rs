@@ -12,8 +12,8 @@ use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 
 use super::{
-    Costs, Device, DeviceCopy, DeviceMemory, Direction, HostMemory, HostSide, Pinned, Staging, StagingLimits, Ticket,
-    Transfer, TransferId,
+    Costs, Device, DeviceCopy, DeviceMemory, Direction, HostMemory, HostSide, IpcHandle, Pinned, Staging,
+    StagingLimits, Ticket, Transfer, TransferId,
 };
 use crate::plan::Copy;
 
@@ -100,6 +100,12 @@ impl CopyEngine {
         // and nobody else writes them then; who does all the same gets bytes that do not add up.
         let id = unsafe { self.staged.lock().staging.submit(transfer) }?;
         Ok(Moving { buffer: Some(buffer), id, is_over: false })
+    }
+
+    /// Memory that a peer exported, who is trusted with all of a pool.
+    pub(crate) fn import(&self, handle: &IpcHandle) -> Result<DeviceMemory> {
+        // SAFETY: the peer keeps the memory as long as it is connected, and who reads it as long as that.
+        unsafe { self.device.import(handle) }
     }
 
     /// Begins to copy from one memory of the device to another of it.

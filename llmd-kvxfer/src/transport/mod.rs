@@ -6,6 +6,7 @@
 
 mod bell;
 mod copiers;
+mod cuda_ipc;
 mod dma;
 mod home;
 mod job;
@@ -26,6 +27,7 @@ use llmd_core::Result;
 
 pub(crate) use self::bell::Bell;
 pub(crate) use self::copiers::Copiers;
+pub use self::cuda_ipc::CudaIpc;
 pub(crate) use self::home::HomeSettings;
 pub use self::home::{Check, Home, LeaseEnded, Notified, Reading};
 pub use self::local::Local;
