@@ -340,6 +340,7 @@ const UNSAFE: &[&str] = &[
     "llmd-kvxfer/src/testing/device.rs",
     "llmd-kvxfer/src/transport/process.rs",
     "llmd-kvxfer/src/transport/tcp/scatter.rs",
+    "llmd-kvxfer/tests/device/exporting.rs",
     "llmd-kvxfer/tests/device/fake.rs",
     "llmd-kvxfer/tests/device/sides.rs",
     "llmd-kvxfer/tests/nixl.rs",

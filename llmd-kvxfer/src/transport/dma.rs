@@ -146,6 +146,10 @@ impl DmaJob {
             return Ok(Went::Over);
         }
         let (from, to) = self.blocks(part);
+        if !self.source.standing.holds(self.transfer.grant.lease()) {
+            self.fail(Outcome::Stale, Some("the lease ended before its blocks were read".into()));
+            return Ok(Went::Over);
+        }
         if !self.are_sealed(from) {
             if self.is_peer_lost.load(Ordering::Relaxed) {
                 self.fail(Outcome::PeerLost, Some("the peer is gone, and had not sealed its blocks".into()));

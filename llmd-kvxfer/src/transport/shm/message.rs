@@ -233,6 +233,12 @@ mod tests {
             Message::Map { pool: 7 },
             Message::Mapped { pool: 7, len: 1 << 40, layout: Box::new(KvLayout::opaque("amx", 9, 64).unwrap()) },
             Message::NotMapped { pool: 7, refused },
+            Message::Exported {
+                pool: 7,
+                len: 1 << 40,
+                layout: Box::new(KvLayout::opaque("amx", 9, 64).unwrap()),
+                handle: Box::new(IpcHandle::from_bytes(&[1; IpcHandle::BYTES]).unwrap()),
+            },
             Message::Unmapped {
                 pool: 7,
                 len: 1 << 40,
