@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
@@ -48,14 +48,13 @@ struct Buffers {
 }
 
 impl CopyEngine {
-    /// Measures what copies of a device cost, for 200 ms at most.
+    /// Measures what copies of a device cost, for 200 ms at most by this clock.
     ///
     /// # Errors
     ///
     /// What the device says when memory is allocated, pinned and copied.
-    pub(crate) fn new(device: Arc<dyn Device>) -> Result<Self> {
-        let begun = Instant::now();
-        let costs = Costs::measure(device.as_ref(), BUDGET, &mut || begun.elapsed())?;
+    pub(crate) fn new(device: Arc<dyn Device>, clock: &mut dyn FnMut() -> Duration) -> Result<Self> {
+        let costs = Costs::measure(device.as_ref(), BUDGET, clock)?;
         let limits = StagingLimits { slot_bytes: BUFFER_BYTES, ..StagingLimits::default() };
         let staging = Staging::new(Arc::clone(&device), costs, limits)?;
         let staged = Mutex::new(Staged { staging, ended: HashMap::new(), polled: Vec::new() });

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::copiers::{Step, Work};
-use super::job::{Found, Inbox, Job, Memory, Source};
-use super::{Ending, Home, Transfer, outcome_of};
+use super::job::{Begun, Found, Inbox, Job, Memory, Source};
+use super::{Home, Transfer, outcome_of};
 use crate::copy::{Copying, Origin, Packed, Renamed, Span, Stores, copy_span, fill, places, sum_of};
 use crate::device::{Buffer, CopyEngine, DeviceCopy, DeviceMemory, Direction, Moving, Ticket};
 use crate::grant::AgentId;
@@ -98,12 +98,7 @@ enum Went {
 }
 
 /// Begins a transfer of which one side at least is a device's.
-pub(super) fn begin(
-    home: &Arc<Home>,
-    inbox: &Arc<Inbox>,
-    transfer: Transfer,
-    source: Source,
-) -> Result<(Option<Ending>, Option<Arc<dyn Job>>)> {
+pub(super) fn begin(home: &Arc<Home>, inbox: &Arc<Inbox>, transfer: Transfer, source: Source) -> Result<Begun> {
     let job = DmaJob::new(home, inbox, transfer, source)?;
     if job.periods == 0 {
         let ending = job.state.lock().found.end(&job.transfer);

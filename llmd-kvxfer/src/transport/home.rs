@@ -267,7 +267,7 @@ impl Home {
         if let Some(engine) = engines.iter().find(|engine| Arc::ptr_eq(engine.device(), device)) {
             return Ok(Arc::clone(engine));
         }
-        let engine = Arc::new(CopyEngine::new(Arc::clone(device))?);
+        let engine = Arc::new(CopyEngine::new(Arc::clone(device), &mut || self.now())?);
         engines.push(Arc::clone(&engine));
         Ok(engine)
     }

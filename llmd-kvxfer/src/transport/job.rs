@@ -146,13 +146,11 @@ pub(super) const AT_ONCE: u64 = 64 << 10;
 /// How much one thread copies before it looks up.
 const PART: u64 = 256 << 10;
 
+/// A transfer that was begun: how it ended already, or what goes on.
+pub(super) type Begun = (Option<Ending>, Option<Arc<dyn Job>>);
+
 /// Begins a copy; it is over at once when it is small.
-pub(super) fn begin(
-    home: &Arc<Home>,
-    inbox: &Arc<Inbox>,
-    transfer: Transfer,
-    source: Source,
-) -> Result<(Option<Ending>, Option<Arc<dyn Job>>)> {
+pub(super) fn begin(home: &Arc<Home>, inbox: &Arc<Inbox>, transfer: Transfer, source: Source) -> Result<Begun> {
     let Some(origin) = source.memory.origin().filter(|_| !transfer.pool.region().is_on_device()) else {
         return dma::begin(home, inbox, transfer, source);
     };

@@ -1,5 +1,7 @@
 //! Pools of device memory, moved by agents.
 
+#![expect(clippy::unwrap_used, reason = "these are tests, and what they share")]
+
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
