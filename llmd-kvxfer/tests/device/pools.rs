@@ -11,7 +11,7 @@ use std::time::Duration;
 use llmd_core::ErrorKind;
 use llmd_kvxfer::device::{Device, Host};
 use llmd_kvxfer::{
-    Agent, Check, CudaIpc, Fetch, Fetched, Grant, KvLayout, Lease, Local, Outcome, Pool, Region, testing,
+    Agent, Check, CudaIpc, Fetch, Fetched, Grant, KvLayout, Lease, Local, Outcome, Pool, Region, Shm, testing,
 };
 use tempfile::TempDir;
 
@@ -74,6 +74,15 @@ fn what_a_device_exports_conforms() {
     let device: Arc<dyn Device> = Arc::new(Exporting::new());
     let make = || CudaIpc::new(Arc::clone(&device)).in_folder(folder.path());
     testing::transport_with(make, [&memory(&device), &memory(&device)]);
+}
+
+#[test]
+fn shared_memory_stages_what_is_in_a_device() {
+    let (fake, folder) = (Fake::new(Kind::Cuda), TempDir::new().unwrap());
+    let device = fake.device();
+    testing::transport_with(|| Shm::in_folder(folder.path()), [&memory(&device), &host]);
+    drop(device);
+    assert_eq!(fake.left(), Left::default());
 }
 
 fn layout() -> KvLayout {
