@@ -1518,7 +1518,7 @@ llmd_status llmd_region_to_dlpack(const llmd_region *region,
                                   void **tensor,
                                   llmd_error **error);
 
-// The first byte of the memory, which is there as long as the region. NULL for NULL.
+// The first byte of the memory, which is there as long as the region. NULL for NULL, and for memory of a device.
 void *llmd_region_data(const llmd_region *region);
 
 // How many bytes it has. 0 for NULL.

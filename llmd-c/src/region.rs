@@ -175,10 +175,11 @@ const fn form(versioned: u32) -> DlpackForm {
     if versioned == 0 { DlpackForm::Plain } else { DlpackForm::Versioned }
 }
 
-/// The first byte of the memory, which is there as long as the region. NULL for NULL.
+/// The first byte of the memory, which is there as long as the region. NULL for NULL, and for memory of a device.
 #[unsafe(no_mangle)]
 pub extern "C" fn llmd_region_data(region: Option<&llmd_region>) -> *mut c_void {
-    region.map_or(ptr::null_mut(), |region| region.0.address().as_ptr().cast())
+    let address = region.and_then(|region| region.0.address());
+    address.map_or(ptr::null_mut(), |address| address.as_ptr().cast())
 }
 
 /// How many bytes it has. 0 for NULL.

@@ -57,6 +57,6 @@ pub use region::{DlpackForm, HostMemory, Region, delete_dlpack};
 #[cfg(feature = "nixl")]
 pub use transport::NixlTransport;
 pub use transport::{
-    Check, Cost, Ending, Home, LeaseEnded, Local, Note, Notified, Reading, Shm, Tcp, Transfer, TransferId, Transport,
-    Trust, Word,
+    Check, Cost, CudaIpc, Ending, Home, LeaseEnded, Local, Note, Notified, Reading, Shm, Tcp, Transfer, TransferId,
+    Transport, Trust, Word,
 };

@@ -151,6 +151,7 @@ impl AgentBuilder {
             home,
             transports,
             names,
+            moves: Mutex::default(),
             ops: Mutex::new(Ops::new(self.max_operations)),
             plans: Mutex::new(Plans::default()),
             wanted: Mutex::default(),

@@ -9,6 +9,7 @@ mod ops;
 mod plans;
 mod thread;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -72,6 +73,8 @@ struct Inner {
     home: Arc<Home>,
     transports: Vec<Mutex<Carrier>>,
     names: Vec<&'static str>,
+    /// By pool, which transports move it, as bits.
+    moves: Mutex<HashMap<u32, u64>>,
     ops: Mutex<Ops>,
     plans: Mutex<Plans>,
     wanted: Mutex<Wanted>,
@@ -130,17 +133,22 @@ impl Agent {
         let inner = &*self.inner;
         inner.is_of_one_domain(tenant, &region)?;
         let id = inner.next_pool.fetch_add(1, Ordering::Relaxed);
-        let pool = Pool::new(id, tenant, region, layout)?;
-        let mut refused = Vec::new();
-        for carrier in &inner.transports {
+        let pool = match region.device().map(|there| inner.home.engine(there.device())).transpose()? {
+            Some(engine) => Pool::moved_by(engine, id, tenant, region, layout)?,
+            None => Pool::new(id, tenant, region, layout)?,
+        };
+        let (mut refused, mut moves) = (Vec::new(), 0);
+        for (place, carrier) in inner.transports.iter().enumerate() {
             let mut carrier = carrier.lock();
-            if let Err(error) = carrier.transport.register(&pool) {
-                refused.push(format!("{}: {error}", carrier.transport.name()));
+            match carrier.transport.register(&pool) {
+                Ok(()) => moves |= 1 << place,
+                Err(error) => refused.push(format!("{}: {error}", carrier.transport.name())),
             }
         }
         if refused.len() == inner.transports.len() {
             return Err(Error::new(ErrorKind::Unsupported, format!("no transport moves it ({})", refused.join("; "))));
         }
+        inner.moves.lock().insert(id, moves);
         inner.home.insert(pool.clone());
         Ok(pool)
     }
@@ -153,6 +161,7 @@ impl Agent {
     pub fn unregister(&self, pool: &Pool) -> Result<()> {
         self.is_ours()?;
         self.inner.home.remove(pool.id());
+        self.inner.moves.lock().remove(&pool.id());
         self.inner.transports.iter().for_each(|carrier| carrier.lock().transport.unregister(pool));
         Ok(())
     }
@@ -188,7 +197,7 @@ impl Agent {
         let blocks: Arc<[u32]> = blocks.into();
         let (lease, capability) = inner.home.grant(pool, &blocks, terms)?;
         let (agent, layout, ttl) = (inner.home.agent(), pool.layout().clone(), terms.ttl());
-        let addresses = inner.addresses();
+        let addresses = inner.addresses(pool);
         Ok(Grant::new(Parts { agent, addresses, pool: pool.id(), layout, lease, capability, ttl, blocks }))
     }
 
@@ -354,6 +363,7 @@ impl Agent {
             mapped_bytes: read(&home.counts.ways.mapped),
             cma_bytes: read(&home.counts.ways.cma),
             staged_bytes: read(&home.counts.ways.staged),
+            ipc_bytes: read(&home.counts.ways.ipc),
         }
     }
 
@@ -410,6 +420,8 @@ pub struct AgentStats {
     pub cma_bytes: u64,
     /// Bytes that were fetched by shared memory and copied there by the peer.
     pub staged_bytes: u64,
+    /// Those of them that a device copied out of memory that another process exported.
+    pub ipc_bytes: u64,
 }
 
 impl Inner {
@@ -427,13 +439,18 @@ impl Inner {
         Err(Error::new(ErrorKind::Denied, message))
     }
 
-    fn addresses(&self) -> Vec<Address> {
-        let address = |carrier: &Mutex<Carrier>| {
+    /// Of the transports that move this pool.
+    fn addresses(&self, pool: &Pool) -> Vec<Address> {
+        let moves = self.moves.lock().get(&pool.id()).copied().unwrap_or(0);
+        let address = |(place, carrier): (usize, &Mutex<Carrier>)| {
+            if moves >> place & 1 == 0 {
+                return None;
+            }
             let carrier = carrier.lock();
             let place = carrier.transport.address()?;
             Some(Address { transport: carrier.transport.name().to_owned(), place })
         };
-        self.transports.iter().filter_map(address).collect()
+        self.transports.iter().enumerate().filter_map(address).collect()
     }
 
     fn finished(&self) -> Word {

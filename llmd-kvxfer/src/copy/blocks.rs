@@ -16,12 +16,13 @@ use crate::region::{Mapping, Process, Region};
 
 /// Memory that can be read for as long as this is there.
 pub(crate) trait Readable: Send + Sync + fmt::Debug {
+    /// Where it begins, and how many bytes it has: none of a region that is in a device.
     fn span(&self) -> (NonNull<u8>, usize);
 }
 
 impl Readable for Region {
     fn span(&self) -> (NonNull<u8>, usize) {
-        (self.address(), self.len())
+        self.address().map_or((NonNull::dangling(), 0), |address| (address, self.len()))
     }
 }
 
@@ -210,16 +211,16 @@ impl Copying<'_> {
     /// Where a copy begins on both sides, if it ends inside them.
     fn places(&self, memory: &dyn Readable, piece: crate::plan::Copy) -> Result<(*const u8, *mut u8)> {
         let from = inside(memory.span(), piece.from, piece.len)?;
-        let to = inside((self.to.address(), self.to.len()), piece.to, piece.len)?;
+        let to = inside(self.to.span(), piece.to, piece.len)?;
         Ok((from.as_ptr(), to.as_ptr()))
     }
 }
 
 /// Whether a region is as long as a plan needs that writes it, and may be written.
 pub(crate) fn takes(plan: &Plan, to: &Region) -> Result<()> {
-    let needed = plan.ends().1;
-    if needed > to.len() as u64 {
-        return Err(too_short(to.len(), "written", needed));
+    let (needed, there) = (plan.ends().1, to.span().1);
+    if needed > there as u64 {
+        return Err(too_short(there, "written", needed));
     }
     if !to.is_writable() {
         return Err(Error::new(ErrorKind::Invalid, "a region that is only for reading, expected one to fetch into"));

@@ -13,7 +13,7 @@ mod sum;
 mod x86;
 
 pub(crate) use self::blocks::{Copying, Expected, Origin, Readable, sum_of, takes};
-pub(crate) use self::packed::{Packed, Renamed, Span, pack, places};
+pub(crate) use self::packed::{Packed, Renamed, Span, copy_span, fill, pack, places};
 pub(crate) use self::sum::Sum;
 
 /// Whether what is written goes around the caches. What is much is not read soon, and what it would push out is needed now.

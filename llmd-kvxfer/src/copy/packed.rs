@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use llmd_core::{Error, ErrorKind, Result};
 
-use super::blocks::inside;
+use super::blocks::{Origin, inside};
 use super::{Expected, Readable, Stores, copy};
 use crate::layout::KvLayout;
 use crate::plan::Plan;
@@ -51,6 +51,11 @@ impl Packed {
         self.block_bytes * self.blocks as u64
     }
 
+    /// Whether all bytes of a block go into the other layout.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.scatter.period_bytes() == self.block_bytes.saturating_mul(self.scatter.period().0 as u64)
+    }
+
     /// How many periods of the plan into the other layout there is room for.
     pub(crate) const fn periods(&self) -> usize {
         self.blocks as usize / self.scatter.period().0
@@ -64,6 +69,22 @@ pub(crate) fn pack(gather: &Plan, from: &dyn Readable, blocks: &[u32], to: (NonN
         // SAFETY: both places were checked to be inside their memories, which the caller has for as long.
         unsafe { copy(from.as_ptr(), to.as_ptr(), piece.len as usize, Stores::Cached) };
     }
+    Ok(())
+}
+
+/// Copies these blocks one after the other to memory of ours, from wherever the processor reads.
+pub(crate) fn fill(from: Origin<'_>, gather: &Plan, blocks: &[u32], to: (NonNull<u8>, usize)) -> Result<()> {
+    match from {
+        Origin::Memory(memory) => pack(gather, memory, blocks, to),
+        Origin::Process(process, _) => super::pulled::gather(process, gather, blocks, to),
+    }
+}
+
+/// Copies the first so many bytes of one memory of ours to another.
+pub(crate) fn copy_span(from: (NonNull<u8>, usize), to: (NonNull<u8>, usize), len: u64) -> Result<()> {
+    let (from, to) = (inside(from, 0, len)?, inside(to, 0, len)?);
+    // SAFETY: both were checked to be as long, and the caller has them, which are two.
+    unsafe { copy(from.as_ptr(), to.as_ptr(), len as usize, Stores::Cached) };
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 use llmd_core::Result;
 
-use super::blocks::{Copying, Origin, inside};
+use super::blocks::{Copying, Origin, Readable, inside};
 use super::packed::{Packed, Renamed, Span, places};
 use super::{Sum, add_memory};
 use crate::outcome::Outcome;
@@ -59,7 +59,7 @@ impl Copying<'_> {
                 }
             };
             for piece in self.plan.copies(from, to)? {
-                let to = inside((self.to.address(), self.to.len()), piece.to, piece.len)?;
+                let to = inside(self.to.span(), piece.to, piece.len)?;
                 batch.add(piece.from, to, piece.len as usize, failed)?;
             }
             if let Some(right) = right {
@@ -97,7 +97,7 @@ impl Copying<'_> {
 }
 
 /// Reads these blocks one after the other into memory of ours.
-fn gather(process: &Process, gather: &Plan, blocks: &[u32], to: (NonNull<u8>, usize)) -> Result<()> {
+pub(super) fn gather(process: &Process, gather: &Plan, blocks: &[u32], to: (NonNull<u8>, usize)) -> Result<()> {
     let mut batch = Batch::new(process);
     for piece in gather.copies(blocks, &places(blocks.len()))? {
         batch.add(piece.from, inside(to, piece.to, piece.len)?, piece.len as usize, &mut |_, _| {})?;

@@ -3,6 +3,7 @@
 use llmd_core::{Error, ErrorKind, Result};
 
 use super::memory::{DeviceMemory, Pinned};
+use crate::plan::Copy;
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -107,6 +108,15 @@ pub(super) fn check(batch: &[DeviceCopy], memory: &DeviceMemory, host: &Pinned) 
     for copy in batch {
         memory.check(copy.device, copy.len)?;
         host.memory().check(copy.host, copy.len)?;
+    }
+    Ok(())
+}
+
+/// Refuses copies within a device's memory that reach outside.
+pub(super) fn check_within(batch: &[Copy], from: &DeviceMemory, to: &DeviceMemory) -> Result<()> {
+    for copy in batch {
+        from.check(copy.from, copy.len)?;
+        to.check(copy.to, copy.len)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use llmd_core::{Error, ErrorKind, Result};
 
 use super::batch::{self, DeviceCopy, Direction, Rows};
 use super::{Abilities, Counts, Device, DeviceId, DeviceMemory, HostMemory, Pinned, Ticket, Vendor};
+use crate::plan::Copy;
 
 /// The host's own memory. It copies in the thread that submits, and reaches all memory of the host: pinning locks nothing.
 #[derive(Debug, Default)]
@@ -42,8 +43,8 @@ impl Host {
         unsafe { to.copy_from(from, copy.len as usize) };
     }
 
-    fn ours(memory: &DeviceMemory, host: &Pinned) -> Result<()> {
-        for device in [memory.device(), host.device()] {
+    fn ours(devices: &[DeviceId]) -> Result<()> {
+        for &device in devices {
             if device != ID {
                 return Err(Error::new(ErrorKind::Invalid, format!("memory of {device}, expected that of {ID}")));
             }
@@ -58,7 +59,7 @@ impl Device for Host {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { batch: true, ..Abilities::default() }
+        Abilities { batch: true, within: true, ..Abilities::default() }
     }
 
     fn counts(&self) -> Counts {
@@ -92,7 +93,7 @@ impl Device for Host {
         host: &Pinned,
         batch: &[DeviceCopy],
     ) -> Result<Ticket> {
-        Self::ours(memory, host)?;
+        Self::ours(&[memory.device(), host.device()])?;
         batch::check(batch, memory, host)?;
         for copy in batch {
             // SAFETY: it was checked that it is within both; for the rest the caller vouches.
@@ -110,7 +111,7 @@ impl Device for Host {
         host: &Pinned,
         rows: &Rows,
     ) -> Result<Ticket> {
-        Self::ours(memory, host)?;
+        Self::ours(&[memory.device(), host.device()])?;
         rows.check(memory, host)?;
         for row in 0..rows.count {
             let (device, offset) = (row * rows.device_stride, row * rows.host_stride);
@@ -121,6 +122,18 @@ impl Device for Host {
         }
         self.rows.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(rows.count * rows.first.len, Ordering::Relaxed);
+        Ok(Ticket::done())
+    }
+
+    unsafe fn copy_within(&self, from: &DeviceMemory, to: &DeviceMemory, batch: &[Copy]) -> Result<Ticket> {
+        Self::ours(&[from.device(), to.device()])?;
+        batch::check_within(batch, from, to)?;
+        for copy in batch {
+            let (from, to) = ((from.address() + copy.from) as *const u8, (to.address() + copy.to) as *mut u8);
+            // SAFETY: it was checked that it is within both; for the rest the caller vouches.
+            unsafe { to.copy_from(from, copy.len as usize) };
+        }
+        self.bytes.fetch_add(batch.iter().map(|copy| copy.len).sum(), Ordering::Relaxed);
         Ok(Ticket::done())
     }
 }

@@ -50,6 +50,8 @@ pub struct Abilities {
     pub ipc: bool,
     /// Small copies are packed in device memory first.
     pub pack: bool,
+    /// Bytes are copied from one place in its memory to another without the host.
+    pub within: bool,
 }
 
 /// What a device did since it was opened.

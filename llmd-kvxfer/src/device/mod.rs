@@ -5,6 +5,7 @@
 mod batch;
 #[cfg(any(feature = "cuda", feature = "rocm"))]
 mod driver;
+mod engine;
 mod host;
 mod id;
 mod ipc;
@@ -21,6 +22,7 @@ pub use self::batch::{DeviceCopy, Direction, Rows};
 pub use self::driver::Cuda;
 #[cfg(feature = "rocm")]
 pub use self::driver::Hip;
+pub(crate) use self::engine::{BUFFER_BYTES, Buffer, CopyEngine, MAX_BUFFER_BYTES, Moving};
 pub use self::host::Host;
 pub use self::id::{Abilities, Counts, DeviceId, Vendor};
 pub use self::ipc::IpcHandle;
@@ -29,6 +31,7 @@ pub use self::staging::{
     Costs, HostSide, PackCosts, PerDirection, Staging, StagingCounts, StagingLimits, Transfer, TransferId, Way,
 };
 pub use self::ticket::{Completion, Ticket};
+use crate::plan::Copy;
 
 /// One kind of memory: how it is had, and how bytes come to it and from it.
 ///
@@ -138,6 +141,21 @@ pub trait Device: Debug + Send + Sync {
     ) -> Result<Ticket> {
         _ = (direction, memory, host, batch, slab);
         Err(Error::new(ErrorKind::Unsupported, format!("{} packs nothing: copy it in a batch", self.id())))
+    }
+
+    /// Submits copies from one memory of this device to another of it, or within one, in no order among each other. They are not
+    /// part of [`Counts`] but for their bytes.
+    ///
+    /// # Safety
+    ///
+    /// See the trait; and what one copy reads is not written by another, nor by itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`copy`](Self::copy); [`ErrorKind::Unsupported`] where [`Abilities::within`] is not set.
+    unsafe fn copy_within(&self, from: &DeviceMemory, to: &DeviceMemory, batch: &[Copy]) -> Result<Ticket> {
+        _ = (from, to, batch);
+        Err(Error::new(ErrorKind::Unsupported, format!("{} copies nothing within: go by the host", self.id())))
     }
 
     /// What another process imports `memory` by.

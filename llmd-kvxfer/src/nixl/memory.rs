@@ -63,8 +63,11 @@ impl Memory {
                 "a region that is only for reading, expected one that may be written, as NIXL registers all memory";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
+        let address = region.address().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, "a region in a device's memory, expected one of this machine's")
+        })?;
         // SAFETY: a region's bytes are there for as long as it is, may be written, and are reached by pointer alone.
-        unsafe { Self::new(region.address(), region.len(), MemoryKind::Host, 0, Arc::new(region.clone())) }
+        unsafe { Self::new(address, region.len(), MemoryKind::Host, 0, Arc::new(region.clone())) }
     }
 
     /// Words that peers read.

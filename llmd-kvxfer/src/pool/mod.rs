@@ -8,10 +8,11 @@ use std::sync::Arc;
 use llmd_core::{Error, ErrorKind, Result};
 
 pub(crate) use self::board::{Board, BoardView, slots};
-pub(crate) use self::seals::{Seals, SealsView};
+pub(crate) use self::seals::{Seals, SealsView, Ticket};
 #[cfg(feature = "nixl")]
 pub(crate) use self::{board::standing, seals::sealed_since};
-use crate::copy::sum_of;
+use crate::copy::{Packed, sum_of};
+use crate::device::{BUFFER_BYTES, CopyEngine, MAX_BUFFER_BYTES};
 use crate::layout::KvLayout;
 use crate::plan::Plan;
 use crate::region::Region;
@@ -29,10 +30,35 @@ struct Registered {
     /// From the layout to itself: the order in which a block's bytes are summed.
     own: Plan,
     seals: Arc<Seals>,
+    moved: Option<Moved>,
+}
+
+/// How blocks get out of a device.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) engine: Arc<CopyEngine>,
+    /// One behind the other.
+    pub(crate) packed: Packed,
 }
 
 impl Pool {
     pub(crate) fn new(id: u32, tenant: &str, region: Region, layout: KvLayout) -> Result<Self> {
+        Self::made(id, tenant, region, layout, None)
+    }
+
+    /// One of a region that is in a device, which this copies for.
+    pub(crate) fn moved_by(
+        engine: Arc<CopyEngine>,
+        id: u32,
+        tenant: &str,
+        region: Region,
+        layout: KvLayout,
+    ) -> Result<Self> {
+        let packed = Packed::new(&layout, &layout, BUFFER_BYTES, MAX_BUFFER_BYTES)?;
+        Self::made(id, tenant, region, layout, Some(Moved { engine, packed }))
+    }
+
+    fn made(id: u32, tenant: &str, region: Region, layout: KvLayout, moved: Option<Moved>) -> Result<Self> {
         if layout.end() > region.len() as u64 {
             let message = format!(
                 "a region of {} bytes, expected the {} that its layout of {} has",
@@ -44,7 +70,7 @@ impl Pool {
         }
         let own = Plan::new(&layout, &layout)?;
         let seals = Arc::new(Seals::new(layout.shape().blocks)?);
-        Ok(Self(Arc::new(Registered { id, tenant: tenant.to_owned(), region, layout, own, seals })))
+        Ok(Self(Arc::new(Registered { id, tenant: tenant.to_owned(), region, layout, own, seals, moved })))
     }
 
     /// Its number in its agent; one that was unregistered is not used again.
@@ -115,8 +141,18 @@ impl Pool {
         &self.0.seals
     }
 
+    /// How its blocks get out of the device that it is in.
+    pub(crate) fn moved(&self) -> Option<&Moved> {
+        self.0.moved.as_ref()
+    }
+
+    /// What copies for it, where it is in a device.
+    pub(crate) fn engine(&self) -> Option<&Arc<CopyEngine>> {
+        self.0.moved.as_ref().map(|moved| &moved.engine)
+    }
+
     /// Takes the sum of a block that is to be sealed, and says it.
-    pub(crate) fn seal(&self, block: u32, ticket: seals::Ticket) -> Result<()> {
+    pub(crate) fn seal(&self, block: u32, ticket: Ticket) -> Result<()> {
         let sum = sum_of(&self.0.own, &self.0.region, block)?;
         self.0.seals.seal(ticket, sum);
         Ok(())

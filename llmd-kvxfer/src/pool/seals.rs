@@ -61,6 +61,14 @@ impl Seals {
         }
     }
 
+    /// Nobody says the sum: the block is as it was before, and sealed when it is lent again.
+    pub(crate) fn give_up(&self, ticket: Ticket) {
+        let Some(state) = self.state(ticket.block) else { return };
+        let open = (ticket.state & !STAGE).wrapping_add(NEXT);
+        // When it was taken back since, it is open already, or somebody else's.
+        let _given_up = state.compare_exchange(ticket.state, open, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
     /// Nobody holds the block any longer: what is in it may change.
     pub(crate) fn open(&self, block: u32) {
         let Some(state) = self.state(block) else { return };
@@ -139,6 +147,14 @@ mod tests {
         assert_eq!(seals.sum(2), None, "of content that is gone");
         seals.seal(seals.begin(2).unwrap(), 79);
         assert_eq!(seals.sum(2), Some(79));
+        seals.open(2);
+        let ticket = seals.begin(2).unwrap();
+        seals.give_up(ticket);
+        let again = seals.begin(2).unwrap();
+        seals.give_up(ticket);
+        seals.seal(ticket, 80);
+        assert_eq!(seals.sum(2), None, "by one who gave up");
+        seals.seal(again, 79);
         let view = SealsView::from_peer(seals.fd().try_clone_to_owned().unwrap(), 4).unwrap();
         assert_eq!(view.sum(2), Some(79));
         assert!(SealsView::from_peer(seals.fd().try_clone_to_owned().unwrap(), 5000).is_err());

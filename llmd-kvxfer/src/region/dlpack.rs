@@ -126,19 +126,23 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] for a region that is only for reading in the form that cannot say so.
+    /// [`ErrorKind::Unsupported`] for a region that is only for reading in the form that cannot say so, and for one that is in a device.
     pub fn to_dlpack(&self, form: DlpackForm) -> Result<NonNull<c_void>> {
         if form == DlpackForm::Plain && !self.is_writable() {
             let message = "a region that is only for reading, which DLPack says from version 1 on";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
+        let Some(address) = self.address() else {
+            let message = "memory of a device, expected the host's: whose tensor it is lends it";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        };
         let len = i64::try_from(self.len()).expect("no memory has more bytes");
         let exported = Box::new(Exported { _region: self.clone(), shape: [len], strides: [1] });
         let context = Box::into_raw(exported);
         // SAFETY: it was just made, and stays there until the deleter frees it.
         let (shape, strides) = unsafe { (&raw mut (*context).shape, &raw mut (*context).strides) };
         let tensor = Tensor {
-            data: self.address().as_ptr().cast(),
+            data: address.as_ptr().cast(),
             device: Device { kind: CPU, number: 0 },
             dimensions: 1,
             element: DataType { code: UNSIGNED, bits: 8, lanes: 1 },

@@ -4,6 +4,7 @@
 
 #![expect(unsafe_code, reason = "memory that others write too is read and written by pointer")]
 
+mod device;
 mod dlpack;
 mod host;
 mod mapping;
@@ -20,19 +21,20 @@ use std::sync::Arc;
 
 use llmd_core::{Error, ErrorKind, Result};
 
+pub(crate) use self::device::OnDevice;
 pub use self::dlpack::{DlpackForm, delete_dlpack};
 pub use self::host::HostMemory;
 pub(crate) use self::mapping::{Access, Mapping, cannot_shrink};
 pub(crate) use self::process::{Known, PIECES, Piece, Process, Told};
 pub(crate) use self::words::Words;
+use crate::device::{Device, DeviceMemory};
 
 /// Memory that blocks are moved from and to. Clones are the same memory; it is given back when the last is dropped.
 #[derive(Clone)]
 pub struct Region(Arc<Memory>);
 
 struct Memory {
-    /// Of the first byte, in this process.
-    address: NonNull<u8>,
+    place: Place,
     len: usize,
     is_writable: bool,
     /// What others on this machine map to read it.
@@ -41,6 +43,14 @@ struct Memory {
     keeps_its_length: bool,
     /// What keeps the memory there.
     _owner: Box<dyn Any + Send + Sync>,
+}
+
+/// Where the bytes are.
+enum Place {
+    /// In memory that this process reads and writes: here is the first.
+    Host(NonNull<u8>),
+    /// In a device, which copies them.
+    Device(OnDevice),
 }
 
 // SAFETY: the address is only read and written through `Region`'s methods and copies by pointer, which say what they need; the
@@ -99,7 +109,8 @@ impl Region {
     /// of a file that two processes have mapped.
     pub unsafe fn adopt_pointer(address: NonNull<u8>, len: usize, owner: impl Any + Send + Sync) -> Self {
         let owner = Box::new(owner);
-        let memory = Memory { address, len, is_writable: true, fd: None, keeps_its_length: false, _owner: owner };
+        let place = Place::Host(address);
+        let memory = Memory { place, len, is_writable: true, fd: None, keeps_its_length: false, _owner: owner };
         Self(Arc::new(memory))
     }
 
@@ -108,6 +119,26 @@ impl Region {
         let address = NonNull::from(bytes.as_mut_slice()).cast();
         // SAFETY: the buffer lives as long as its owner, which moves without it, and nobody else can reach it.
         unsafe { Self::adopt_pointer(address, bytes.len(), bytes) }
+    }
+
+    /// Memory of a device, such as an engine's tensor that the device [adopted](Device::adopt). The device brings its bytes to the
+    /// host and back; nobody reads them by an address.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for memory of another device, and what the device says when it pins a buffer.
+    pub fn on_device(device: Arc<dyn Device>, memory: DeviceMemory) -> Result<Self> {
+        let len = usize::try_from(memory.len());
+        let len = len.map_err(|_| Error::new(ErrorKind::Invalid, format!("{memory:?}, expected less bytes")))?;
+        let place = Place::Device(OnDevice::new(device, memory)?);
+        let owner = Box::new(());
+        let memory = Memory { place, len, is_writable: true, fd: None, keeps_its_length: false, _owner: owner };
+        Ok(Self(Arc::new(memory)))
+    }
+
+    /// Whether its bytes are in a device.
+    pub fn is_on_device(&self) -> bool {
+        self.device().is_some()
     }
 
     /// How many bytes it has.
@@ -141,7 +172,10 @@ impl Region {
     ///
     /// [`ErrorKind::Invalid`] when the region ends before.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<()> {
-        let from = self.at(offset, bytes.len())?;
+        let from = match self.at(offset, bytes.len())? {
+            At::Host(from) => from,
+            At::Device(device, offset) => return device.read(offset, bytes),
+        };
         // SAFETY: the bytes are there, and `bytes` is the caller's alone.
         unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(from.as_ptr(), bytes.len()) };
         Ok(())
@@ -159,7 +193,10 @@ impl Region {
                 "a region that was opened for reading, expected one for writing",
             ));
         }
-        let to = self.at(offset, bytes.len())?;
+        let to = match self.at(offset, bytes.len())? {
+            At::Host(to) => to,
+            At::Device(device, offset) => return device.write(offset, bytes),
+        };
         // SAFETY: the bytes are there and writable; the region's memory cannot be reached as a slice, so that they do not overlap.
         unsafe { to.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         Ok(())
@@ -176,23 +213,37 @@ impl Region {
     }
 
     /// Of the first byte, in this process, for those who read and write the memory by themselves: it is there as long as somebody has
-    /// the region, and is not to be written to where [`is_writable`](Self::is_writable) says no.
-    pub fn address(&self) -> NonNull<u8> {
-        self.0.address
+    /// the region, and is not to be written to where [`is_writable`](Self::is_writable) says no. `None` of memory in a device.
+    pub fn address(&self) -> Option<NonNull<u8>> {
+        match self.0.place {
+            Place::Host(address) => Some(address),
+            Place::Device(_) => None,
+        }
     }
 
-    fn at(&self, offset: usize, len: usize) -> Result<NonNull<u8>> {
+    /// The device's memory, where it is that.
+    pub(crate) fn device(&self) -> Option<&OnDevice> {
+        match &self.0.place {
+            Place::Host(_) => None,
+            Place::Device(device) => Some(device),
+        }
+    }
+
+    fn at(&self, offset: usize, len: usize) -> Result<At<'_>> {
         if offset.checked_add(len).is_none_or(|end| end > self.0.len) {
             let message = format!("{len} bytes at {offset} of a region of {} bytes", self.0.len);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        // SAFETY: `offset` is not beyond the end, as was checked.
-        Ok(unsafe { self.0.address.add(offset) })
+        Ok(match &self.0.place {
+            // SAFETY: `offset` is not beyond the end, as was checked.
+            Place::Host(address) => At::Host(unsafe { address.add(offset) }),
+            Place::Device(device) => At::Device(device, offset as u64),
+        })
     }
 
     fn mapped(mapping: Mapping, access: Access, fd: OwnedFd) -> Self {
         Self(Arc::new(Memory {
-            address: mapping.address(),
+            place: Place::Host(mapping.address()),
             len: mapping.len(),
             is_writable: access == Access::Write,
             keeps_its_length: cannot_shrink(fd.as_fd()),
@@ -202,11 +253,18 @@ impl Region {
     }
 }
 
+/// A place in a region.
+enum At<'a> {
+    Host(NonNull<u8>),
+    Device(&'a OnDevice, u64),
+}
+
 impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Memory { len, is_writable, keeps_its_length, .. } = &*self.0;
         f.debug_struct("Region")
             .field("len", len)
+            .field("device", &self.device().map(|device| device.memory().device()))
             .field("is_writable", is_writable)
             .field("is_shareable", &self.is_shareable())
             .field("keeps_its_length", keeps_its_length)
@@ -239,6 +297,19 @@ mod tests {
         );
         assert!(region.read(usize::MAX, &mut [0; 2]).is_err());
         assert!(!region.is_shareable());
+    }
+
+    #[test]
+    fn memory_of_a_device_is_read_and_written_by_it_alone() {
+        let device: Arc<dyn Device> = Arc::new(crate::device::Host::new());
+        let region = Region::on_device(Arc::clone(&device), device.allocate(300_000).unwrap()).unwrap();
+        let bytes: Vec<u8> = (0..250_000).map(|place| (place % 251) as u8).collect();
+        region.write(7, &bytes).unwrap();
+        let mut read = vec![0; 250_000];
+        region.read(7, &mut read).unwrap();
+        assert!(read == bytes);
+        assert!(region.is_on_device() && region.address().is_none() && !region.is_shareable());
+        assert_eq!(region.read(299_999, &mut [0; 2]).unwrap_err().kind(), ErrorKind::Invalid);
     }
 
     #[test]

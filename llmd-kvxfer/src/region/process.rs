@@ -160,10 +160,15 @@ impl Known {
         Ok(Self(token))
     }
 
-    /// What is told of memory that begins here.
-    pub(crate) fn tell(&self, base: NonNull<u8>) -> Told {
+    /// What is told of memory that begins here. Of memory that no process reads it is told that it is nowhere.
+    pub(crate) fn tell(&self, base: Option<NonNull<u8>>) -> Told {
         let token_at = self.0.as_ptr().addr() as u64;
-        Told { pid: std::process::id(), token: *self.0, token_at, base: base.addr().get() as u64 }
+        Told {
+            pid: std::process::id(),
+            token: *self.0,
+            token_at,
+            base: base.map_or(0, |base| base.addr().get() as u64),
+        }
     }
 }
 

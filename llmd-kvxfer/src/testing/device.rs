@@ -10,6 +10,7 @@ use llmd_core::{ErrorKind, Result};
 use crate::device::{
     Device, DeviceCopy, DeviceId, DeviceMemory, Direction, HostMemory, Pinned, Rows, Slab, Ticket, Vendor,
 };
+use crate::plan::Copy;
 
 /// Runs the sentences that every [`Device`] must make true.
 ///
@@ -37,6 +38,7 @@ pub fn device(make: impl Fn() -> Arc<dyn Device>) {
         pinned_memory_is_let_go,
         nothing_cannot_be_allocated,
         what_is_copied_is_counted,
+        copies_within_arrive_or_are_refused,
     ];
     for sentence in sentences {
         let device = make();
@@ -379,4 +381,32 @@ fn what_is_copied_is_counted(device: &dyn Device) {
     let copies = [after.batched_copies - before.batched_copies, after.single_copies - before.single_copies];
     let expected = if device.abilities().batch { [64, 0] } else { [0, 64] };
     assert_eq!(copies, expected, "copies in batches, and one by one");
+}
+
+fn copies_within_arrive_or_are_refused(device: &dyn Device) {
+    let (from, to) = (Sides::new(device), Sides::new(device));
+    from.fill(&pattern(1));
+    to.fill(&pattern(2));
+    let batch: Vec<_> =
+        scattered(512).iter().map(|&DeviceCopy { device, host, len }| Copy { from: device, to: host, len }).collect();
+    // SAFETY: both sides are ours, and nothing else is under way.
+    let submit = |batch: &[Copy]| unsafe { device.copy_within(&from.memory, &to.memory, batch) }.and_then(Ticket::wait);
+    if !device.abilities().within {
+        assert_eq!(submit(&batch).map_err(|error| error.kind()), Err(ErrorKind::Unsupported));
+        return;
+    }
+    for batch in [&batch[..], &batch[..1]] {
+        submit(batch).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let mut expected = pattern(2);
+    for &Copy { from, to, len } in &batch {
+        expected[to as usize..(to + len) as usize].copy_from_slice(&pattern(1)[from as usize..(from + len) as usize]);
+    }
+    assert!(to.fetch() == expected, "the bytes that were copied within are others");
+    assert!(from.fetch() == pattern(1), "what was read is another");
+    for outside in [Copy { from: LEN, to: 0, len: 1 }, Copy { from: 0, to: LEN - 1, len: 2 }] {
+        assert_eq!(submit(&[outside]).map_err(|error| error.kind()), Err(ErrorKind::Invalid));
+    }
+    let nothing = Copy { from: LEN, to: LEN, len: 0 };
+    submit(&[nothing]).unwrap_or_else(|error| panic!("{error}"));
 }

@@ -10,4 +10,4 @@ mod transport;
 pub use self::device::device;
 pub use self::flaky::{Faults, Flaky};
 pub use self::throttled::Throttled;
-pub use self::transport::transport;
+pub use self::transport::{transport, transport_with};

@@ -23,6 +23,15 @@ use crate::transport::{LeaseEnded, Transport};
 ///
 /// When it is not right, saying what is not.
 pub fn transport<T: Transport + 'static>(make: impl Fn() -> T) {
+    transport_with(make, [&|len| Region::memfd(len).unwrap(), &|len| Region::memfd(len).unwrap()]);
+}
+
+/// The same, between pools of memory that these make: of the agent that mostly lends, and of the one that mostly fetches.
+///
+/// # Panics
+///
+/// When it is not right, saying what is not.
+pub fn transport_with<T: Transport + 'static>(make: impl Fn() -> T, memory: [&dyn Fn(usize) -> Region; 2]) {
     let checks: [(&str, Check); 13] = [
         ("what is said is heard", what_is_said_is_heard),
         ("blocks arrive, and the lease ends", blocks_arrive_and_the_lease_ends),
@@ -39,18 +48,33 @@ pub fn transport<T: Transport + 'static>(make: impl Fn() -> T) {
         ("an agent that goes away is not waited for", what_goes_away_is_lost),
     ];
     for (what, check) in checks {
-        let build = |name: &str| Agent::builder(name).transport(make()).build().unwrap();
-        let pair = Pair { prefill: build("prefill-0"), decode: build("decode-0") };
+        let build =
+            |name: &str, memory| Side { agent: Agent::builder(name).transport(make()).build().unwrap(), memory };
+        let pair = Pair { prefill: build("prefill-0", memory[0]), decode: build("decode-0", memory[1]) };
         println!("{what}");
         check(&pair);
     }
 }
 
-type Check = fn(&Pair);
+type Check = fn(&Pair<'_>);
 
-struct Pair {
-    prefill: Agent,
-    decode: Agent,
+struct Pair<'a> {
+    prefill: Side<'a>,
+    decode: Side<'a>,
+}
+
+/// An agent, and what makes its memory.
+struct Side<'a> {
+    agent: Agent,
+    memory: &'a dyn Fn(usize) -> Region,
+}
+
+impl std::ops::Deref for Side<'_> {
+    type Target = Agent;
+
+    fn deref(&self) -> &Agent {
+        &self.agent
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -63,8 +87,8 @@ fn layout(name: &str) -> KvLayout {
 }
 
 /// Content that tells which block it is, and of which agent.
-fn filled(agent: &Agent, seed: u64, layout: KvLayout) -> Pool {
-    let pool = agent.register(Region::memfd(layout.end() as usize).unwrap(), layout).unwrap();
+fn filled(agent: &Side<'_>, seed: u64, layout: KvLayout) -> Pool {
+    let pool = agent.register((agent.memory)(layout.end() as usize), layout).unwrap();
     for block in 0..pool.layout().shape().blocks {
         let mut state = seed << 32 | u64::from(block);
         let content: Vec<u8> =
@@ -98,7 +122,7 @@ fn lease_end(agent: &Agent) -> LeaseEnded {
     panic!("a lease whose consumer has finished does not end");
 }
 
-fn what_is_said_is_heard(Pair { prefill, decode }: &Pair) {
+fn what_is_said_is_heard(Pair { prefill, decode }: &Pair<'_>) {
     let computed = filled(prefill, 1, layout("LBNHC"));
     let grant = prefill.grant(&computed, &[9], Lease::for_secs(60)).unwrap();
     let said: Vec<u128> = (0..10).map(|value| u128::MAX / 11 * value).collect();
@@ -122,7 +146,7 @@ fn what_is_said_is_heard(Pair { prefill, decode }: &Pair) {
     assert_eq!(heard, said, "in the order in which it was said");
 }
 
-fn blocks_arrive_and_the_lease_ends(Pair { prefill, decode }: &Pair) {
+fn blocks_arrive_and_the_lease_ends(Pair { prefill, decode }: &Pair<'_>) {
     let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, layout("LBNHC")));
     let before = cache.read_block(3).unwrap();
     let grant = prefill.grant(&computed, &[9, 3, 60], Lease::for_secs(60)).unwrap();
@@ -138,7 +162,7 @@ fn blocks_arrive_and_the_lease_ends(Pair { prefill, decode }: &Pair) {
     assert_eq!((end.lease, end.end), (grant.lease(), LeaseEnd::Finished));
 }
 
-fn a_part_arrives(Pair { prefill, decode }: &Pair) {
+fn a_part_arrives(Pair { prefill, decode }: &Pair<'_>) {
     let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, layout("LBNHC")));
     let grant = prefill.grant(&computed, &[9, 3, 60, 7], Lease::for_secs(60)).unwrap();
     let part = grant.part(1..3).unwrap();
@@ -151,7 +175,7 @@ fn a_part_arrives(Pair { prefill, decode }: &Pair) {
     }
 }
 
-fn another_layout_arrives(Pair { prefill, decode }: &Pair) {
+fn another_layout_arrives(Pair { prefill, decode }: &Pair<'_>) {
     let all: Vec<u32> = (0..SHAPE.blocks).collect();
     let backwards: Vec<u32> = (0..SHAPE.blocks).rev().collect();
     for name in ["LBHNC", "BLHNC", "LPBNHC"] {
@@ -168,7 +192,7 @@ fn another_layout_arrives(Pair { prefill, decode }: &Pair) {
     }
 }
 
-fn another_block_size_arrives(Pair { prefill, decode }: &Pair) {
+fn another_block_size_arrives(Pair { prefill, decode }: &Pair<'_>) {
     let wide = KvLayout::named("LBHNC", KvShape { blocks: 24, tokens: 64, ..SHAPE }).unwrap();
     let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, wide));
     let from = [7, 90, 3, 4, 50, 51, 1, 2];
@@ -180,7 +204,7 @@ fn another_block_size_arrives(Pair { prefill, decode }: &Pair) {
     assert!(from.iter().all(|&block| same((&computed, block), (&back, block))));
 }
 
-fn what_was_changed_is_corrupt(Pair { prefill, decode }: &Pair) {
+fn what_was_changed_is_corrupt(Pair { prefill, decode }: &Pair<'_>) {
     for name in ["LBNHC", "LBHNC"] {
         let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, layout(name)));
         let grant = prefill.grant(&computed, &[4, 5, 6], Lease::for_secs(60)).unwrap();
@@ -195,7 +219,7 @@ fn what_was_changed_is_corrupt(Pair { prefill, decode }: &Pair) {
     }
 }
 
-fn what_ended_is_stale(Pair { prefill, decode }: &Pair) {
+fn what_ended_is_stale(Pair { prefill, decode }: &Pair<'_>) {
     let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, layout("LBNHC")));
     let outcome = |grant: &Grant| ended(decode, decode.fetch(grant, &cache, &[0], LONG).unwrap()).outcome;
     let grant = prefill.grant(&computed, &[4], Lease::for_secs(60)).unwrap();
@@ -210,7 +234,7 @@ fn what_ended_is_stale(Pair { prefill, decode }: &Pair) {
     assert_eq!(outcome(&short), Outcome::Stale, "it lapsed");
 }
 
-fn what_is_forged_is_denied(Pair { prefill, decode }: &Pair) {
+fn what_is_forged_is_denied(Pair { prefill, decode }: &Pair<'_>) {
     let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, layout("LBNHC")));
     let before = cache.read_block(0).unwrap();
     let grant = prefill.grant(&computed, &[4], Lease::for_secs(60)).unwrap();
@@ -225,7 +249,7 @@ fn what_is_forged_is_denied(Pair { prefill, decode }: &Pair) {
 }
 
 /// A bit that turned on the way would do it. Whoever serves from its own list of blocks may bring what was granted all the same.
-fn what_names_other_blocks_brings_none_of_them(Pair { prefill, decode }: &Pair) {
+fn what_names_other_blocks_brings_none_of_them(Pair { prefill, decode }: &Pair<'_>) {
     let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, layout("LBNHC")));
     let other = filled(prefill, 3, layout("LBNHC"));
     let grant = prefill.grant(&computed, &[9, 3], Lease::for_secs(60)).unwrap();
@@ -245,7 +269,7 @@ fn what_names_other_blocks_brings_none_of_them(Pair { prefill, decode }: &Pair) 
     prefill.release(grant.lease()).unwrap();
 }
 
-fn what_lies_about_the_layout_is_refused(Pair { prefill, decode }: &Pair) {
+fn what_lies_about_the_layout_is_refused(Pair { prefill, decode }: &Pair<'_>) {
     let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, layout("LBNHC")));
     let grant = prefill.grant(&computed, &[4], Lease::for_secs(60)).unwrap();
     let lying = grant.laid_out(layout("LBHNC"));
@@ -255,7 +279,7 @@ fn what_lies_about_the_layout_is_refused(Pair { prefill, decode }: &Pair) {
     assert_eq!(fetched.outcome, Outcome::Done, "and the one that does not lie still is: {:?}", fetched.why);
 }
 
-fn many_at_once_end_once(Pair { prefill, decode }: &Pair) {
+fn many_at_once_end_once(Pair { prefill, decode }: &Pair<'_>) {
     let (computed, cache) = (filled(prefill, 1, layout("LBNHC")), filled(decode, 2, layout("LBNHC")));
     let mut state = 7;
     let mut wanted = BTreeMap::new();
@@ -282,7 +306,7 @@ fn many_at_once_end_once(Pair { prefill, decode }: &Pair) {
     panic!("{} operations did not end", wanted.len());
 }
 
-fn what_is_cancelled_ends_once(Pair { prefill, decode }: &Pair) {
+fn what_is_cancelled_ends_once(Pair { prefill, decode }: &Pair<'_>) {
     let layout = KvLayout::opaque("bytes", 64, 1 << 20).unwrap();
     let (computed, cache) = (filled(prefill, 1, layout.clone()), filled(decode, 2, layout));
     let all: Vec<u32> = (0..64).collect();
@@ -303,14 +327,13 @@ fn what_is_cancelled_ends_once(Pair { prefill, decode }: &Pair) {
     assert_eq!(decode.stats().operations, 0);
 }
 
-fn what_goes_away_is_lost(Pair { prefill, decode }: &Pair) {
+fn what_goes_away_is_lost(Pair { prefill, decode }: &Pair<'_>) {
     let layout = KvLayout::opaque("bytes", 8, 4096).unwrap();
     let cache = filled(decode, 2, layout.clone());
     let grant = {
-        let other = prefill.clone();
-        let computed = filled(&other, 1, layout);
-        let grant = other.grant(&computed, &[1], Lease::for_secs(60)).unwrap();
-        other.unregister(&computed).unwrap();
+        let computed = filled(prefill, 1, layout);
+        let grant = prefill.grant(&computed, &[1], Lease::for_secs(60)).unwrap();
+        prefill.unregister(&computed).unwrap();
         grant
     };
     // Its pool is gone: whoever comes is told so.

@@ -12,7 +12,10 @@ use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::{Mutex, RwLock};
 
 use super::copiers::{Step, Work};
-use super::{Bell, Copiers, Note, Ways, Word};
+use super::sealing::StagedSealing;
+use super::{Bell, Copiers, Note, Transfer, Ways, Word};
+use crate::copy::Packed;
+use crate::device::{BUFFER_BYTES, CopyEngine, Device, MAX_BUFFER_BYTES};
 use crate::grant::AgentId;
 use crate::handshake::{Identity, Keys};
 use crate::lease::{Capability, Ended, Lease, LeaseEnd, LeaseId, LeaseTable};
@@ -49,6 +52,10 @@ pub struct Home {
     pools: RwLock<HashMap<u32, Pool>>,
     leases: Mutex<LeaseTable<Board>>,
     max_leases: usize,
+    /// One for each device that was seen so far.
+    engines: Mutex<Vec<Arc<CopyEngine>>>,
+    /// By the agent and the pool that is read, and the pool that is written.
+    packed: Mutex<HashMap<(AgentId, u32, u32), Arc<Packed>>>,
     ended: Mutex<VecDeque<LeaseEnded>>,
     notified: Mutex<VecDeque<Notified>>,
     pub(crate) counts: Counts,
@@ -142,6 +149,8 @@ impl Home {
             pools,
             leases,
             max_leases,
+            engines: Mutex::default(),
+            packed: Mutex::default(),
             ended,
             notified,
             counts,
@@ -252,6 +261,33 @@ impl Home {
         self.caller.as_fd()
     }
 
+    /// What copies for a device, which is measured when it is first seen.
+    pub(crate) fn engine(&self, device: &Arc<dyn Device>) -> Result<Arc<CopyEngine>> {
+        let mut engines = self.engines.lock();
+        if let Some(engine) = engines.iter().find(|engine| Arc::ptr_eq(engine.device(), device)) {
+            return Ok(Arc::clone(engine));
+        }
+        let engine = Arc::new(CopyEngine::new(Arc::clone(device), &mut || self.now())?);
+        engines.push(Arc::clone(&engine));
+        Ok(engine)
+    }
+
+    /// How a transfer's blocks are packed in a buffer of the host.
+    pub(crate) fn packed(&self, transfer: &Transfer) -> Result<Arc<Packed>> {
+        let Transfer { grant, pool, .. } = transfer;
+        let of = (grant.agent(), grant.pool(), pool.id());
+        if let Some(packed) = self.packed.lock().get(&of) {
+            return Ok(Arc::clone(packed));
+        }
+        let packed = Arc::new(Packed::new(grant.layout(), pool.layout(), BUFFER_BYTES, MAX_BUFFER_BYTES)?);
+        let mut all = self.packed.lock();
+        if all.len() >= MAX_PACKED {
+            all.clear();
+        }
+        all.insert(of, Arc::clone(&packed));
+        Ok(packed)
+    }
+
     pub(crate) fn insert(&self, pool: Pool) {
         self.pools.write().insert(pool.id(), pool);
     }
@@ -349,6 +385,9 @@ impl Home {
 
     /// Has the sums of blocks taken that have none yet, by the threads that copy.
     pub(crate) fn seal(&self, pool: &Pool, blocks: Arc<[u32]>) -> Result<()> {
+        if pool.moved().is_some() {
+            return self.copiers.submit(Arc::new(StagedSealing::new(pool, blocks)));
+        }
         let bytes = pool.layout().block_bytes().max(1);
         let each = (SEALED_AT_ONCE / bytes).max(1) as usize;
         self.copiers.submit(Arc::new(Sealing { pool: pool.clone(), blocks, each, next: AtomicU64::new(0) }))
@@ -366,6 +405,8 @@ impl Home {
     }
 }
 
+/// How many ways to pack are remembered.
+const MAX_PACKED: usize = 256;
 /// How many notifications wait to be polled.
 const MAX_NOTIFIED: usize = 1 << 16;
 /// How much is sealed in one step.

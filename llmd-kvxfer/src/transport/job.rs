@@ -5,17 +5,18 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use llmd_core::Result;
+use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 
 use super::copiers::{Step, Work};
-use super::{Bell, Ending, Transfer, Way, outcome_of};
+use super::{Bell, Ending, Transfer, Way, dma, outcome_of};
 use crate::copy::{Copying, Expected, Origin, Packed, Readable, Stores};
+use crate::device::{CopyEngine, DeviceMemory};
 use crate::grant::AgentId;
 use crate::lease::LeaseId;
 use crate::outcome::{Blocks, Outcome};
 use crate::plan::Plan;
-use crate::pool::{Board, BoardView};
+use crate::pool::{Board, BoardView, Pool};
 use crate::region::Process;
 use crate::transport::Home;
 
@@ -74,15 +75,47 @@ pub(super) enum Memory {
     Mapped(Arc<dyn Readable>),
     /// It is another's, which may be read by its address.
     Process(Process, Arc<Packed>),
+    /// A device has it.
+    Device(Arc<CopyEngine>, DeviceMemory),
 }
 
 impl Memory {
-    fn origin(&self) -> Origin<'_> {
-        match self {
-            Self::Mapped(memory) => Origin::Memory(&**memory),
-            Self::Process(process, packed) => Origin::Process(process, packed),
+    /// Of a pool of this process.
+    pub(super) fn of(pool: &Pool) -> Self {
+        match pool.engine().zip(pool.region().device()) {
+            Some((engine, there)) => Self::Device(Arc::clone(engine), there.memory().clone()),
+            None => Self::Mapped(Arc::new(pool.region().clone())),
         }
     }
+
+    /// Where the processor reads it, if it does.
+    pub(super) fn origin(&self) -> Option<Origin<'_>> {
+        match self {
+            Self::Mapped(memory) => Some(Origin::Memory(&**memory)),
+            Self::Process(process, packed) => Some(Origin::Process(process, packed)),
+            Self::Device(..) => None,
+        }
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Mapped(memory) => memory.span().1 as u64,
+            Self::Process(process, _) => process.len() as u64,
+            Self::Device(_, memory) => memory.len(),
+        }
+    }
+}
+
+/// A transfer that the threads that copy make.
+pub(super) trait Job: Send + Sync + fmt::Debug {
+    /// Ends it before it is over, once nothing is written any more.
+    fn cancel(&self);
+
+    /// Nobody seals any more what is not sealed yet; what is may still be copied.
+    fn lose_peer(&self);
+
+    /// Who lent what it reads.
+    fn agent(&self) -> AgentId;
 }
 
 /// Where a transfer reads from.
@@ -101,7 +134,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    fn count(&self, home: &Home, bytes: u64) {
+    pub(super) fn count(&self, home: &Home, bytes: u64) {
         if let Some(way) = self.way {
             home.counts.ways.count(way, bytes);
         }
@@ -113,29 +146,31 @@ pub(super) const AT_ONCE: u64 = 64 << 10;
 /// How much one thread copies before it looks up.
 const PART: u64 = 256 << 10;
 
+/// A transfer that was begun: how it ended already, or what goes on.
+pub(super) type Begun = (Option<Ending>, Option<Arc<dyn Job>>);
+
 /// Begins a copy; it is over at once when it is small.
-pub(super) fn begin(
-    home: &Arc<Home>,
-    inbox: &Arc<Inbox>,
-    transfer: Transfer,
-    source: Source,
-) -> Result<(Option<Ending>, Option<Arc<CopyJob>>)> {
-    copying(&transfer, &source).fits()?;
+pub(super) fn begin(home: &Arc<Home>, inbox: &Arc<Inbox>, transfer: Transfer, source: Source) -> Result<Begun> {
+    let Some(origin) = source.memory.origin().filter(|_| !transfer.pool.region().is_on_device()) else {
+        return dma::begin(home, inbox, transfer, source);
+    };
+    copying(&transfer, &source, origin).fits()?;
     if transfer.bytes() <= AT_ONCE
-        && let Some(ending) = at_once(&transfer, &source)
+        && let Some(ending) = at_once(&transfer, &source, origin)
     {
         source.count(home, ending.bytes);
         return Ok((Some(ending), None));
     }
-    let job = Arc::new(CopyJob::new(home, inbox, transfer, source));
+    let job = CopyJob::new(home, inbox, transfer, source);
+    let job = Arc::new(job);
     home.copiers.submit(Arc::clone(&job) as Arc<dyn Work>)?;
     Ok((None, Some(job)))
 }
 
-fn copying<'a>(transfer: &'a Transfer, source: &'a Source) -> Copying<'a> {
+fn copying<'a>(transfer: &'a Transfer, source: &'a Source, from: Origin<'a>) -> Copying<'a> {
     Copying {
         plan: &transfer.plan,
-        from: source.memory.origin(),
+        from,
         from_blocks: &source.blocks[source.places.clone()],
         to: transfer.pool.region(),
         to_blocks: &transfer.blocks,
@@ -145,8 +180,8 @@ fn copying<'a>(transfer: &'a Transfer, source: &'a Source) -> Copying<'a> {
 }
 
 /// `None` when a block is not sealed yet.
-fn at_once(transfer: &Transfer, source: &Source) -> Option<Ending> {
-    let copying = copying(transfer, source);
+fn at_once(transfer: &Transfer, source: &Source, origin: Origin<'_>) -> Option<Ending> {
+    let copying = copying(transfer, source, origin);
     let mut blocks = Blocks::all(transfer.blocks.len());
     let (mut outcome, mut is_sealed) = (Outcome::Done, true);
     let mut failed = |place, why| {
@@ -170,7 +205,7 @@ fn at_once(transfer: &Transfer, source: &Source) -> Option<Ending> {
 }
 
 /// A copy of which several threads do parts.
-pub(super) struct CopyJob {
+struct CopyJob {
     transfer: Transfer,
     source: Source,
     home: Arc<Home>,
@@ -199,27 +234,14 @@ pub(super) struct Found {
 
 impl CopyJob {
     fn new(home: &Arc<Home>, inbox: &Arc<Inbox>, transfer: Transfer, source: Source) -> Self {
-        let periods = copying(&transfer, &source).periods();
+        let (read, written) = transfer.plan.period();
+        let periods = source.places.len().div_ceil(read).max(transfer.blocks.len().div_ceil(written));
         let each = (PART / transfer.plan.period_bytes().max(1)).max(1) as usize;
         let found = Mutex::new(Found::new(transfer.blocks.len()));
         let left = AtomicUsize::new(periods.div_ceil(each));
         let (home, inbox) = (Arc::clone(home), Arc::clone(inbox));
         let (next, is_cancelled, is_peer_lost) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
         Self { transfer, source, home, inbox, periods, each, next, left, is_cancelled, is_peer_lost, found }
-    }
-
-    pub(super) fn cancel(&self) {
-        self.is_cancelled.store(true, Ordering::Relaxed);
-    }
-
-    /// Nobody seals any more what is not sealed yet; what is may still be copied.
-    pub(super) fn lose_peer(&self) {
-        self.is_peer_lost.store(true, Ordering::Relaxed);
-    }
-
-    /// Who lent what it reads.
-    pub(super) fn agent(&self) -> AgentId {
-        self.transfer.grant.agent()
     }
 
     /// Copies one part. `false` when a block of it is not sealed yet, and may still be.
@@ -233,7 +255,13 @@ impl CopyJob {
             self.fail(Outcome::Cancelled, None);
             return true;
         } else {
-            copying(&self.transfer, &self.source).run(periods, &mut |place, why| failed.push((place, why)))
+            let origin = self.source.memory.origin();
+            let origin =
+                origin.ok_or_else(|| Error::new(ErrorKind::Internal, "memory that the processor does not read"));
+            origin.and_then(|origin| {
+                let copying = copying(&self.transfer, &self.source, origin);
+                copying.run(periods, &mut |place, why| failed.push((place, why)))
+            })
         };
         if !self.source.standing.holds(lease) {
             self.fail(Outcome::Stale, Some("the lease ended while its blocks were read".into()));
@@ -313,6 +341,20 @@ pub(super) fn worse(one: Outcome, other: Outcome) -> Outcome {
         Outcome::Io | Outcome::PeerLost | Outcome::Denied => 5,
     };
     if rank(other) > rank(one) { other } else { one }
+}
+
+impl Job for CopyJob {
+    fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    fn lose_peer(&self) {
+        self.is_peer_lost.store(true, Ordering::Relaxed);
+    }
+
+    fn agent(&self) -> AgentId {
+        self.transfer.grant.agent()
+    }
 }
 
 impl Work for CopyJob {

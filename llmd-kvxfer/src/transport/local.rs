@@ -7,7 +7,7 @@ use std::time::Duration;
 use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 
-use super::job::{self, CopyJob, Inbox, Memory, Source};
+use super::job::{self, Inbox, Job, Memory, Source};
 use super::{Check, Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust};
 use crate::grant::{AgentId, Grant};
 use crate::plan::Plan;
@@ -24,7 +24,7 @@ pub struct Local {
 struct Started {
     home: Arc<Home>,
     inbox: Arc<Inbox>,
-    jobs: HashMap<TransferId, Arc<CopyJob>>,
+    jobs: HashMap<TransferId, Arc<dyn Job>>,
     own_plans: HashMap<(AgentId, u32), Arc<Plan>>,
 }
 
@@ -102,7 +102,7 @@ impl Transport for Local {
         };
         let source = Source {
             check: is_checked.then(|| (own(), Arc::clone(reading.pool.seals()) as _)),
-            memory: Memory::Mapped(Arc::new(reading.pool.region().clone())),
+            memory: Memory::of(&reading.pool),
             way: None,
             blocks: reading.blocks,
             places: reading.places,

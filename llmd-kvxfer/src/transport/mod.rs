@@ -6,6 +6,8 @@
 
 mod bell;
 mod copiers;
+mod cuda_ipc;
+mod dma;
 mod home;
 mod job;
 mod local;
@@ -13,6 +15,7 @@ mod local;
 mod nixl;
 mod poller;
 mod process;
+mod sealing;
 mod shm;
 mod tcp;
 mod way;
@@ -26,6 +29,7 @@ use llmd_core::Result;
 
 pub(crate) use self::bell::Bell;
 pub(crate) use self::copiers::Copiers;
+pub use self::cuda_ipc::CudaIpc;
 pub(crate) use self::home::HomeSettings;
 pub use self::home::{Check, Home, LeaseEnded, Notified, Reading};
 pub use self::local::Local;

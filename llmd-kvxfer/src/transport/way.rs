@@ -14,6 +14,8 @@ pub(crate) enum Way {
     Cma,
     /// The other copies to memory that both have mapped, and it copies from there. And why not otherwise.
     Staged(&'static str),
+    /// A device copies out of memory that the other exported to it.
+    Ipc,
 }
 
 impl Way {
@@ -21,6 +23,7 @@ impl Way {
         let (name, why, latency, rate) = match self {
             Self::Mapped => ("mapped", "", Duration::from_micros(1), 10e9),
             Self::Cma => ("cma", "", Duration::from_micros(2), 8e9),
+            Self::Ipc => ("ipc", "", Duration::from_micros(20), 50e9),
             Self::Staged(why) => ("staged", why, Duration::from_micros(50), 4e9),
         };
         Cost { way: name, why, ..Cost::new(latency, rate) }
@@ -33,6 +36,7 @@ pub(crate) struct Ways {
     pub(crate) mapped: AtomicU64,
     pub(crate) cma: AtomicU64,
     pub(crate) staged: AtomicU64,
+    pub(crate) ipc: AtomicU64,
 }
 
 impl Ways {
@@ -41,6 +45,7 @@ impl Ways {
             Way::Mapped => &self.mapped,
             Way::Cma => &self.cma,
             Way::Staged(_) => &self.staged,
+            Way::Ipc => &self.ipc,
         };
         count.fetch_add(bytes, Ordering::Relaxed);
     }

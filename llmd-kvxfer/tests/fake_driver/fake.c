@@ -434,6 +434,16 @@ static int f_copy(uintptr_t to, uintptr_t from, size_t len, Stream *stream) {
     END;
 }
 
+static int f_within(uintptr_t to, uintptr_t from, size_t len, Stream *stream) {
+    CALL("within") {
+        if (!is_device(to, len) || !is_device(from, len))
+            code = INVALID_VALUE;
+        else
+            code = submit(stream, (Op){.kind = COPY, .to = to, .from = from, .len = len});
+    }
+    END;
+}
+
 #ifndef FAKE_OLD
 typedef struct {
     unsigned order;
@@ -614,6 +624,9 @@ int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t len, void *stream
 int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t len, void *stream) {
     return IN(f_copy((uintptr_t)to, from, len, stream));
 }
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t len, void *stream) {
+    return IN(f_within(to, from, len, stream));
+}
 #ifndef FAKE_OLD
 #ifdef FAKE_POINTING
 int cuMemcpyBatchAsync(uint64_t *to, uint64_t *from, size_t *lens, size_t count, Attributes *attributes, size_t *first,
@@ -730,6 +743,9 @@ int hipMemcpyHtoDAsync(void *to, const void *from, size_t len, void *stream) {
 }
 int hipMemcpyDtoHAsync(void *to, void *from, size_t len, void *stream) {
     return f_copy((uintptr_t)to, (uintptr_t)from, len, stream);
+}
+int hipMemcpyDtoDAsync(void *to, void *from, size_t len, void *stream) {
+    return f_within((uintptr_t)to, (uintptr_t)from, len, stream);
 }
 #ifndef FAKE_OLD
 int hipMemcpyBatchAsync(void **to, void **from, size_t *lens, size_t count, Attributes *attributes, size_t *first,

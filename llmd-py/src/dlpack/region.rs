@@ -166,7 +166,8 @@ impl Region {
         let region = &slf.get().0;
         let len = isize::try_from(region.len()).expect("no memory has more bytes");
         let read_only = c_int::from(!region.is_writable());
-        let start = region.address().as_ptr().cast();
+        let start = region.address().ok_or_else(|| PyBufferError::new_err("the region is in a device"))?;
+        let start = start.as_ptr().cast();
         // SAFETY: the view keeps the object, the object the region, and the region its memory.
         let filled = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start, len, read_only, flags) };
         if filled == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }

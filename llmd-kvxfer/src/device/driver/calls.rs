@@ -44,6 +44,7 @@ pub(super) struct Calls {
 
     pub(super) to_device: unsafe extern "C" fn(u64, *const c_void, usize, Handle) -> Code,
     pub(super) to_host: unsafe extern "C" fn(*mut c_void, u64, usize, Handle) -> Code,
+    pub(super) within: unsafe extern "C" fn(u64, u64, usize, Handle) -> Code,
     pub(super) batch: Option<Batch>,
     /// What batches are asked for besides: see [`BatchAttributes::flags`].
     pub(super) batch_flags: c_uint,

@@ -110,6 +110,7 @@ fn calls(library: &Library) -> Result<Calls> {
             event_destroy: library.call("cuEventDestroy_v2")?,
             to_device: library.call("cuMemcpyHtoDAsync_v2")?,
             to_host: library.call("cuMemcpyDtoHAsync_v2")?,
+            within: library.call("cuMemcpyDtoDAsync_v2")?,
             batch: batch(),
             batch_flags: BESIDE_KERNELS,
             strided: Strided::Described(library.call("cuMemcpy2DAsync_v2")?),

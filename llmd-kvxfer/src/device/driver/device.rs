@@ -20,6 +20,7 @@ use crate::device::batch::{self, DeviceCopy, Direction, Rows};
 use crate::device::{
     Abilities, Counts, Device, DeviceId, DeviceMemory, HostMemory, IpcHandle, Keep, Pinned, Slab, Ticket,
 };
+use crate::plan::Copy;
 
 /// Streams for each way: copies of one wait for each other, those of several need not.
 const STREAMS: usize = 2;
@@ -125,8 +126,15 @@ impl DriverDevice {
         match calls.batch {
             Some(call) if batch.len() > 1 => {
                 for batch in batch.chunks(MAX_BATCH) {
+                    let (mut there, mut here): (Vec<_>, Vec<_>) =
+                        batch.iter().map(sides).map(|(there, here)| (there, here as u64)).unzip();
+                    let mut lens: Vec<_> = batch.iter().map(|copy| copy.len as usize).collect();
+                    let (to, from) = match direction {
+                        Direction::ToDevice => (&mut there, &mut here),
+                        Direction::ToHost => (&mut here, &mut there),
+                    };
                     // SAFETY: the caller vouches for the copies.
-                    unsafe { self.batched(call, direction, batch.iter().map(sides), batch, stream) }?;
+                    unsafe { self.batched(call, to, from, &mut lens, stream) }?;
                 }
                 self.counts.batched.fetch_add(batch.len() as u64, Ordering::Relaxed);
             }
@@ -151,21 +159,15 @@ impl DriverDevice {
 
     /// # Safety
     ///
-    /// As for [`enqueue`](Self::enqueue).
+    /// As for [`enqueue`](Self::enqueue): of copies from these addresses to those, of these lengths.
     unsafe fn batched(
         &self,
         call: Batch,
-        direction: Direction,
-        sides: impl Iterator<Item = (u64, *mut u8)>,
-        batch: &[DeviceCopy],
+        to: &mut [u64],
+        from: &mut [u64],
+        lens: &mut [usize],
         stream: Handle,
     ) -> Result<()> {
-        let (there, here): (Vec<_>, Vec<_>) = sides.map(|(there, here)| (there, here as u64)).unzip();
-        let (mut to, mut from) = match direction {
-            Direction::ToDevice => (there, here),
-            Direction::ToHost => (here, there),
-        };
-        let mut lens: Vec<_> = batch.iter().map(|copy| copy.len as usize).collect();
         let flags = self.context.calls().batch_flags;
         let (mut attributes, mut first, mut failed) = (BatchAttributes::in_order(flags), 0, usize::MAX);
         let (attributes, first) = (&raw mut attributes, &raw mut first);
@@ -204,7 +206,7 @@ impl Device for DriverDevice {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { batch: self.context.calls().batch.is_some(), ipc: true, pack: self.pack.is_ok() }
+        Abilities { batch: self.context.calls().batch.is_some(), ipc: true, pack: self.pack.is_ok(), within: true }
     }
 
     fn counts(&self) -> Counts {
@@ -344,6 +346,43 @@ impl Device for DriverDevice {
         })?;
         self.counts.packed.fetch_add(count as u64, Ordering::Relaxed);
         self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(ticket)
+    }
+
+    unsafe fn copy_within(&self, from: &DeviceMemory, to: &DeviceMemory, batch: &[Copy]) -> Result<Ticket> {
+        self.ours(&[from.device(), to.device()])?;
+        batch::check_within(batch, from, to)?;
+        let batch: Vec<_> = batch.iter().filter(|copy| copy.len > 0).collect();
+        if batch.is_empty() {
+            return Ok(Ticket::done());
+        }
+        let calls = self.context.calls();
+        let keep: [Box<dyn Send>; 2] = [Box::new(from.clone()), Box::new(to.clone())];
+        let ticket = self.submit(Direction::ToDevice, keep, |stream| {
+            let sides =
+                batch.iter().map(|copy| (to.address() + copy.to, from.address() + copy.from, copy.len as usize));
+            if let Some(call) = calls.batch.filter(|_| batch.len() > 1) {
+                let (mut tos, mut froms, mut lens) = (Vec::new(), Vec::new(), Vec::new());
+                for (to, from, len) in sides {
+                    tos.push(to);
+                    froms.push(from);
+                    lens.push(len);
+                }
+                let chunks = tos.chunks_mut(MAX_BATCH).zip(froms.chunks_mut(MAX_BATCH)).zip(lens.chunks_mut(MAX_BATCH));
+                for ((to, from), lens) in chunks {
+                    // SAFETY: the copies were checked, and the ticket holds both sides until they are done.
+                    unsafe { self.batched(call, to, from, lens, stream) }?;
+                }
+                return Ok(());
+            }
+            for (at, (to, from, len)) in sides.enumerate() {
+                // SAFETY: as above.
+                let code = unsafe { (calls.within)(to, from, len, stream) };
+                self.context.check(code, || format!("submitting copy {at} of {}", batch.len()))?;
+            }
+            Ok(())
+        })?;
+        self.counts.bytes.fetch_add(batch.iter().map(|copy| copy.len).sum(), Ordering::Relaxed);
         Ok(ticket)
     }
 

@@ -90,6 +90,7 @@ fn calls(library: &Library) -> Result<Calls> {
             event_destroy: library.call("hipEventDestroy")?,
             to_device: library.call("hipMemcpyHtoDAsync")?,
             to_host: library.call("hipMemcpyDtoHAsync")?,
+            within: library.call("hipMemcpyDtoDAsync")?,
             batch: library.optional("hipMemcpyBatchAsync").map(Batch::Pointing),
             batch_flags: 0,
             strided: Strided::Named(library.call("hipMemcpy2DAsync")?),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
 
-use super::super::job::{self, CopyJob, Inbox, Memory, Source, Standing};
+use super::super::job::{self, Inbox, Job, Memory, Source, Standing};
 use super::super::{Ending, Home, Transfer, TransferId, outcome_of};
 use super::lent::name_of;
 use super::pace::Pace;
@@ -104,7 +104,7 @@ enum Stage {
     After(nixl::TransferId),
     /// A block is not sealed yet: they are read again at this time.
     Again(Duration),
-    Copying(Arc<CopyJob>),
+    Copying(Arc<dyn Job>),
 }
 
 /// How many transfers may be under way.

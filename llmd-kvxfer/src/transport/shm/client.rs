@@ -51,6 +51,8 @@ pub(super) struct Serves<'a> {
     pub(super) doorbell: BorrowedFd<'a>,
     /// What we are known by.
     pub(super) known: &'a Known,
+    /// Whether it is given what devices import memory by, and nothing else.
+    pub(super) exports: bool,
 }
 
 impl Client {
@@ -155,7 +157,7 @@ impl Client {
                         rings = Some(Rings { ear: Ear::from_peer(said)?, answers });
                         self.socket.send(&Message::Ring.encode(), &[by.doorbell])?;
                     }
-                    Message::Map { pool } => self.map(home, by.known, &tenant, pool)?,
+                    Message::Map { pool } => self.map(home, by, &tenant, pool)?,
                     Message::Area { area, slots, slot_bytes } => {
                         let fd = fds.first().ok_or_else(|| unasked("slots without memory"))?;
                         serving.add(area, slots, slot_bytes, fd)?;
@@ -169,7 +171,10 @@ impl Client {
         Ok(())
     }
 
-    fn map(&self, home: &Home, known: &Known, tenant: &str, pool: u32) -> Result<()> {
+    fn map(&self, home: &Home, by: &Serves<'_>, tenant: &str, pool: u32) -> Result<()> {
+        if by.exports {
+            return self.export(home, tenant, pool);
+        }
         let there = home.pool(tenant, pool).and_then(|there| {
             let region = there.region();
             // What others can make shorter kills who has mapped it.
@@ -191,8 +196,30 @@ impl Client {
         match fd {
             Some(fd) => self.socket.send(&Message::Mapped { pool, len, layout }.encode(), &[fd.as_fd(), seals, board]),
             None => {
-                let told = known.tell(there.region().address());
+                let told = by.known.tell(there.region().address());
                 self.socket.send(&Message::Unmapped { pool, len, layout, told }.encode(), &[seals, board])
+            }
+        }
+    }
+
+    fn export(&self, home: &Home, tenant: &str, pool: u32) -> Result<()> {
+        let exported = home.pool(tenant, pool).and_then(|there| {
+            let on_device = there.region().device();
+            let on_device = on_device.ok_or_else(|| {
+                Error::new(ErrorKind::Unsupported, format!("pool {pool} is in the host, expected a device's memory"))
+            })?;
+            let handle = on_device.device().export(on_device.memory())?;
+            Ok((there, handle))
+        });
+        match exported {
+            Ok((there, handle)) => {
+                let (len, layout) = (there.region().len() as u64, Box::new(there.layout().clone()));
+                let message = Message::Exported { pool, len, layout, handle: Box::new(handle) };
+                self.socket.send(&message.encode(), &[there.seals().fd(), home.board.fd()])
+            }
+            Err(error) => {
+                let message = Message::NotMapped { pool, refused: Refused::of(&error) };
+                self.socket.send(&message.encode(), &[])
             }
         }
     }

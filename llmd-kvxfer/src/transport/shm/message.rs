@@ -6,6 +6,7 @@ use llmd_core::{Error, ErrorKind, Result};
 
 use super::super::{Note, Word};
 use super::ring::Slot;
+use crate::device::IpcHandle;
 use crate::handshake::Refused;
 use crate::layout::KvLayout;
 use crate::lease::{Capability, LeaseId};
@@ -25,6 +26,8 @@ pub(super) enum Message {
     Mapped { pool: u32, len: u64, layout: Box<KvLayout> },
     /// Its seals and the board of leases, and where its memory lies, which cannot be mapped.
     Unmapped { pool: u32, len: u64, layout: Box<KvLayout>, told: Told },
+    /// Its seals and the board of leases, and what a device imports its memory by.
+    Exported { pool: u32, len: u64, layout: Box<KvLayout>, handle: Box<IpcHandle> },
     /// It cannot be.
     NotMapped { pool: u32, refused: Refused },
     /// Memory of so many slots into which blocks may be copied; and back, that it is there.
@@ -37,6 +40,7 @@ const MAPPED: u8 = 18;
 const NOT_MAPPED: u8 = 19;
 const UNMAPPED: u8 = 20;
 const AREA: u8 = 21;
+const EXPORTED: u8 = 22;
 
 impl Message {
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -62,6 +66,13 @@ impl Message {
                 writer.raw(&told.token);
                 writer.number(told.token_at);
                 writer.number(told.base);
+            }
+            Self::Exported { pool, len, layout, handle } => {
+                writer.byte(EXPORTED);
+                writer.number((*pool).into());
+                writer.number(*len);
+                layout.encode(&mut writer);
+                writer.raw(&handle.to_bytes());
             }
             Self::Area { area, slots, slot_bytes } => {
                 writer.byte(AREA);
@@ -100,11 +111,17 @@ impl Message {
                 let (token_at, base) = (reader.number("token_at")?, reader.number("base")?);
                 Self::Unmapped { pool, len, layout, told: Told { pid, token, token_at, base } }
             }
+            EXPORTED => {
+                let (pool, len) = (reader.small("pool")?, reader.number("len")?);
+                let layout = Box::new(KvLayout::decode(&mut reader)?);
+                let handle = IpcHandle::from_bytes(&reader.array::<{ IpcHandle::BYTES }>("handle")?)?;
+                Self::Exported { pool, len, layout, handle: Box::new(handle) }
+            }
             AREA => {
                 let (area, slots) = (reader.small("area")?, reader.small("slots")?);
                 Self::Area { area, slots, slot_bytes: reader.number("slot_bytes")? }
             }
-            other => return Err(reader.wrong("kind", format_args!("is {other}, expected {RING} to {AREA}"))),
+            other => return Err(reader.wrong("kind", format_args!("is {other}, expected {RING} to {EXPORTED}"))),
         };
         reader.end()?;
         Ok(message)
@@ -216,6 +233,12 @@ mod tests {
             Message::Map { pool: 7 },
             Message::Mapped { pool: 7, len: 1 << 40, layout: Box::new(KvLayout::opaque("amx", 9, 64).unwrap()) },
             Message::NotMapped { pool: 7, refused },
+            Message::Exported {
+                pool: 7,
+                len: 1 << 40,
+                layout: Box::new(KvLayout::opaque("amx", 9, 64).unwrap()),
+                handle: Box::new(IpcHandle::from_bytes(&[1; IpcHandle::BYTES]).unwrap()),
+            },
             Message::Unmapped {
                 pool: 7,
                 len: 1 << 40,

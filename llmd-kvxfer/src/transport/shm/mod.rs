@@ -36,14 +36,15 @@ use std::time::Duration;
 use llmd_core::{Error, ErrorKind, Result};
 
 use self::client::{Client, Serves};
-use self::peer::{Begins, Peer};
+use self::peer::{Begins, Peer, Reads};
 use self::populate::Populate;
 use self::socket::Listener;
 use self::staging::StagedJob;
-use super::job::{CopyJob, Inbox};
+use super::job::{self, Inbox};
 use super::local::not_started;
 use super::poller::Poller;
 use super::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, Way, bell};
+use crate::device::Device;
 use crate::grant::{AgentId, Grant};
 use crate::pool::Pool;
 use crate::region::Known;
@@ -62,6 +63,8 @@ pub(crate) fn message_again(bytes: &[u8]) -> Option<Vec<u8>> {
 pub struct Shm {
     folder: Option<PathBuf>,
     has_no_cma: bool,
+    /// What imports memory that peers export, where that is all that is moved.
+    device: Option<Arc<dyn Device>>,
     started: Option<Started>,
 }
 
@@ -77,7 +80,10 @@ struct Started {
     doorbell: OwnedFd,
     /// What processes that read our memory know us by.
     known: Known,
-    may_cma: bool,
+    /// What grants call it.
+    name: &'static str,
+    /// By what peers' memory is reached that is not mapped.
+    by: Reads,
     clients: HashMap<u64, Client>,
     peers: HashMap<AgentId, Peer>,
     peer_tokens: HashMap<u64, AgentId>,
@@ -94,7 +100,7 @@ struct Started {
 /// A transfer under way.
 #[derive(Debug)]
 enum Job {
-    Copy(Arc<CopyJob>),
+    Copy(Arc<dyn job::Job>),
     Staged(Arc<StagedJob>),
 }
 
@@ -131,6 +137,15 @@ impl Shm {
         Self { has_no_cma: true, ..self }
     }
 
+    pub(super) fn with_folder(self, folder: PathBuf) -> Self {
+        Self { folder: Some(folder), ..self }
+    }
+
+    /// Nothing but memory of devices, which this one imports.
+    pub(super) fn importing(device: Arc<dyn Device>) -> Self {
+        Self { device: Some(device), ..Self::default() }
+    }
+
     fn started(&mut self) -> Result<&mut Started> {
         self.started.as_mut().ok_or_else(not_started)
     }
@@ -138,7 +153,7 @@ impl Shm {
 
 impl Transport for Shm {
     fn name(&self) -> &'static str {
-        "shm"
+        if self.device.is_some() { "cuda_ipc" } else { "shm" }
     }
 
     fn trust(&self) -> Trust {
@@ -152,7 +167,8 @@ impl Transport for Shm {
         };
         ours(&folder)?;
         sweep(&folder);
-        let path = folder.join(format!("{}.sock", home.agent()));
+        let engine = self.device.as_ref().map(|device| home.engine(device)).transpose()?;
+        let path = folder.join(format!("{}{}.sock", home.agent(), if engine.is_some() { "-ipc" } else { "" }));
         let listener = Listener::bind(&path)?;
         let (poller, doorbell) = (Poller::new()?, bell::new_eventfd()?);
         poller.add(listener.as_fd(), LISTENER)?;
@@ -165,7 +181,8 @@ impl Transport for Shm {
             poller,
             doorbell,
             known: Known::new()?,
-            may_cma: !self.has_no_cma,
+            name: self.name(),
+            by: Reads { may_cma: !self.has_no_cma, engine },
             clients: HashMap::new(),
             peers: HashMap::new(),
             peer_tokens: HashMap::new(),
@@ -183,8 +200,16 @@ impl Transport for Shm {
         self.started.as_ref().map(|started| started.path.display().to_string())
     }
 
-    fn register(&mut self, _pool: &Pool) -> Result<()> {
-        Ok(())
+    fn register(&mut self, pool: &Pool) -> Result<()> {
+        if self.device.is_none() {
+            return Ok(());
+        }
+        let there = pool.region().device();
+        if there.is_some_and(|there| there.device().abilities().ipc) {
+            return Ok(());
+        }
+        let message = format!("pool {}, expected one in a device whose memory other processes can import", pool.id());
+        Err(Error::new(ErrorKind::Unsupported, message))
     }
 
     fn unregister(&mut self, pool: &Pool) {
@@ -197,7 +222,8 @@ impl Transport for Shm {
         let unavailable = |why: String| Error::new(ErrorKind::Unavailable, why);
         let address = grant.address(self.name()).ok_or_else(|| unavailable("the grant names no socket".into()))?;
         // Until it is known how it is reached.
-        let cost = Cost { way: "", ..Way::Mapped.cost() };
+        let way = if self.device.is_some() { Way::Ipc } else { Way::Mapped };
+        let cost = Cost { way: "", ..way.cost() };
         if let Some(peer) = started.peers.get(&grant.agent()) {
             return Ok(peer.cost(grant.pool()).unwrap_or(cost));
         }
@@ -308,10 +334,10 @@ impl Started {
         if let Some(failed) = self.failed.get(&agent).filter(|failed| now < failed.until) {
             return Err(Error::new(ErrorKind::Unavailable, failed.why.clone()));
         }
-        let path = grant.address("shm");
+        let path = grant.address(self.name);
         let path = path.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the grant names no socket"))?;
         let token = self.token();
-        let peer = Peer::connect(&self.home, now + HANDSHAKE, Path::new(path), agent, self.may_cma)
+        let peer = Peer::connect(&self.home, now + HANDSHAKE, Path::new(path), agent, self.by.clone())
             .inspect_err(|error| self.remember(now, agent, error))?;
         self.poller.add(peer.as_fd(), token)?;
         self.peer_tokens.insert(token, agent);
@@ -365,7 +391,7 @@ impl Started {
 
     fn hear_client(&mut self, token: u64) {
         let Some(client) = self.clients.get_mut(&token) else { return };
-        let by = Serves { doorbell: self.doorbell.as_fd(), known: &self.known };
+        let by = Serves { doorbell: self.doorbell.as_fd(), known: &self.known, exports: self.by.engine.is_some() };
         if client.hear(&self.home, &by).is_err() {
             self.home.counts.refused_peers.fetch_add(1, Ordering::Relaxed);
             self.clients.remove(&token);
@@ -401,7 +427,7 @@ impl Started {
     fn begin(&mut self, id: TransferId, transfer: Transfer, begins: Begins) -> Result<Option<Ending>> {
         match begins {
             Begins::Copy(source) => {
-                let (ending, job) = super::job::begin(&self.home, &self.inbox, transfer, source)?;
+                let (ending, job) = job::begin(&self.home, &self.inbox, transfer, source)?;
                 self.jobs.extend(job.map(|job| (id, Job::Copy(job))));
                 Ok(ending)
             }

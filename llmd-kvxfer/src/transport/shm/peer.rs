@@ -15,6 +15,7 @@ use super::message::{Answer, Message, to_slot};
 use super::socket::{Incoming, Received, Socket};
 use super::staging::{MAX_SLOT, NewArea, SLOT, StagedSource, Staging};
 use crate::copy::{Expected, Packed};
+use crate::device::{CopyEngine, DeviceMemory, IpcHandle};
 use crate::grant::AgentId;
 use crate::handshake::{Connecting, Refused};
 use crate::layout::KvLayout;
@@ -33,6 +34,8 @@ pub(super) struct Peer {
     connecting: Option<Connecting>,
     /// Whether its memory may be read by its address.
     may_cma: bool,
+    /// What copies out of memory that it exports.
+    engine: Option<Arc<CopyEngine>>,
     /// What we say; until it can be woken by it, it is not ready.
     pub(super) line: Arc<Line>,
     /// What it answers.
@@ -68,8 +71,19 @@ struct There {
 enum Reached {
     Mapped(Arc<Mapping>),
     Cma(Process),
+    /// A device has imported it.
+    Imported(Arc<CopyEngine>, DeviceMemory),
     /// By its own help alone, and why.
     Staged(&'static str),
+}
+
+/// By what a peer's memory is reached that is not mapped.
+#[derive(Clone, Debug)]
+pub(super) struct Reads {
+    /// By its address.
+    pub(super) may_cma: bool,
+    /// By the device that imports it.
+    pub(super) engine: Option<Arc<CopyEngine>>,
 }
 
 /// A transfer that can begin now, or that ended instead.
@@ -90,7 +104,8 @@ const MAX_WAITING: usize = 4096;
 
 impl Peer {
     /// Begins to connect.
-    pub(super) fn connect(home: &Home, deadline: Duration, path: &Path, agent: AgentId, may_cma: bool) -> Result<Self> {
+    pub(super) fn connect(home: &Home, deadline: Duration, path: &Path, agent: AgentId, by: Reads) -> Result<Self> {
+        let Reads { may_cma, engine } = by;
         let (connecting, hello) = Connecting::new(&home.me, &home.tenant, &home.keys)?;
         let (line, ear) = (Arc::new(Line::new()?), Ear::new()?);
         let socket = Socket::connect(path)?;
@@ -101,6 +116,7 @@ impl Peer {
             deadline,
             connecting: Some(connecting),
             may_cma,
+            engine,
             staging: Staging::new(Arc::clone(&line)),
             line,
             ear,
@@ -274,6 +290,12 @@ impl Peer {
                 let there = There::new(Reached::try_cma(self.may_cma, told, len), len, *layout, seals, board);
                 self.pools.insert(pool, there.map_or_else(PeersPool::Refused, PeersPool::There));
             }
+            Message::Exported { pool, len, layout, handle } => {
+                let (seals, board) = (fd()?, fd()?);
+                let there = self.import(len, &handle);
+                let there = there.and_then(|memory| There::new(memory, len, *layout, seals, board));
+                self.pools.insert(pool, there.map_or_else(PeersPool::Refused, PeersPool::There));
+            }
             Message::Area { area, .. } => self.staging.is_there(area)?,
             Message::NotMapped { pool, refused } => {
                 self.pools.insert(pool, PeersPool::Refused(refused.into_error()));
@@ -323,6 +345,11 @@ impl Peer {
             Reached::Cma(process) => {
                 Memory::Process(*process, self.packed(grant.pool(), &there.layout, &transfer.pool, PACKED)?)
             }
+            Reached::Imported(engine, memory) => Memory::Device(Arc::clone(engine), memory.clone()),
+            Reached::Staged(_) if transfer.pool.region().is_on_device() => {
+                let message = format!("pool {} is in a device, into which nothing is staged", transfer.pool.id());
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
             Reached::Staged(_) => {
                 let packed = self.packed(grant.pool(), &there.layout, &transfer.pool, SLOT)?;
                 let area = self.area(packed.bytes())?;
@@ -335,6 +362,18 @@ impl Peer {
         let places = grant.places();
         let places = places.start as usize..places.end as usize;
         Ok(Begins::Copy(Source { memory, way: Some(there.way()), blocks, places, check, standing }))
+    }
+
+    /// Has the device import what it exports.
+    fn import(&self, len: u64, handle: &IpcHandle) -> Result<Reached> {
+        let engine = self.engine.as_ref();
+        let engine =
+            engine.ok_or_else(|| Error::new(ErrorKind::Corrupt, "memory of a device, which nobody asked for"))?;
+        let memory = engine.import(handle)?;
+        if memory.len() != len {
+            return Err(not_so(len, &format!("expected the {} that the handle names", memory.len())));
+        }
+        Ok(Reached::Imported(Arc::clone(engine), memory))
     }
 
     fn packed(&mut self, theirs: u32, layout: &KvLayout, ours: &Pool, bytes: u64) -> Result<Arc<Packed>> {
@@ -392,6 +431,7 @@ impl There {
         match self.memory {
             Reached::Mapped(_) => Way::Mapped,
             Reached::Cma(_) => Way::Cma,
+            Reached::Imported(..) => Way::Ipc,
             Reached::Staged(why) => Way::Staged(why),
         }
     }

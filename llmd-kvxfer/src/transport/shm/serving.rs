@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use llmd_core::{Error, ErrorKind, Result};
+use parking_lot::Mutex;
 
 use super::super::copiers::{Step, Work};
 use super::super::job::AT_ONCE;
@@ -14,7 +15,8 @@ use super::super::{Home, Reading, outcome_of};
 use super::line::Line;
 use super::message::{Answer, Request};
 use super::staging::{MAX_AREAS, MAX_SLOT};
-use crate::copy::{Span, pack};
+use crate::copy::{Span, copy_span, pack, places};
+use crate::device::{DeviceCopy, Direction, Moving};
 use crate::lease::LeaseId;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
@@ -89,7 +91,7 @@ impl Serving {
         let (memory, at) = (Arc::clone(&area.memory), u64::from(slot) * area.slot_bytes);
         let gather = self.plan(&reading.pool)?;
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        let packing = Arc::new(Packing {
+        let packing = Packing {
             home: Arc::clone(home),
             reading,
             lease,
@@ -101,7 +103,11 @@ impl Serving {
             answers: Arc::clone(answers),
             under_way: Arc::clone(&self.under_way),
             is_taken: AtomicBool::new(false),
-        });
+        };
+        if packing.reading.pool.moved().is_some() {
+            return home.copiers.submit(Arc::new(DevicePacking { packing, state: Mutex::default() }));
+        }
+        let packing = Arc::new(packing);
         if bytes <= AT_ONCE {
             packing.step();
             return Ok(());
@@ -137,29 +143,99 @@ struct Packing {
 }
 
 impl Packing {
-    fn pack(&self) -> Outcome {
+    fn pack(&self) -> Result<()> {
         let Reading { pool, blocks, places } = &self.reading;
-        let packed = slot(&self.memory, self.at, self.bytes as usize)
-            .and_then(|Span(address, len)| pack(&self.gather, pool.region(), &blocks[places.clone()], (address, len)));
-        match packed {
+        let Span(address, len) = slot(&self.memory, self.at, self.bytes as usize)?;
+        pack(&self.gather, pool.region(), &blocks[places.clone()], (address, len))
+    }
+
+    /// Says that its blocks are there, or why not.
+    fn answer(&self, packed: Result<()>) {
+        let outcome = match packed {
             _ if !self.home.holds(self.lease) => Outcome::Stale,
             Ok(()) => {
                 self.home.counts.served_bytes.fetch_add(self.bytes, Ordering::Relaxed);
                 Outcome::Done
             }
             Err(error) => outcome_of(error.kind()),
-        }
+        };
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        // When there is no room for the answer, whoever left none does not get it.
+        self.answers.push(&Answer { number: self.number, outcome }.to_slot());
     }
 }
 
 impl Work for Packing {
     fn step(&self) -> Step {
         if !self.is_taken.swap(true, Ordering::AcqRel) {
-            let outcome = self.pack();
-            self.under_way.fetch_sub(1, Ordering::Relaxed);
-            // When there is no room for the answer, whoever left none does not get it.
-            self.answers.push(&Answer { number: self.number, outcome }.to_slot());
+            self.answer(self.pack());
         }
+        Step::Taken
+    }
+}
+
+/// The blocks of one request that are in a device: it copies them to a buffer first.
+struct DevicePacking {
+    packing: Packing,
+    state: Mutex<Copied>,
+}
+
+#[derive(Default)]
+struct Copied {
+    moving: Option<Moving>,
+    is_over: bool,
+}
+
+impl DevicePacking {
+    /// Goes on, as far as the device has come. `None` while it has not.
+    fn go_on(&self, moving: &mut Option<Moving>) -> Option<Result<()>> {
+        let Packing { reading: Reading { pool, blocks, places: range }, gather, memory, at, bytes, .. } = &self.packing;
+        let (moved, there) = pool.moved().zip(pool.region().device())?;
+        let Some(under_way) = moving else {
+            let begun = moved.engine.buffer(*bytes).and_then(|buffer| {
+                let Some(buffer) = buffer else { return Ok(None) };
+                let into = places(range.len());
+                let copies = gather.copies(&blocks[range.clone()], &into)?;
+                let copies = copies.map(|copy| DeviceCopy { device: copy.from, host: copy.to, len: copy.len });
+                moved.engine.begin(Direction::ToHost, there.memory(), buffer, copies.collect::<Vec<_>>()).map(Some)
+            });
+            return match begun {
+                Ok(begun) => {
+                    *moving = begun;
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            };
+        };
+        match under_way.landed() {
+            Ok(None) => None,
+            Ok(Some(buffer)) => Some(
+                slot(memory, *at, *bytes as usize)
+                    .and_then(|Span(address, len)| copy_span(buffer.span(), (address, len), *bytes)),
+            ),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl Work for DevicePacking {
+    fn step(&self) -> Step {
+        // Another thread is at it.
+        let Some(mut state) = self.state.try_lock() else { return Step::Taken };
+        if state.is_over {
+            return Step::Taken;
+        }
+        let Some(packed) = self.go_on(&mut state.moving) else { return Step::Later };
+        state.is_over = true;
+        // The peer is there: it is the device that is not.
+        let is_lost = |error: &Error| error.kind() == ErrorKind::Unavailable;
+        self.packing.answer(
+            packed.map_err(
+                |error| {
+                    if is_lost(&error) { Error::new(ErrorKind::Internal, error.to_string()) } else { error }
+                },
+            ),
+        );
         Step::Taken
     }
 }

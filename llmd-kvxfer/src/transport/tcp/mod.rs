@@ -201,13 +201,14 @@ impl Transport for Tcp {
         self.started.as_ref().map(|started| started.address.clone())
     }
 
-    fn register(&mut self, _pool: &Pool) -> Result<()> {
-        Ok(())
+    fn register(&mut self, pool: &Pool) -> Result<()> {
+        in_the_host(pool)
     }
 
     fn unregister(&mut self, _pool: &Pool) {}
 
-    fn reach(&self, grant: &Grant, _pool: &Pool) -> Result<Cost> {
+    fn reach(&self, grant: &Grant, pool: &Pool) -> Result<Cost> {
+        in_the_host(pool)?;
         let started = self.started.as_ref().ok_or_else(not_started)?;
         address_of(grant)?;
         started.is_left_alone(started.hub.home.now(), grant.agent())?;
@@ -277,6 +278,15 @@ impl Transport for Tcp {
     fn peers(&self) -> usize {
         self.started.as_ref().map_or(0, |started| started.peers.len() + started.clients)
     }
+}
+
+/// Sockets read and write memory of the host alone.
+fn in_the_host(pool: &Pool) -> Result<()> {
+    if pool.region().is_on_device() {
+        let message = format!("pool {} is in a device, expected the host's memory", pool.id());
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    Ok(())
 }
 
 impl Started {

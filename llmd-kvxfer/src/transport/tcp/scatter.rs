@@ -103,12 +103,13 @@ pub(super) fn add(region: &Region, offset: u64, len: u64, sum: &mut Sum) -> Resu
 }
 
 fn inside(region: &Region, offset: u64, len: u64) -> Result<*mut u8> {
-    if offset.checked_add(len).is_none_or(|end| end > region.len() as u64) {
+    let address = region.address().filter(|_| offset.checked_add(len).is_some_and(|end| end <= region.len() as u64));
+    let Some(address) = address else {
         let message = format!("{len} bytes at {offset} of a region of {} bytes", region.len());
         return Err(Error::new(ErrorKind::Invalid, message));
-    }
+    };
     // SAFETY: it is inside, as was checked.
-    Ok(unsafe { region.address().add(offset as usize) }.as_ptr())
+    Ok(unsafe { address.add(offset as usize) }.as_ptr())
 }
 
 fn errno() -> Errno {

@@ -1,0 +1,264 @@
+//! Pools of device memory, moved by agents.
+
+#![expect(clippy::unwrap_used, reason = "these are tests, and what they share")]
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use llmd_core::ErrorKind;
+use llmd_kvxfer::device::{Device, Host};
+use llmd_kvxfer::{
+    Agent, Check, CudaIpc, Fetch, Fetched, Grant, KvLayout, Lease, Local, Outcome, Pool, Region, Shm, testing,
+};
+use tempfile::TempDir;
+
+use crate::exporting::Exporting;
+use crate::fake::{Fake, Kind, Left, open};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn memory(device: &Arc<dyn Device>) -> impl Fn(usize) -> Region + use<> {
+    let device = Arc::clone(device);
+    move |len| Region::on_device(Arc::clone(&device), device.allocate(len as u64).unwrap()).unwrap()
+}
+
+fn host(len: usize) -> Region {
+    Region::memfd(len).unwrap()
+}
+
+fn conforms(memory: [&dyn Fn(usize) -> Region; 2]) {
+    let here = Local::default();
+    testing::transport_with(|| here.clone(), memory);
+}
+
+#[test]
+fn from_a_device_to_the_host_and_back() {
+    for kind in [Kind::Cuda, Kind::OldHip] {
+        let fake = Fake::new(kind);
+        let device = fake.device();
+        let sides: [&dyn Fn(usize) -> Region; 2] = [&memory(&device), &host];
+        conforms(if kind == Kind::Cuda { sides } else { [sides[1], sides[0]] });
+        drop(device);
+        assert_eq!(fake.left(), Left::default());
+    }
+}
+
+#[test]
+fn within_a_device() {
+    let fake = Fake::new(Kind::Hip);
+    let device = fake.device();
+    conforms([&memory(&device), &memory(&device)]);
+    drop(device);
+    assert_eq!(fake.left(), Left::default());
+}
+
+#[test]
+fn from_one_device_to_another() {
+    let (one, other) = (Fake::new(Kind::Cuda), Fake::new(Kind::Hip));
+    conforms([&memory(&one.device()), &memory(&other.device())]);
+    assert_eq!((one.left(), other.left()), (Left::default(), Left::default()));
+}
+
+#[test]
+fn the_hosts_memory_is_a_device_too() {
+    let device: Arc<dyn Device> = Arc::new(Host::new());
+    conforms([&memory(&device), &memory(&device)]);
+}
+
+#[test]
+fn what_a_device_exports_conforms() {
+    let folder = TempDir::new().unwrap();
+    let device: Arc<dyn Device> = Arc::new(Exporting::new());
+    let make = || CudaIpc::new(Arc::clone(&device)).in_folder(folder.path());
+    testing::transport_with(make, [&memory(&device), &memory(&device)]);
+}
+
+#[test]
+fn shared_memory_stages_what_is_in_a_device() {
+    let (fake, folder) = (Fake::new(Kind::Cuda), TempDir::new().unwrap());
+    let device = fake.device();
+    testing::transport_with(|| Shm::in_folder(folder.path()), [&memory(&device), &host]);
+    drop(device);
+    assert_eq!(fake.left(), Left::default());
+}
+
+fn layout() -> KvLayout {
+    KvLayout::opaque("bytes", 16, 64 << 10).unwrap()
+}
+
+fn filled(agent: &Agent, device: &Arc<dyn Device>, seed: u8) -> Pool {
+    let pool = agent.register(memory(device)(16 * (64 << 10)), layout()).unwrap();
+    (0..16).for_each(|block| pool.write_block(block, &content(block, seed)).unwrap());
+    pool
+}
+
+fn content(block: u32, seed: u8) -> Vec<u8> {
+    (0..64_u32 << 10).map(|place| (place % 251) as u8 ^ seed ^ block as u8).collect()
+}
+
+/// What the other process does: it fetches what it was granted, checked and not. By itself it does nothing.
+#[test]
+fn the_process_that_fetches() {
+    let Some(path) = env::var_os("LLMD_TEST_POOL_DRIVER").map(PathBuf::from) else { return };
+    let hex = env::var("LLMD_TEST_GRANT").unwrap();
+    let grant = Grant::from_bytes(&hex::decode(hex).unwrap()).unwrap();
+    let kind = if env::var("LLMD_TEST_KIND").unwrap() == "hip" { Kind::Hip } else { Kind::Cuda };
+    let device = open(kind, &path);
+    let folder = PathBuf::from(env::var_os("LLMD_TEST_FOLDER").unwrap());
+    for check in [Check::Always, Check::Remote] {
+        let ipc = CudaIpc::new(Arc::clone(&device)).in_folder(&folder);
+        let local = Local::default();
+        let agent = Agent::builder("decode-0").transport(ipc).transport(local).check(check).build().unwrap();
+        let on_device = filled(&agent, &device, 9);
+        let in_host = agent.register(Region::memfd(16 * (64 << 10)).unwrap(), layout()).unwrap();
+        for pool in [on_device, in_host] {
+            let fetch = Fetch::new(&grant, &pool, &[7, 3, 11]).and_hold();
+            let fetched = agent.wait(agent.submit(&fetch).unwrap(), LONG).unwrap();
+            assert_eq!((fetched.outcome, fetched.transport), (Outcome::Done, "cuda_ipc"), "{:?}", fetched.why);
+            for (from, to) in [(1, 7), (2, 3), (15, 11)] {
+                assert!(pool.read_block(to).unwrap() == content(from, 5), "block {from} is not in block {to}");
+            }
+        }
+        assert_eq!(agent.stats().ipc_bytes, 2 * 3 * (64 << 10));
+    }
+}
+
+#[test]
+fn another_process_fetches_what_a_driver_exports() {
+    for (name, kind) in [("cuda", Kind::Cuda), ("hip", Kind::Hip)] {
+        let (fake, folder) = (Fake::new(kind), TempDir::new().unwrap());
+        let device = fake.device();
+        let ipc = CudaIpc::new(Arc::clone(&device)).in_folder(folder.path());
+        let agent = Agent::builder("prefill-0").transport(ipc).build().unwrap();
+        let pool = filled(&agent, &device, 5);
+        let grant = agent.grant(&pool, &[1, 2, 15], Lease::for_secs(60)).unwrap();
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["--exact", "pools::the_process_that_fetches", "--nocapture"]);
+        child.env("LLMD_TEST_POOL_DRIVER", fake.path()).env("LLMD_TEST_KIND", name);
+        child.env("LLMD_TEST_FOLDER", folder.path()).env("LLMD_TEST_GRANT", hex::encode(grant.to_bytes()));
+        let output = child.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        drop((pool, agent, device));
+        assert_eq!(fake.left(), Left::default());
+    }
+}
+
+/// Two agents of one process, and a pool of each in the device of a driver that can be told what is to go wrong.
+struct Two {
+    prefill: Agent,
+    decode: Agent,
+    computed: Pool,
+    cache: Pool,
+    fake: Fake,
+}
+
+impl Two {
+    fn new() -> Self {
+        let (fake, here) = (Fake::new(Kind::Cuda), Local::default());
+        let device = fake.device();
+        let build = |name: &str| Agent::builder(name).transport(here.clone()).build().unwrap();
+        let (prefill, decode) = (build("prefill-0"), build("decode-0"));
+        let (computed, cache) = (filled(&prefill, &device, 5), filled(&decode, &device, 9));
+        Self { prefill, decode, computed, cache, fake }
+    }
+
+    fn sealed(&self) -> Grant {
+        let blocks: Vec<u32> = (0..16).collect();
+        let grant = self.prefill.grant(&self.computed, &blocks, Lease::for_secs(60)).unwrap();
+        for _ in 0..LONG.as_millis() {
+            if blocks.iter().all(|&block| self.computed.is_sealed(block)) {
+                return grant;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("blocks are not sealed");
+    }
+
+    fn fetch(&self, grant: &Grant) -> Fetched {
+        let blocks: Vec<u32> = (0..16).rev().collect();
+        let fetch = Fetch::new(grant, &self.cache, &blocks).and_hold();
+        self.decode.wait(self.decode.submit(&fetch).unwrap(), LONG).unwrap()
+    }
+}
+
+#[test]
+fn a_device_that_is_lost_fails_what_is_under_way_and_what_comes() {
+    let two = Two::new();
+    let grant = two.sealed();
+    two.fake.hold(true);
+    let blocks: Vec<u32> = (0..16).collect();
+    let ops: Vec<_> = (0..5).map(|_| two.decode.fetch(&grant, &two.cache, &blocks, LONG).unwrap()).collect();
+    two.fake.lose(true);
+    two.fake.hold(false);
+    for op in ops {
+        let fetched = two.decode.wait(op, LONG).unwrap();
+        assert_eq!(fetched.outcome, Outcome::Io, "{:?}", fetched.why);
+        assert_eq!(fetched.blocks.count(), 0);
+        assert!(fetched.why.is_some_and(|why| why.contains("nvidia:0")));
+    }
+    assert_eq!(two.fetch(&grant).outcome, Outcome::Io);
+    assert_eq!(two.decode.stats().operations, 0);
+    two.fake.lose(false);
+}
+
+#[test]
+fn a_copy_that_fails_fails_its_operation_alone() {
+    let two = Two::new();
+    let grant = two.sealed();
+    two.fake.fail_later(1, 719);
+    assert_eq!(two.fetch(&grant).outcome, Outcome::Io);
+    assert_eq!(two.fetch(&grant).outcome, Outcome::Done);
+}
+
+#[test]
+fn what_was_changed_or_taken_back_is_not_said_to_be_there() {
+    let two = Two::new();
+    let grant = two.sealed();
+    two.computed.write_block(3, &content(3, 6)).unwrap();
+    let fetched = two.fetch(&grant);
+    assert_eq!(fetched.outcome, Outcome::Corrupt);
+    assert_eq!(fetched.blocks.failed().collect::<Vec<_>>(), [3]);
+    two.fake.hold(true);
+    let blocks: Vec<u32> = (0..16).collect();
+    let op = two.decode.fetch(&grant, &two.cache, &blocks, LONG).unwrap();
+    assert!(two.prefill.release(grant.lease()).unwrap());
+    two.fake.hold(false);
+    let fetched = two.decode.wait(op, LONG).unwrap();
+    assert_eq!((fetched.outcome, fetched.blocks.count()), (Outcome::Stale, 0), "{:?}", fetched.why);
+}
+
+#[test]
+fn an_operation_that_is_cancelled_ends_when_the_device_has_finished() {
+    let two = Two::new();
+    let grant = two.sealed();
+    two.fake.hold(true);
+    let blocks: Vec<u32> = (0..16).collect();
+    let op = two.decode.fetch(&grant, &two.cache, &blocks, LONG).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    two.decode.cancel(op).unwrap();
+    let early = two.decode.wait(op, Duration::from_millis(50)).unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::Unavailable, "the device may still write");
+    two.fake.hold(false);
+    let fetched = two.decode.wait(op, LONG).unwrap();
+    assert!(matches!(fetched.outcome, Outcome::Cancelled | Outcome::Done), "{:?}", fetched.outcome);
+}
+
+#[test]
+fn what_cannot_be_pinned_is_said_when_the_pool_is_registered() {
+    let fake = Fake::new(Kind::Cuda);
+    let device = fake.device();
+    let agent = Agent::builder("prefill-0").transport(Local::default()).build().unwrap();
+    let region = memory(&device)(16 * (64 << 10));
+    fake.fail("register", 1, 2);
+    let error = agent.register(region.clone(), layout()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted);
+    assert!(error.to_string().contains("pinning"), "{error}");
+    agent.register(region, layout()).unwrap();
+    fake.fail("register", 1, 2);
+    let error = Region::on_device(Arc::clone(&device), device.allocate(4096).unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted);
+}
