@@ -23,7 +23,7 @@ use crate::transport::{LeaseEnded, Transport};
 ///
 /// When it is not right, saying what is not.
 pub fn transport<T: Transport + 'static>(make: impl Fn() -> T) {
-    let checks: [(&str, Check); 12] = [
+    let checks: [(&str, Check); 13] = [
         ("what is said is heard", what_is_said_is_heard),
         ("blocks arrive, and the lease ends", blocks_arrive_and_the_lease_ends),
         ("a part of a grant arrives", a_part_arrives),

@@ -86,8 +86,8 @@ pub(crate) fn run(args: &Args) -> Result {
 fn kept(figures: &Map<String, Value>, transfers: u64) -> Result {
     let figure = |name: &str| figures.get(&format!("chaos.{name}")).and_then(Value::as_u64);
     let broken = PROMISES.into_iter().filter(|name| figure(name) != Some(0));
-    let broken =
-        broken.map(|name| format!("{name} is {}, not 0", figure(name).map_or("missing".into(), |it| it.to_string())));
+    let broken = broken
+        .map(|name| format!("{name} is {}, not 0", figure(name).map_or_else(|| "missing".into(), |it| it.to_string())));
     let mut broken: Vec<_> = broken.collect();
     if figure("transfers").is_none_or(|ended| ended < transfers) {
         broken.push(format!("fewer than {transfers} operations ended"));
@@ -117,7 +117,8 @@ impl fmt::Display for Table<'_> {
         for (kind, outcomes) in rows {
             writeln!(f, "  {:14} {}", kind.replace('_', " "), outcomes.join(", "))?;
         }
-        let figure = |name: &str| self.0.get(&format!("chaos.{name}")).map_or("missing".into(), Value::to_string);
+        let figure =
+            |name: &str| self.0.get(&format!("chaos.{name}")).map_or_else(|| "missing".into(), Value::to_string);
         writeln!(f, "\n{} operations, {} blocks compared", figure("transfers"), figure("checked_blocks"))?;
         let promises = PROMISES.map(|name| format!("{} {}", name.replace('_', " "), figure(name)));
         writeln!(f, "{}", promises.join(", "))
