@@ -7,10 +7,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use llmd_core::{Error, ErrorKind, Result};
-use llmd_kvxfer::{Agent, Lease, Pool, Region, Shm};
+use llmd_kvxfer::{Agent, Lease, Pool, Region};
 use serde::{Deserialize, Serialize};
 
-use super::{BLOCK_BYTES, BLOCKS, content, layout};
+use super::{BLOCK_BYTES, BLOCKS, content, layout, transports};
 
 /// The first argument of a demo that is to be the other process.
 pub const LEND: &str = "lend";
@@ -68,7 +68,7 @@ struct Lender {
 
 impl Lender {
     fn new() -> Result<Self> {
-        let agent = Agent::builder("prefill").transport(Shm::default()).build()?;
+        let agent = transports(Agent::builder("prefill"))?.build()?;
         let layout = layout()?;
         let pool = agent.register(Region::memfd(layout.end() as usize)?, layout)?;
         (0..BLOCKS).try_for_each(|block| pool.write_block(block, &content::of(block, BLOCK_BYTES as usize)))?;

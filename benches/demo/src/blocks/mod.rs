@@ -9,7 +9,7 @@ mod other;
 use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
-use llmd_kvxfer::{Agent, Fetch, Fetched, Grant, KvLayout, Outcome, Pool, Region, Shm};
+use llmd_kvxfer::{Agent, AgentBuilder, Fetch, Fetched, Grant, KvLayout, Outcome, Pool, Region, Shm, Tcp};
 
 pub use self::lender::{LEND, lend};
 use self::limit::Plain;
@@ -31,8 +31,10 @@ const LAPSES: u32 = 8;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// By what blocks are moved here.
-const TRANSPORT: &str = "shm";
+/// By what blocks are moved.
+const SHM: &[&str] = &["shm"];
+/// By what a grant is forged: the side that lends looks at what it is asked.
+const TCP: &[&str] = &["tcp"];
 
 /// What came of moving blocks.
 #[derive(Clone, Debug)]
@@ -50,8 +52,9 @@ pub(crate) struct BlocksResult {
     pub(crate) lapsed: (Outcome, Duration),
     /// How long reading takes that lapsed meanwhile.
     pub(crate) reading: Duration,
-    /// What came of a grant that nobody gave.
+    /// What came of a grant that nobody gave, by TCP, and of one that somebody did.
     pub(crate) forged: Outcome,
+    pub(crate) given: Outcome,
 }
 
 /// The side that reads.
@@ -68,6 +71,11 @@ fn layout() -> Result<KvLayout> {
     KvLayout::opaque("llmd-demo", BLOCKS, BLOCK_BYTES)
 }
 
+/// By what both sides move blocks.
+fn transports(agent: AgentBuilder) -> Result<AgentBuilder> {
+    Ok(agent.transport(Shm::default()).transport(Tcp::bind("127.0.0.1:0")?))
+}
+
 /// Moves blocks from another process to this one, and breaks what can break.
 ///
 /// # Errors
@@ -75,7 +83,7 @@ fn layout() -> Result<KvLayout> {
 /// Those of starting the other process, of memory, and of agents; [`ErrorKind::Unavailable`] when nothing moves at all.
 pub(crate) fn run(clock: Clock) -> Result<BlocksResult> {
     let mut other = Other::start()?;
-    let agent = Agent::builder("decode").transport(Shm::default()).copy_threads(1).build()?;
+    let agent = transports(Agent::builder("decode"))?.copy_threads(1).build()?;
     let layout = layout()?;
     let pool = agent.register(Region::memfd(layout.end() as usize)?, layout)?;
     let mut reader = Reader { agent, pool, blocks: (0..BLOCKS).collect(), clock, moved: Moved::default() };
@@ -84,26 +92,27 @@ pub(crate) fn run(clock: Clock) -> Result<BlocksResult> {
     let (gbps, limit_gbps, reading) = reader.race(&grant)?;
     let flipped = reader.flip(&mut other, &grant)?;
     let lapsed = reader.lapse(&mut other, reading)?;
-    let forged = reader.forge(&other.lend(PATIENCE)?)?;
+    let (given, forged) = reader.forge(&other.lend(PATIENCE)?)?;
     reader.agent.finish(&grant)?;
     let (setting, moved) = (other.setting(), reader.moved);
-    Ok(BlocksResult { setting, gbps, limit_gbps, moved, flipped, lapsed, reading, forged })
+    Ok(BlocksResult { setting, gbps, limit_gbps, moved, flipped, lapsed, reading, forged, given })
 }
 
 impl Reader {
-    /// Fetches all blocks of a grant, and says how long that took.
-    fn fetch(&self, grant: &Grant) -> Result<(Fetched, Duration)> {
+    /// Fetches all blocks of a grant by one of these, and says how long that took.
+    fn fetch(&self, grant: &Grant, by: &[&str]) -> Result<(Fetched, Duration)> {
         let began = self.clock.now();
-        let op = self.agent.submit(&Fetch::new(grant, &self.pool, &self.blocks).within(PATIENCE).and_hold())?;
+        let fetch = Fetch::new(grant, &self.pool, &self.blocks).within(PATIENCE).only(by).and_hold();
+        let op = self.agent.submit(&fetch)?;
         let fetched = self.agent.wait(op, PATIENCE)?;
         Ok((fetched, self.clock.now() - began))
     }
 
     /// The same, into blocks that held nothing, checking every byte of what is said to have come.
-    fn fetch_and_check(&mut self, grant: &Grant) -> Result<Fetched> {
+    fn fetch_and_check(&mut self, grant: &Grant, by: &[&str]) -> Result<Fetched> {
         let nothing = vec![0; BLOCK_BYTES as usize];
         self.blocks.iter().try_for_each(|&block| self.pool.write_block(block, &nothing))?;
-        let (fetched, _) = self.fetch(grant)?;
+        let (fetched, _) = self.fetch(grant, by)?;
         let mut moved = Moved { bytes: fetched.bytes, ..Moved::default() };
         for &block in &self.blocks {
             let came = fetched.blocks.has(block as usize);
@@ -120,7 +129,7 @@ impl Reader {
 
     /// Moves all blocks again and again, in turns with two threads that only copy: both at their median, and how long moving takes.
     fn race(&mut self, grant: &Grant) -> Result<(f64, f64, Duration)> {
-        let fetched = self.fetch_and_check(grant)?;
+        let fetched = self.fetch_and_check(grant, SHM)?;
         if fetched.outcome != Outcome::Done {
             let why = fetched.why.unwrap_or_default();
             return Err(Error::new(ErrorKind::Unavailable, format!("blocks do not move: {} {why}", fetched.outcome)));
@@ -128,12 +137,12 @@ impl Reader {
         let mut plain = Plain::new(self.clock);
         let (mut moving, mut copying) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let (fetched, took) = self.fetch(grant)?;
+            let (fetched, took) = self.fetch(grant, SHM)?;
             self.moved.bytes += fetched.bytes;
             moving.push(took.as_secs_f64());
             copying.push(plain.copy().as_secs_f64());
         }
-        self.fetch_and_check(grant)?;
+        self.fetch_and_check(grant, SHM)?;
         let (moving, copying) = (Sorted::new(moving).percentile(50.0), Sorted::new(copying).percentile(50.0));
         let gbps = |seconds: f64| f64::from(BLOCKS) * f64::from(BLOCK_BYTES) / seconds / 1e9;
         Ok((gbps(moving), gbps(copying), Duration::from_secs_f64(moving)))
@@ -142,7 +151,7 @@ impl Reader {
     /// One bit of one block is another than when the block was sealed.
     fn flip(&mut self, other: &mut Other, grant: &Grant) -> Result<(Outcome, Vec<usize>)> {
         other.flip(FLIPPED)?;
-        let fetched = self.fetch_and_check(grant)?;
+        let fetched = self.fetch_and_check(grant, SHM)?;
         other.flip(FLIPPED)?;
         Ok((fetched.outcome, fetched.blocks.failed().collect()))
     }
@@ -152,7 +161,7 @@ impl Reader {
         let mut lease = (reading / 2).max(Duration::from_millis(1));
         let mut outcome = Outcome::Done;
         for _ in 0..LAPSES {
-            outcome = self.fetch_and_check(&other.lend(lease)?)?.outcome;
+            outcome = self.fetch_and_check(&other.lend(lease)?, SHM)?.outcome;
             if outcome != Outcome::Done {
                 break;
             }
@@ -161,10 +170,11 @@ impl Reader {
         Ok((outcome, lease))
     }
 
-    /// A grant with a right that nobody gave.
-    fn forge(&mut self, grant: &Grant) -> Result<Outcome> {
+    /// A grant, and the same with a right that nobody gave.
+    fn forge(&mut self, grant: &Grant) -> Result<(Outcome, Outcome)> {
         let forged = forged(grant).ok_or_else(|| Error::new(ErrorKind::Internal, "a grant that cannot be forged"))?;
-        Ok(self.fetch_and_check(&forged)?.outcome)
+        let given = self.fetch_and_check(grant, TCP)?.outcome;
+        Ok((given, self.fetch_and_check(&forged, TCP)?.outcome))
     }
 }
 
@@ -192,7 +202,15 @@ impl BlocksResult {
     /// It in a few lines.
     pub(crate) fn lines(&self) -> String {
         let Self {
-            gbps, limit_gbps, moved, flipped: (flipped, named), lapsed: (lapsed, lease), reading, forged, ..
+            gbps,
+            limit_gbps,
+            moved,
+            flipped: (flipped, named),
+            lapsed: (lapsed, lease),
+            reading,
+            forged,
+            given,
+            ..
         } = self;
         let kib = BLOCK_BYTES / 1024;
         let ms = |time: &Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
@@ -203,11 +221,11 @@ impl BlocksResult {
         format!(
             "\
 {setting}
-{BLOCKS} blocks of {kib} KiB  {gbps:.2} GB/s by {TRANSPORT}: {ratio:.0} % of the {limit_gbps:.2} GB/s of two threads that only copy
+{BLOCKS} blocks of {kib} KiB  {gbps:.2} GB/s by shared memory: {ratio:.0} % of the {limit_gbps:.2} GB/s of two threads that only copy
 every byte checked     {verified} blocks were right, {wrong} of those said to be right were not
 one bit is flipped     {flipped}: {named}
 a lease lapses         {lapsed}: it was for {lease}, and reading takes {reading}
-a grant is forged      {forged}",
+a grant is forged      {forged}, by TCP; the real one is {given}",
             setting = self.setting,
             ratio = self.ratio() * 100.0,
             verified = moved.verified,
@@ -225,9 +243,11 @@ a grant is forged      {forged}",
             broken
                 .push(format!("move blocks: a flipped bit is {flipped} of {named:?}, expected corrupt of [{FLIPPED}]"));
         }
-        for (what, outcome, expected) in
-            [("a lapsed lease", self.lapsed.0, Outcome::Stale), ("a forged grant", self.forged, Outcome::Denied)]
-        {
+        for (what, outcome, expected) in [
+            ("a lapsed lease", self.lapsed.0, Outcome::Stale),
+            ("a forged grant", self.forged, Outcome::Denied),
+            ("a grant by TCP", self.given, Outcome::Done),
+        ] {
             if outcome != expected {
                 broken.push(format!("move blocks: {what} is {outcome}, expected {expected}"));
             }
@@ -253,6 +273,7 @@ pub(crate) mod tests {
             lapsed: (Outcome::Stale, Duration::from_millis(3)),
             reading: Duration::from_millis(7),
             forged: Outcome::Denied,
+            given: Outcome::Done,
         }
     }
 
@@ -295,11 +316,11 @@ pub(crate) mod tests {
     fn it_reads_well() {
         expect_test::expect![[r"
             prefill is another process, in a PID namespace of its own
-            1024 blocks of 64 KiB  9.00 GB/s by shm: 90 % of the 10.00 GB/s of two threads that only copy
+            1024 blocks of 64 KiB  9.00 GB/s by shared memory: 90 % of the 10.00 GB/s of two threads that only copy
             every byte checked     2048 blocks were right, 0 of those said to be right were not
             one bit is flipped     corrupt: block 700 is named, and the others are right
             a lease lapses         stale: it was for 3.0 ms, and reading takes 7.0 ms
-            a grant is forged      denied"]]
+            a grant is forged      denied, by TCP; the real one is done"]]
         .assert_eq(&good().lines());
     }
 }
