@@ -50,6 +50,7 @@ impl Drop for Life {
             // One that panicked has said so, and there is nobody to tell it to.
             let _ended = thread.join();
         }
+        self.inner.home.end();
         // Copies have what they are made for, and that has the threads which make them.
         self.inner.home.copiers.close();
     }

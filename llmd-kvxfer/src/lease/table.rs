@@ -235,6 +235,15 @@ impl<F: Fence> LeaseTable<F> {
         ended.extend(leases.into_iter().filter_map(|lease| self.end(lease, LeaseEnd::Released)));
     }
 
+    /// Takes all back: nobody serves them any more.
+    pub(crate) fn release_all(&mut self) {
+        let slots = (0..).zip(&self.slots).filter(|(_, slot)| slot.held.is_some());
+        let leases: Vec<_> = slots.map(|(place, slot)| LeaseId { slot: place, generation: slot.generation }).collect();
+        for lease in leases {
+            self.end(lease, LeaseEnd::Released);
+        }
+    }
+
     /// When [`expire`](Self::expire) has something to do at the earliest.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.peek().map(|Reverse((deadline, _))| *deadline)

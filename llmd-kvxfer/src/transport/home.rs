@@ -98,7 +98,8 @@ pub struct LeaseEnded {
     pub end: LeaseEnd,
     /// Of which pool its blocks are.
     pub pool: u32,
-    /// Which of its blocks no other lease holds.
+    /// Which of its blocks no other lease held when it ended. One that was lent again since is still among them: whoever lends a
+    /// block before it has polled knows that it did.
     pub free: Vec<u32>,
 }
 
@@ -298,6 +299,11 @@ impl Home {
         leases.release_pool(pool, &mut ended);
         self.settle(&mut leases, ended);
         self.pools.write().remove(&pool);
+    }
+
+    /// The agent ends: whoever still reads by itself is told that no lease holds.
+    pub(crate) fn end(&self) {
+        self.leases.lock().release_all();
     }
 
     pub(crate) fn has_region(&self, region: &crate::region::Region) -> Option<Pool> {
