@@ -18,7 +18,7 @@ use engines::Engines;
 /// The main job from end to end, on this machine.
 ///
 /// A fleet of simulated engines, a race of routing policies over it, faults, and why a decision was made. Builds the
-/// release binaries first (about three minutes on two cores from nothing), then runs for at most 90 seconds.
+/// release binaries first (about three minutes on two cores from nothing), then runs for about two minutes.
 /// Ctrl-C ends everything that was started.
 ///
 /// With `--engines vllm` the engines are real: two of vLLM with a tiny model, on this machine's CPU. Its environment is
@@ -27,7 +27,7 @@ use engines::Engines;
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES)]
 pub(crate) struct Args {
-    /// About 20 seconds, for CI: fewer requests, the same promises
+    /// About half a minute, for CI: fewer requests, the same promises
     #[arg(long)]
     short: bool,
     /// How much faster than real time the engines run

@@ -10,8 +10,8 @@ use crate::real::VllmArgs;
 
 /// Races seven routing policies over a fleet of simulated engines, breaks things, moves blocks, and says why.
 ///
-/// Everything runs on this machine; no GPU and no network beyond 127.0.0.1 are needed. Takes about 90 seconds, with
-/// `--short` about 20. With `--engines vllm` the engines are two real ones of vLLM on this machine's processor, and the
+/// Everything runs on this machine; no GPU and no network beyond 127.0.0.1 are needed. Takes about two minutes, with
+/// `--short` about half a minute. With `--engines vllm` the engines are two real ones of vLLM on this machine's processor, and the
 /// whole takes some minutes.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "llmd-demo", version, after_help = FIGURES)]
