@@ -57,7 +57,7 @@ struct State {
     /// The next part that nobody has begun.
     next: usize,
     /// Parts that could not be begun: a block was not sealed, or all buffers were in use.
-    again: Vec<usize>,
+    again: VecDeque<usize>,
     /// How many are under way, and those of them that no thread looks at just now.
     flying: usize,
     waiting: VecDeque<Flight>,
@@ -119,7 +119,7 @@ impl DmaJob {
         let periods = blocks.len().div_ceil(read).max(transfer.blocks.len().div_ceil(written));
         let left = periods.div_ceil(packed.periods());
         let found = Found::new(transfer.blocks.len());
-        let state = State { next: 0, again: Vec::new(), flying: 0, waiting: VecDeque::new(), left, found };
+        let state = State { next: 0, again: VecDeque::new(), flying: 0, waiting: VecDeque::new(), left, found };
         Ok(Self {
             transfer,
             source,
@@ -385,7 +385,7 @@ impl DmaJob {
             }
             Went::Again => {
                 state.flying -= 1;
-                state.again.push(part);
+                state.again.push_back(part);
                 return false;
             }
             Went::Over => {
@@ -412,7 +412,7 @@ impl DmaJob {
             state.next += 1;
             state.next - 1
         } else {
-            state.again.pop()?
+            state.again.pop_front()?
         };
         state.flying += 1;
         Some(part)

@@ -165,6 +165,7 @@ struct Two {
     decode: Agent,
     computed: Pool,
     cache: Pool,
+    device: Arc<dyn Device>,
     fake: Fake,
 }
 
@@ -175,7 +176,7 @@ impl Two {
         let build = |name: &str| Agent::builder(name).transport(here.clone()).build().unwrap();
         let (prefill, decode) = (build("prefill-0"), build("decode-0"));
         let (computed, cache) = (filled(&prefill, &device, 5), filled(&decode, &device, 9));
-        Self { prefill, decode, computed, cache, fake }
+        Self { prefill, decode, computed, cache, device, fake }
     }
 
     fn sealed(&self) -> Grant {
@@ -251,7 +252,12 @@ fn an_operation_that_is_cancelled_ends_when_the_device_has_finished() {
     two.fake.hold(true);
     let blocks: Vec<u32> = (0..16).collect();
     let op = two.decode.fetch(&grant, &two.cache, &blocks, LONG).unwrap();
-    std::thread::sleep(Duration::from_millis(20));
+    let device = &two.device;
+    let begun = (0..LONG.as_millis()).any(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        device.counts().under_way > 0
+    });
+    assert!(begun, "nothing is asked of the device");
     two.decode.cancel(op).unwrap();
     let early = two.decode.wait(op, Duration::from_millis(50)).unwrap_err();
     assert_eq!(early.kind(), ErrorKind::Unavailable, "the device may still write");
