@@ -31,6 +31,11 @@ const LAPSES: u32 = 8;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long blocks are lent where nothing is to lapse, however slow the machine is.
+const LENT: Duration = Duration::from_secs(3600);
+/// When so much time is over, as many rounds are enough as there were.
+const ENOUGH: Duration = Duration::from_secs(3);
+
 /// By what blocks are moved.
 const SHM: &[&str] = &["shm"];
 /// By what a grant is forged: the side that lends looks at what it is asked.
@@ -88,11 +93,11 @@ pub(crate) fn run(clock: Clock) -> Result<BlocksResult> {
     let pool = agent.register(Region::memfd(layout.end() as usize)?, layout)?;
     let mut reader = Reader { agent, pool, blocks: (0..BLOCKS).collect(), clock, moved: Moved::default() };
 
-    let grant = other.lend(PATIENCE)?;
+    let grant = other.lend(LENT)?;
     let (gbps, limit_gbps, reading) = reader.race(&grant)?;
     let flipped = reader.flip(&mut other, &grant)?;
     let lapsed = reader.lapse(&mut other, reading)?;
-    let (given, forged) = reader.forge(&other.lend(PATIENCE)?)?;
+    let (given, forged) = reader.forge(&other.lend(LENT)?)?;
     reader.agent.finish(&grant)?;
     let (setting, moved) = (other.setting(), reader.moved);
     Ok(BlocksResult { setting, gbps, limit_gbps, moved, flipped, lapsed, reading, forged, given })
@@ -136,11 +141,15 @@ impl Reader {
         }
         let mut plain = Plain::new(self.clock);
         let (mut moving, mut copying) = (Vec::new(), Vec::new());
+        let began = self.clock.now();
         for _ in 0..ROUNDS {
             let (fetched, took) = self.fetch(grant, SHM)?;
             self.moved.bytes += fetched.bytes;
             moving.push(took.as_secs_f64());
             copying.push(plain.copy().as_secs_f64());
+            if self.clock.now() - began > ENOUGH {
+                break;
+            }
         }
         self.fetch_and_check(grant, SHM)?;
         let (moving, copying) = (Sorted::new(moving).percentile(50.0), Sorted::new(copying).percentile(50.0));
