@@ -22,7 +22,7 @@ use crate::stats::Sorted;
 pub(crate) const BLOCKS: u32 = 1024;
 /// How many bytes each has.
 pub(crate) const BLOCK_BYTES: u32 = 64 << 10;
-/// How often all of them are moved, after the first times, which map and touch memory.
+/// At most how often all of them are moved, after the first time, which maps and touches memory.
 const ROUNDS: usize = 21;
 /// The block whose bit is flipped.
 const FLIPPED: u32 = 700;
@@ -249,8 +249,10 @@ a grant is forged      {forged}, by TCP; the real one is {given}",
         let mut broken = Vec::new();
         let (flipped, named) = &self.flipped;
         if (*flipped, &named[..]) != (Outcome::Corrupt, &[FLIPPED as usize]) {
-            broken
-                .push(format!("move blocks: a flipped bit is {flipped} of {named:?}, expected corrupt of [{FLIPPED}]"));
+            let (count, some) = (named.len(), &named[..named.len().min(3)]);
+            broken.push(format!(
+                "move blocks: a flipped bit is {flipped} of {count} blocks, {some:?} first, expected corrupt of [{FLIPPED}]"
+            ));
         }
         for (what, outcome, expected) in [
             ("a lapsed lease", self.lapsed.0, Outcome::Stale),
@@ -313,7 +315,7 @@ pub(crate) mod tests {
         bad.lapsed.0 = Outcome::Done;
         expect_test::expect![[r#"
             [
-                "move blocks: a flipped bit is done of [], expected corrupt of [700]",
+                "move blocks: a flipped bit is done of 0 blocks, [] first, expected corrupt of [700]",
                 "move blocks: a lapsed lease is done, expected stale",
                 "move blocks: a forged grant is done, expected denied",
             ]
