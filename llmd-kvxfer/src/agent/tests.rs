@@ -258,3 +258,21 @@ fn an_agent_that_ends_while_it_copies_is_gone_and_writes_nothing_any_more() {
     memory.read(0, &mut now).unwrap();
     assert!(now == poison);
 }
+
+#[test]
+fn a_grant_that_leads_elsewhere_keeps_nobody_from_the_right_place() {
+    for Pair { prefill, decode } in [by_shm(), by_tcp()] {
+        let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
+        let own = decode.grant(&cache, &[0], Lease::for_secs(30)).unwrap();
+        for _ in 0..3 {
+            let grant = prefill.grant(&computed, &[4], Lease::for_secs(30)).unwrap();
+            let forged = grant.leading_to(own.addresses());
+            let wrong = decode.fetch(&forged, &cache, &[1], 5 * SECOND);
+            let right = decode.fetch(&grant, &cache, &[2], 5 * SECOND).unwrap();
+            assert_eq!(decode.wait(right, 5 * SECOND).unwrap().outcome, Outcome::Done);
+            if let Ok(wrong) = wrong {
+                assert_ne!(decode.wait(wrong, 5 * SECOND).unwrap().outcome, Outcome::Done);
+            }
+        }
+    }
+}

@@ -3,11 +3,13 @@
 mod id;
 
 use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use llmd_core::{Error, ErrorKind, Result};
+use smallvec::SmallVec;
 
 pub use self::id::AgentId;
 use crate::layout::KvLayout;
@@ -37,6 +39,8 @@ struct Whole {
     tag: u64,
     ttl: Duration,
     blocks: Arc<[u32]>,
+    /// A hash of each address's place.
+    places: SmallVec<[u64; 4]>,
 }
 
 /// Where an agent is found, by one of its transports.
@@ -79,7 +83,9 @@ impl Grant {
         let Parts { agent, addresses, pool, layout, lease, capability, ttl, blocks } = parts;
         let part = 0..blocks.len() as u32;
         let tag = capability.tag(pool, &blocks);
-        let whole = Whole { agent, addresses, pool, layout, lease, capability, tag, ttl, blocks };
+        let hash = BuildHasherDefault::<DefaultHasher>::default();
+        let places = addresses.iter().map(|address| hash.hash_one(&address.place)).collect();
+        let whole = Whole { agent, addresses, pool, layout, lease, capability, tag, ttl, blocks, places };
         Self { whole: Arc::new(whole), part }
     }
 
@@ -111,6 +117,12 @@ impl Grant {
     pub fn address(&self, transport: &str) -> Option<&str> {
         let address = self.whole.addresses.iter().find(|address| address.transport == transport);
         address.map(|address| address.place.as_str())
+    }
+
+    /// A hash of where it is found by this transport: 0 when it is not.
+    pub(crate) fn place(&self, transport: &str) -> u64 {
+        let mut places = self.whole.addresses.iter().zip(&self.whole.places);
+        places.find(|(address, _)| address.transport == transport).map_or(0, |(_, &place)| place)
     }
 
     /// Which of that agent's pools the blocks are of.
@@ -148,6 +160,15 @@ impl Grant {
     pub(crate) fn laid_out(&self, layout: KvLayout) -> Self {
         let Whole { agent, addresses, pool, lease, capability, ttl, blocks, .. } = &*self.whole;
         let (addresses, blocks) = (addresses.clone(), Arc::clone(blocks));
+        let (agent, pool, lease, capability, ttl) = (*agent, *pool, *lease, *capability, *ttl);
+        Self::new(Parts { agent, addresses, pool, layout, lease, capability, ttl, blocks })
+    }
+
+    /// The same, of an agent that it says is found elsewhere.
+    #[cfg(test)]
+    pub(crate) fn leading_to(&self, addresses: &[Address]) -> Self {
+        let Whole { agent, pool, layout, lease, capability, ttl, blocks, .. } = &*self.whole;
+        let (addresses, layout, blocks) = (addresses.to_vec(), layout.clone(), Arc::clone(blocks));
         let (agent, pool, lease, capability, ttl) = (*agent, *pool, *lease, *capability, *ttl);
         Self::new(Parts { agent, addresses, pool, layout, lease, capability, ttl, blocks })
     }

@@ -17,6 +17,7 @@ mod poller;
 mod process;
 mod sealing;
 mod shm;
+mod target;
 mod tcp;
 mod way;
 

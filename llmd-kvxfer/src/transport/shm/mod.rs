@@ -43,9 +43,10 @@ use self::staging::StagedJob;
 use super::job::{self, Inbox};
 use super::local::not_started;
 use super::poller::Poller;
+use super::target::Target;
 use super::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, Way, bell};
 use crate::device::Device;
-use crate::grant::{AgentId, Grant};
+use crate::grant::Grant;
 use crate::pool::Pool;
 use crate::region::Known;
 
@@ -85,10 +86,10 @@ struct Started {
     /// By what peers' memory is reached that is not mapped.
     by: Reads,
     clients: HashMap<u64, Client>,
-    peers: HashMap<AgentId, Peer>,
-    peer_tokens: HashMap<u64, AgentId>,
+    peers: HashMap<Target, Peer>,
+    peer_tokens: HashMap<u64, Target>,
     /// Those that could not be reached, until when they are left alone, and why.
-    failed: HashMap<AgentId, Failed>,
+    failed: HashMap<Target, Failed>,
     next_token: u64,
     /// When it was last looked for what came over sockets.
     heard_at: Duration,
@@ -224,10 +225,11 @@ impl Transport for Shm {
         // Until it is known how it is reached.
         let way = if self.device.is_some() { Way::Ipc } else { Way::Mapped };
         let cost = Cost { way: "", ..way.cost() };
-        if let Some(peer) = started.peers.get(&grant.agent()) {
+        let target = Target::of(grant, self.name());
+        if let Some(peer) = started.peers.get(&target) {
             return Ok(peer.cost(grant.pool()).unwrap_or(cost));
         }
-        if let Some(failed) = started.failed.get(&grant.agent()).filter(|failed| started.home.now() < failed.until) {
+        if let Some(failed) = started.failed.get(&target).filter(|failed| started.home.now() < failed.until) {
             return Err(unavailable(failed.why.clone()));
         }
         if !Path::new(address).exists() {
@@ -318,30 +320,30 @@ impl Transport for Shm {
 impl Started {
     /// The one that granted, connected with or about to be.
     fn peer(&mut self, now: Duration, grant: &Grant) -> Result<&mut Peer> {
-        if !self.peers.contains_key(&grant.agent()) {
-            self.connect(now, grant)?;
+        let target = Target::of(grant, self.name);
+        if !self.peers.contains_key(&target) {
+            self.connect(now, grant, target)?;
         }
-        let peer = self.peers.get_mut(&grant.agent());
+        let peer = self.peers.get_mut(&target);
         peer.ok_or_else(|| Error::new(ErrorKind::Internal, "a peer is gone that was there"))
     }
 
-    fn connect(&mut self, now: Duration, grant: &Grant) -> Result<()> {
-        let agent = grant.agent();
+    fn connect(&mut self, now: Duration, grant: &Grant, target: Target) -> Result<()> {
         if self.peers.len() >= MAX_PEERS {
             let message = format!("{MAX_PEERS} peers are read from by shared memory, expected less");
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
-        if let Some(failed) = self.failed.get(&agent).filter(|failed| now < failed.until) {
+        if let Some(failed) = self.failed.get(&target).filter(|failed| now < failed.until) {
             return Err(Error::new(ErrorKind::Unavailable, failed.why.clone()));
         }
         let path = grant.address(self.name);
         let path = path.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the grant names no socket"))?;
         let token = self.token();
-        let peer = Peer::connect(&self.home, now + HANDSHAKE, Path::new(path), agent, self.by.clone())
-            .inspect_err(|error| self.remember(now, agent, error))?;
+        let peer = Peer::connect(&self.home, now + HANDSHAKE, Path::new(path), target.agent, self.by.clone())
+            .inspect_err(|error| self.remember(now, target, error))?;
         self.poller.add(peer.as_fd(), token)?;
-        self.peer_tokens.insert(token, agent);
-        self.peers.insert(agent, peer);
+        self.peer_tokens.insert(token, target);
+        self.peers.insert(target, peer);
         Ok(())
     }
 
@@ -351,11 +353,11 @@ impl Started {
     }
 
     /// That one could not be reached: it is left alone for longer and longer.
-    fn remember(&mut self, now: Duration, agent: AgentId, error: &Error) {
+    fn remember(&mut self, now: Duration, target: Target, error: &Error) {
         if self.failed.len() >= MAX_PEERS {
             self.failed.retain(|_, failed| now < failed.until);
         }
-        let failed = self.failed.entry(agent);
+        let failed = self.failed.entry(target);
         let failed = failed.or_insert_with(|| Failed { until: now, pause: FIRST_PAUSE / 2, why: String::new() });
         failed.pause = (failed.pause * 2).min(LONGEST_PAUSE);
         failed.until = now + failed.pause;
@@ -403,12 +405,12 @@ impl Started {
     }
 
     fn hear_peer(&mut self, now: Duration, token: u64) {
-        let Some(&agent) = self.peer_tokens.get(&token) else { return };
-        let Some(peer) = self.peers.get_mut(&agent) else { return };
+        let Some(&target) = self.peer_tokens.get(&token) else { return };
+        let Some(peer) = self.peers.get_mut(&target) else { return };
         match peer.hear(self.doorbell.as_fd()) {
             Ok(begun) => {
                 if peer.is_ready() {
-                    self.failed.remove(&agent);
+                    self.failed.remove(&target);
                 }
                 let mapped = peer.newly_mapped();
                 for (transfer, begins) in begun {
@@ -419,7 +421,7 @@ impl Started {
                     let _submitted = self.home.copiers.submit(Populate::new(mapping));
                 }
             }
-            Err(error) => self.lose(now, agent, &error),
+            Err(error) => self.lose(now, target, &error),
         }
     }
 
@@ -453,14 +455,14 @@ impl Started {
         self.endings.extend(ending);
     }
 
-    fn lose(&mut self, now: Duration, agent: AgentId, error: &Error) {
-        let Some(peer) = self.peers.remove(&agent) else { return };
-        self.peer_tokens.retain(|_, there| *there != agent);
-        self.remember(now, agent, error);
+    fn lose(&mut self, now: Duration, target: Target, error: &Error) {
+        let Some(peer) = self.peers.remove(&target) else { return };
+        self.peer_tokens.retain(|_, there| *there != target);
+        self.remember(now, target, error);
         self.endings.extend(peer.end(error));
         for job in self.jobs.values() {
             if let Job::Copy(job) = job
-                && job.agent() == agent
+                && job.agent() == target.agent
             {
                 job.lose_peer();
             }
@@ -486,18 +488,18 @@ impl Started {
     /// What peers answered.
     fn take_answers(&mut self, now: Duration) -> bool {
         let (mut is_any, mut broken) = (false, Vec::new());
-        for (&agent, peer) in &mut self.peers {
+        for (&target, peer) in &mut self.peers {
             match peer.take_answers(&self.home, now) {
                 Ok(count) => is_any |= count > 0,
                 Err(error) => {
-                    let lost = Error::new(ErrorKind::Unavailable, format!("agent {agent}: {error}"));
-                    broken.push((agent, lost.with_source(error)));
+                    let lost = Error::new(ErrorKind::Unavailable, format!("agent {target}: {error}"));
+                    broken.push((target, lost.with_source(error)));
                 }
             }
         }
-        for (agent, error) in broken {
+        for (target, error) in broken {
             self.home.counts.malformed.fetch_add(1, Ordering::Relaxed);
-            self.lose(now, agent, &error);
+            self.lose(now, target, &error);
         }
         is_any
     }
@@ -506,9 +508,9 @@ impl Started {
     fn give_up(&mut self, now: Duration) {
         self.clients.retain(|_, client| client.deadline().is_none_or(|deadline| now < deadline));
         let late = self.peers.iter().find(|(_, peer)| peer.deadline().is_some_and(|deadline| now >= deadline));
-        if let Some(agent) = late.map(|(agent, _)| *agent) {
-            let error = Error::new(ErrorKind::Unavailable, format!("agent {agent} did not answer in {HANDSHAKE:?}"));
-            self.lose(now, agent, &error);
+        if let Some(target) = late.map(|(target, _)| *target) {
+            let error = Error::new(ErrorKind::Unavailable, format!("agent {target} did not answer in {HANDSHAKE:?}"));
+            self.lose(now, target, &error);
         }
     }
 }

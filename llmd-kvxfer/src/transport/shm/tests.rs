@@ -1,6 +1,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::*;
+use crate::grant::AgentId;
 use crate::grant::Parts;
 use crate::handshake::{Identity, Keys};
 use crate::layout::KvLayout;

@@ -12,9 +12,9 @@ use parking_lot::{Mutex, RwLock};
 use super::super::copiers::{Step, Work};
 use super::super::job::Inbox;
 use super::super::poller::{Interest, Poller};
+use super::super::target::Target;
 use super::pull::Ended;
 use super::stream::{BUDGET, Stream};
-use crate::grant::AgentId;
 use crate::transport::Home;
 
 /// All connections of one agent.
@@ -42,7 +42,7 @@ pub(super) struct Hub {
 #[derive(Debug)]
 pub(super) enum News {
     /// This agent is there, and is the one that was meant.
-    Ready(AgentId),
+    Ready(Target),
     /// A connection is over; without an error when the other side closed it.
     Gone { token: u64, error: Option<Error> },
 }

@@ -31,8 +31,9 @@ use self::serving::Serving;
 use self::socket::Socket;
 use self::stream::{Role, Stream};
 use super::local::not_started;
+use super::target::Target;
 use super::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, outcome_of};
-use crate::grant::{AgentId, Grant};
+use crate::grant::Grant;
 use crate::handshake::Connecting;
 use crate::outcome::{Blocks, Outcome};
 use crate::pool::Pool;
@@ -64,12 +65,12 @@ struct Started {
     streams: usize,
     /// Connections of peers that read from us.
     clients: usize,
-    peers: HashMap<AgentId, Streams>,
+    peers: HashMap<Target, Streams>,
     /// Those of which the handshake is not over.
     shaking: Vec<Arc<Stream>>,
     /// Those that could not be reached, until when they are left alone, and why.
-    failed: HashMap<AgentId, Failed>,
-    pulls: HashMap<TransferId, (AgentId, Arc<Pull>)>,
+    failed: HashMap<Target, Failed>,
+    pulls: HashMap<TransferId, (Target, Arc<Pull>)>,
     next_token: u64,
 }
 
@@ -89,6 +90,8 @@ struct Failed {
 
 const LISTENER: u64 = 0;
 const FIRST_TOKEN: u64 = DATA + 1;
+
+const NAME: &str = "tcp";
 
 /// How many peers are read from, and how many connections are served at once.
 const MAX_PEERS: usize = 4096;
@@ -164,7 +167,7 @@ impl Tcp {
 
 impl Transport for Tcp {
     fn name(&self) -> &'static str {
-        "tcp"
+        NAME
     }
 
     fn trust(&self) -> Trust {
@@ -211,7 +214,7 @@ impl Transport for Tcp {
         in_the_host(pool)?;
         let started = self.started.as_ref().ok_or_else(not_started)?;
         address_of(grant)?;
-        started.is_left_alone(started.hub.home.now(), grant.agent())?;
+        started.is_left_alone(started.hub.home.now(), Target::of(grant, self.name()))?;
         Ok(COST)
     }
 
@@ -227,9 +230,9 @@ impl Transport for Tcp {
         }
         let there = started.peer(now, &transfer.grant)?;
         let (id, pull) = (transfer.id, Pull::new(transfer, there.streams.len()));
-        let (agent, streams) = (there.peer.agent, there.streams.clone());
+        let (target, streams) = (there.peer.target, there.streams.clone());
         there.peer.add(Arc::clone(&pull))?;
-        started.pulls.insert(id, (agent, pull));
+        started.pulls.insert(id, (target, pull));
         started.run(&streams);
         Ok(None)
     }
@@ -292,34 +295,34 @@ fn in_the_host(pool: &Pool) -> Result<()> {
 impl Started {
     /// The one that granted, connected with or about to be.
     fn peer(&mut self, now: Duration, grant: &Grant) -> Result<&Streams> {
-        if !self.peers.contains_key(&grant.agent()) {
-            self.connect(now, grant)?;
+        let target = Target::of(grant, NAME);
+        if !self.peers.contains_key(&target) {
+            self.connect(now, grant, target)?;
         }
-        let there = self.peers.get(&grant.agent());
+        let there = self.peers.get(&target);
         there.ok_or_else(|| Error::new(ErrorKind::Internal, "a peer is gone that was there"))
     }
 
-    fn connect(&mut self, now: Duration, grant: &Grant) -> Result<()> {
-        let agent = grant.agent();
+    fn connect(&mut self, now: Duration, grant: &Grant, target: Target) -> Result<()> {
         if self.peers.len() >= MAX_PEERS {
             let message = format!("{MAX_PEERS} peers are read from by TCP, expected less");
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
-        self.is_left_alone(now, agent)?;
+        self.is_left_alone(now, target)?;
         let address = address_of(grant)?;
-        let peer = Peer::new(agent);
+        let peer = Peer::new(target);
         let mut streams = Vec::new();
         for place in 0..self.streams {
             match self.connect_one(now, address, &peer, place == 0) {
                 Ok(stream) => streams.push(stream),
                 Err(error) => {
                     streams.iter().for_each(|stream: &Arc<Stream>| self.drop_stream(stream));
-                    self.remember(now, agent, &error);
+                    self.remember(now, target, &error);
                     return Err(error);
                 }
             }
         }
-        self.peers.insert(agent, Streams { peer, streams });
+        self.peers.insert(target, Streams { peer, streams });
         Ok(())
     }
 
@@ -345,27 +348,27 @@ impl Started {
     }
 
     fn cancel(&self, transfer: TransferId) {
-        let Some((agent, pull)) = self.pulls.get(&transfer) else { return };
+        let Some((target, pull)) = self.pulls.get(&transfer) else { return };
         pull.stop(Outcome::Cancelled, None, &self.hub.ended());
         // Connections that bring some of it let go of it.
-        if let Some(there) = self.peers.get(agent) {
+        if let Some(there) = self.peers.get(target) {
             self.run(&there.streams);
         }
     }
 
-    fn is_left_alone(&self, now: Duration, agent: AgentId) -> Result<()> {
-        match self.failed.get(&agent).filter(|failed| now < failed.until) {
+    fn is_left_alone(&self, now: Duration, target: Target) -> Result<()> {
+        match self.failed.get(&target).filter(|failed| now < failed.until) {
             Some(failed) => Err(Error::new(ErrorKind::Unavailable, failed.why.clone())),
             None => Ok(()),
         }
     }
 
     /// That one could not be reached: it is left alone for longer and longer.
-    fn remember(&mut self, now: Duration, agent: AgentId, error: &Error) {
+    fn remember(&mut self, now: Duration, target: Target, error: &Error) {
         if self.failed.len() >= MAX_PEERS {
             self.failed.retain(|_, failed| now < failed.until);
         }
-        let failed = self.failed.entry(agent);
+        let failed = self.failed.entry(target);
         let failed = failed.or_insert_with(|| Failed { until: now, pause: FIRST_PAUSE / 2, why: String::new() });
         failed.pause = (failed.pause * 2).min(LONGEST_PAUSE);
         failed.until = now + failed.pause;
@@ -401,7 +404,7 @@ impl Started {
         let is_any = !news.is_empty();
         for news in news {
             match news {
-                News::Ready(agent) => drop(self.failed.remove(&agent)),
+                News::Ready(target) => drop(self.failed.remove(&target)),
                 News::Gone { token, error } => self.gone(now, token, error),
             }
         }
@@ -424,18 +427,18 @@ impl Started {
                 .fetch_add(1, Ordering::Relaxed);
             }
             Role::Pulling(pulling) => {
-                let agent = pulling.peer().agent;
-                let closed = || Error::new(ErrorKind::Unavailable, format!("agent {agent} closed the connection"));
+                let target = pulling.peer().target;
+                let closed = || Error::new(ErrorKind::Unavailable, format!("agent {target} closed the connection"));
                 let error = error.unwrap_or_else(closed);
-                self.lose(now, agent, &error, *pulling);
+                self.lose(now, target, &error, *pulling);
             }
             Role::Over => {}
         }
     }
 
-    fn lose(&mut self, now: Duration, agent: AgentId, error: &Error, first: Pulling) {
-        let Some(there) = self.peers.remove(&agent) else { return };
-        self.remember(now, agent, error);
+    fn lose(&mut self, now: Duration, target: Target, error: &Error, first: Pulling) {
+        let Some(there) = self.peers.remove(&target) else { return };
+        self.remember(now, target, error);
         let (outcome, ended) = (outcome_of(error.kind()), self.hub.ended());
         for pull in there.peer.take() {
             pull.stop(outcome, Some(error.to_string()), &ended);
@@ -477,7 +480,7 @@ impl Drop for Started {
 }
 
 fn address_of(grant: &Grant) -> Result<SocketAddr> {
-    let address = grant.address("tcp");
+    let address = grant.address(NAME);
     let address = address.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the grant names no TCP address"))?;
     address.parse().map_err(|_| {
         let message = format!("the grant's TCP address `{address}`, expected an IP address and a port");

@@ -9,9 +9,9 @@ use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 
 use super::super::job::{Inbox, worse};
+use super::super::target::Target;
 use super::super::{Bell, Ending, Note, Transfer};
 use super::message::MAX_PERIODS;
-use crate::grant::AgentId;
 use crate::outcome::{Blocks, Outcome};
 
 /// A transfer under way.
@@ -177,7 +177,7 @@ fn part(periods: &Range<usize>, period: usize, blocks: usize) -> Range<usize> {
 /// One that is read from, and all that is wanted of it.
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) agent: AgentId,
+    pub(super) target: Target,
     wanted: Mutex<Wanted>,
 }
 
@@ -191,8 +191,8 @@ struct Wanted {
 const MAX_WAITING: usize = 4096;
 
 impl Peer {
-    pub(super) fn new(agent: AgentId) -> Arc<Self> {
-        Arc::new(Self { agent, wanted: Mutex::default() })
+    pub(super) fn new(target: Target) -> Arc<Self> {
+        Arc::new(Self { target, wanted: Mutex::default() })
     }
 
     pub(super) fn add(&self, pull: Arc<Pull>) -> Result<()> {
@@ -236,7 +236,7 @@ impl Peer {
     }
 
     fn too_many(&self, what: &str) -> Error {
-        let message = format!("{MAX_WAITING} {what} wait for agent {}, expected less", self.agent);
+        let message = format!("{MAX_WAITING} {what} wait for agent {}, expected less", self.target);
         Error::new(ErrorKind::Exhausted, message)
     }
 }

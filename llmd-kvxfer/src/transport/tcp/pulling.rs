@@ -220,14 +220,14 @@ impl Pulling {
         let Some(body) = self.input.frame(most)? else { return Ok(false) };
         if let Some(connecting) = self.connecting.take() {
             let (who, proof) = connecting.on_answer(body)?;
-            if who.agent != self.peer.agent {
+            if who.agent != self.peer.target.agent {
                 let message =
-                    format!("agent {} listens there, expected {}: it was restarted", who.agent, self.peer.agent);
+                    format!("agent {} listens there, expected {}: it was restarted", who.agent, self.peer.target.agent);
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }
             self.output.frame(&proof);
             stream.shaken();
-            hub.say(News::Ready(who.agent));
+            hub.say(News::Ready(self.peer.target));
             self.ask(stream, hub)?;
             return Ok(true);
         }
