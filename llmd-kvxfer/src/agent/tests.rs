@@ -276,3 +276,34 @@ fn a_grant_that_leads_elsewhere_keeps_nobody_from_the_right_place() {
         }
     }
 }
+
+/// A ring that comes while the agent's thread sleeps, heard by one who polls besides it.
+#[test]
+fn one_who_sleeps_is_woken_through_a_ring_that_another_thread_opened() {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    for _ in 0..5 {
+        let Pair { prefill, decode } = by_shm();
+        let computed = filled(&prefill, 1, layout("LBNHC"));
+        let grant = prefill.grant(&computed, &[1], Lease::for_secs(3600)).unwrap();
+        // Its own thread sleeps by now; what comes over the socket is taken by this one, which is always there first.
+        std::thread::sleep(Duration::from_millis(20));
+        let mut events = Vec::new();
+        decode.notify(&grant, 1).unwrap();
+        while !events.iter().any(|event| matches!(event, Event::Notified(_))) {
+            prefill.poll(&mut events).unwrap();
+        }
+        for value in 2..5 {
+            std::thread::sleep(Duration::from_millis(20));
+            decode.notify(&grant, value).unwrap();
+            let seconds = Timespec { tv_sec: 5, tv_nsec: 0 };
+            let mut is_heard = false;
+            while !is_heard {
+                let woken = poll(&mut [PollFd::from_borrowed_fd(prefill.wake_fd(), PollFlags::IN)], Some(&seconds));
+                assert_eq!(woken, Ok(1), "nobody woke it for {value}");
+                events.clear();
+                prefill.poll(&mut events).unwrap();
+                is_heard = events.iter().any(|event| matches!(event, Event::Notified(it) if it.value == value));
+            }
+        }
+    }
+}

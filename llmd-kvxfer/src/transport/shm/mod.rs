@@ -91,6 +91,8 @@ struct Started {
     /// Those that could not be reached, until when they are left alone, and why.
     failed: HashMap<Target, Failed>,
     next_token: u64,
+    /// Whether nobody looks by itself, so that rings have to wake us.
+    is_asleep: bool,
     /// When it was last looked for what came over sockets.
     heard_at: Duration,
     inbox: Arc<Inbox>,
@@ -189,6 +191,7 @@ impl Transport for Shm {
             peer_tokens: HashMap::new(),
             failed: HashMap::new(),
             next_token: FIRST_TOKEN,
+            is_asleep: false,
             heard_at: Duration::ZERO,
             inbox: Inbox::new(),
             jobs: HashMap::new(),
@@ -271,7 +274,11 @@ impl Transport for Shm {
         is_any |= started.take_answers(now);
         if now.saturating_sub(started.heard_at) >= OFTEN {
             started.heard_at = now;
-            is_any |= started.hear(now);
+            let is_heard = started.hear(now);
+            if is_heard {
+                started.stay_asleep();
+            }
+            is_any |= is_heard;
             started.give_up(now);
         }
         let known = ended.len();
@@ -285,11 +292,9 @@ impl Transport for Shm {
     }
 
     fn sleep(&mut self) -> bool {
-        let Some(started) = &self.started else { return true };
-        let may = started.inbox.is_empty()
-            && started.endings.is_empty()
-            && started.clients.values().all(Client::sleep)
-            && started.peers.values().all(Peer::sleep);
+        let Some(started) = &mut self.started else { return true };
+        started.is_asleep = started.inbox.is_empty() && started.endings.is_empty() && started.are_rings_asleep();
+        let may = started.is_asleep;
         if !may {
             self.awake();
         }
@@ -297,7 +302,8 @@ impl Transport for Shm {
     }
 
     fn awake(&mut self) {
-        let Some(started) = &self.started else { return };
+        let Some(started) = &mut self.started else { return };
+        started.is_asleep = false;
         started.clients.values().for_each(Client::awake);
         started.peers.values().for_each(Peer::awake);
     }
@@ -318,6 +324,18 @@ impl Transport for Shm {
 }
 
 impl Started {
+    /// Has the other side of each ring wake us; `false` when there is something in one.
+    fn are_rings_asleep(&self) -> bool {
+        self.clients.values().all(Client::sleep) && self.peers.values().all(Peer::sleep)
+    }
+
+    /// A ring may have come while the agent's thread sleeps, by whoever polls besides: its other side has to wake that thread too.
+    fn stay_asleep(&self) {
+        if self.is_asleep && !self.are_rings_asleep() {
+            self.home.bell.ring();
+        }
+    }
+
     /// The one that granted, connected with or about to be.
     fn peer(&mut self, now: Duration, grant: &Grant) -> Result<&mut Peer> {
         let target = Target::of(grant, self.name);
@@ -344,6 +362,7 @@ impl Started {
         self.poller.add(peer.as_fd(), token)?;
         self.peer_tokens.insert(token, target);
         self.peers.insert(target, peer);
+        self.stay_asleep();
         Ok(())
     }
 
