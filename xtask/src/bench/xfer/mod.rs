@@ -19,7 +19,7 @@ use crate::workspace::Workspace;
 /// The transfer beside NIXL 1.5.1, Mooncake 0.3.13 and the machine's limits.
 ///
 /// On the same random blocks, in passes in which each has its turn, two processes each. Their environment is made once,
-/// which takes a minute; then about four minutes, or ten seconds with `--quick`, which leaves both out. The machine should
+/// which takes a minute; then about seven minutes, or half a minute with `--quick`, which leaves both out. The machine should
 /// be idle, and have 6 GiB of memory to spare. docs/xfer-bench.md says what is measured and how.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES)]
