@@ -10,6 +10,7 @@ mod cuda_ipc;
 mod dma;
 mod home;
 mod job;
+mod left_alone;
 mod local;
 #[cfg(feature = "nixl")]
 mod nixl;

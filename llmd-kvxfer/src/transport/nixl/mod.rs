@@ -38,6 +38,7 @@ use self::link::Link;
 use self::peer::{Peer, Said};
 use self::reads::Reads;
 use self::slot::{Slots, blocks_of_period};
+use super::left_alone::LeftAlone;
 use super::local::{not_started, refused};
 use super::poller::Poller;
 use super::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, outcome_of};
@@ -101,19 +102,12 @@ struct Started {
     /// Pools that a peer wants nobody to read any more, and that NIXL may still be reading.
     leaving: Vec<(AgentId, u32)>,
     /// Those that could not be reached, until when they are left alone, and why.
-    failed: HashMap<AgentId, Failed>,
+    left_alone: LeftAlone<AgentId>,
     next_token: u64,
     /// When connections are tried again that did not take what they were sent.
     flush_at: Option<Duration>,
     slot_bytes: u64,
     endings: Vec<Ending>,
-}
-
-#[derive(Debug)]
-struct Failed {
-    until: Duration,
-    pause: Duration,
-    why: String,
 }
 
 const NAME: &str = "nixl";
@@ -123,9 +117,6 @@ const LISTENER: u64 = 0;
 const MAX_PEERS: usize = 4096;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long one that failed is left alone at first, and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often a connection is tried again that does not take what it is sent.
 const FLUSH_EVERY: Duration = Duration::from_millis(1);
 
@@ -225,7 +216,7 @@ impl Transport for NixlTransport {
             peers: HashMap::new(),
             peer_tokens: HashMap::new(),
             leaving: Vec::new(),
-            failed: HashMap::new(),
+            left_alone: LeftAlone::new(MAX_PEERS),
             next_token: LISTENER,
             flush_at: None,
             slot_bytes: self.slot_bytes,
@@ -262,9 +253,8 @@ impl Transport for NixlTransport {
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let is_connected = started.peers.contains_key(&grant.agent());
-        let failed = started.failed.get(&grant.agent()).filter(|failed| started.home.now() < failed.until);
-        if let Some(failed) = failed.filter(|_| !is_connected) {
-            return Err(Error::new(ErrorKind::Unavailable, failed.why.clone()));
+        if !is_connected {
+            started.left_alone.check(started.home.now(), &grant.agent())?;
         }
         Ok(Cost::new(Duration::from_micros(50), 4e9))
     }
@@ -364,13 +354,11 @@ impl Started {
                 format!("{MAX_PEERS} peers are read from by NIXL, expected less"),
             ));
         }
-        if let Some(failed) = self.failed.get(&agent).filter(|failed| now < failed.until) {
-            return Err(Error::new(ErrorKind::Unavailable, failed.why.clone()));
-        }
+        self.left_alone.check(now, &agent)?;
         let to = address_in(grant)?;
         let token = self.token();
         let peer = Peer::connect(&self.home, now + HANDSHAKE, to, agent)
-            .inspect_err(|error| self.remember(now, agent, error))?;
+            .inspect_err(|error| self.left_alone.remember(now, agent, error))?;
         self.poller.add(peer.as_fd(), token)?;
         self.peer_tokens.insert(token, agent);
         self.peers.insert(agent, peer);
@@ -380,18 +368,6 @@ impl Started {
     fn token(&mut self) -> u64 {
         self.next_token += 1;
         self.next_token
-    }
-
-    /// That one could not be reached: it is left alone for longer and longer.
-    fn remember(&mut self, now: Duration, agent: AgentId, error: &Error) {
-        if self.failed.len() >= MAX_PEERS {
-            self.failed.retain(|_, failed| now < failed.until);
-        }
-        let failed = self.failed.entry(agent);
-        let failed = failed.or_insert_with(|| Failed { until: now, pause: FIRST_PAUSE / 2, why: String::new() });
-        failed.pause = (failed.pause * 2).min(LONGEST_PAUSE);
-        failed.until = now + failed.pause;
-        failed.why = error.to_string();
     }
 
     /// What came over connections.
@@ -445,7 +421,7 @@ impl Started {
             Err(error) => return self.lose(now, agent, &error),
         };
         if peer.is_met() {
-            self.failed.remove(&agent);
+            self.left_alone.forget(&agent);
         }
         for said in said {
             match said {
@@ -497,7 +473,7 @@ impl Started {
         self.leaving.retain(|(there, _)| *there != agent);
         let Some(mut peer) = self.peers.remove(&agent) else { return };
         self.peer_tokens.retain(|_, there| *there != agent);
-        self.remember(now, agent, error);
+        self.left_alone.remember(now, agent, error);
         let waited = peer.take_waiting();
         self.endings.extend(waited.iter().map(|transfer| refused(transfer, error)));
     }

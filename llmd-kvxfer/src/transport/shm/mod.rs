@@ -41,6 +41,7 @@ use self::populate::Populate;
 use self::socket::Listener;
 use self::staging::StagedJob;
 use super::job::{self, Inbox};
+use super::left_alone::LeftAlone;
 use super::local::not_started;
 use super::poller::Poller;
 use super::target::Target;
@@ -89,7 +90,7 @@ struct Started {
     peers: HashMap<Target, Peer>,
     peer_tokens: HashMap<u64, Target>,
     /// Those that could not be reached, until when they are left alone, and why.
-    failed: HashMap<Target, Failed>,
+    left_alone: LeftAlone<Target>,
     next_token: u64,
     /// Whether nobody looks by itself, so that rings have to wake us.
     is_asleep: bool,
@@ -107,13 +108,6 @@ enum Job {
     Staged(Arc<StagedJob>),
 }
 
-#[derive(Debug)]
-struct Failed {
-    until: Duration,
-    pause: Duration,
-    why: String,
-}
-
 const LISTENER: u64 = 0;
 const DOORBELL: u64 = 1;
 const FIRST_TOKEN: u64 = 2;
@@ -124,9 +118,6 @@ const MAX_PEERS: usize = 4096;
 const OFTEN: Duration = Duration::from_micros(10);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long one that failed is left alone at first, and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Shm {
     /// With its socket in this folder, which is made for this user alone if it is not there.
@@ -189,7 +180,7 @@ impl Transport for Shm {
             clients: HashMap::new(),
             peers: HashMap::new(),
             peer_tokens: HashMap::new(),
-            failed: HashMap::new(),
+            left_alone: LeftAlone::new(MAX_PEERS),
             next_token: FIRST_TOKEN,
             is_asleep: false,
             heard_at: Duration::ZERO,
@@ -232,9 +223,7 @@ impl Transport for Shm {
         if let Some(peer) = started.peers.get(&target) {
             return Ok(peer.cost(grant.pool()).unwrap_or(cost));
         }
-        if let Some(failed) = started.failed.get(&target).filter(|failed| started.home.now() < failed.until) {
-            return Err(unavailable(failed.why.clone()));
-        }
+        started.left_alone.check(started.home.now(), &target)?;
         if !Path::new(address).exists() {
             return Err(unavailable(format!("{address} is not there: the two see different folders, or it is gone")));
         }
@@ -351,14 +340,12 @@ impl Started {
             let message = format!("{MAX_PEERS} peers are read from by shared memory, expected less");
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
-        if let Some(failed) = self.failed.get(&target).filter(|failed| now < failed.until) {
-            return Err(Error::new(ErrorKind::Unavailable, failed.why.clone()));
-        }
+        self.left_alone.check(now, &target)?;
         let path = grant.address(self.name);
         let path = path.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the grant names no socket"))?;
         let token = self.token();
         let peer = Peer::connect(&self.home, now + HANDSHAKE, Path::new(path), target.agent, self.by.clone())
-            .inspect_err(|error| self.remember(now, target, error))?;
+            .inspect_err(|error| self.left_alone.remember(now, target, error))?;
         self.poller.add(peer.as_fd(), token)?;
         self.peer_tokens.insert(token, target);
         self.peers.insert(target, peer);
@@ -369,18 +356,6 @@ impl Started {
     fn token(&mut self) -> u64 {
         self.next_token += 1;
         self.next_token
-    }
-
-    /// That one could not be reached: it is left alone for longer and longer.
-    fn remember(&mut self, now: Duration, target: Target, error: &Error) {
-        if self.failed.len() >= MAX_PEERS {
-            self.failed.retain(|_, failed| now < failed.until);
-        }
-        let failed = self.failed.entry(target);
-        let failed = failed.or_insert_with(|| Failed { until: now, pause: FIRST_PAUSE / 2, why: String::new() });
-        failed.pause = (failed.pause * 2).min(LONGEST_PAUSE);
-        failed.until = now + failed.pause;
-        failed.why = error.to_string();
     }
 
     /// What came over sockets.
@@ -429,7 +404,7 @@ impl Started {
         match peer.hear(self.doorbell.as_fd()) {
             Ok(begun) => {
                 if peer.is_ready() {
-                    self.failed.remove(&target);
+                    self.left_alone.forget(&target);
                 }
                 let mapped = peer.newly_mapped();
                 for (transfer, begins) in begun {
@@ -477,7 +452,7 @@ impl Started {
     fn lose(&mut self, now: Duration, target: Target, error: &Error) {
         let Some(peer) = self.peers.remove(&target) else { return };
         self.peer_tokens.retain(|_, there| *there != target);
-        self.remember(now, target, error);
+        self.left_alone.remember(now, target, error);
         self.endings.extend(peer.end(error));
         for job in self.jobs.values() {
             if let Job::Copy(job) = job

@@ -30,6 +30,7 @@ use self::pulling::Pulling;
 use self::serving::Serving;
 use self::socket::Socket;
 use self::stream::{Role, Stream};
+use super::left_alone::LeftAlone;
 use super::local::not_started;
 use super::target::Target;
 use super::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, outcome_of};
@@ -69,7 +70,7 @@ struct Started {
     /// Those of which the handshake is not over.
     shaking: Vec<Arc<Stream>>,
     /// Those that could not be reached, until when they are left alone, and why.
-    failed: HashMap<Target, Failed>,
+    left_alone: LeftAlone<Target>,
     pulls: HashMap<TransferId, (Target, Arc<Pull>)>,
     next_token: u64,
 }
@@ -79,13 +80,6 @@ struct Started {
 struct Streams {
     peer: Arc<Peer>,
     streams: Vec<Arc<Stream>>,
-}
-
-#[derive(Debug)]
-struct Failed {
-    until: Duration,
-    pause: Duration,
-    why: String,
 }
 
 const LISTENER: u64 = 0;
@@ -100,9 +94,6 @@ const MAX_CLIENTS: usize = 16 << 10;
 const MAX_STREAMS: usize = 64;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long one that failed is left alone at first, and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What a transfer is expected to cost before one was measured.
 const COST: Cost = Cost::new(Duration::from_micros(60), 3e9);
 
@@ -193,7 +184,7 @@ impl Transport for Tcp {
             clients: 0,
             peers: HashMap::new(),
             shaking: Vec::new(),
-            failed: HashMap::new(),
+            left_alone: LeftAlone::new(MAX_PEERS),
             pulls: HashMap::new(),
             next_token: FIRST_TOKEN,
         });
@@ -214,7 +205,7 @@ impl Transport for Tcp {
         in_the_host(pool)?;
         let started = self.started.as_ref().ok_or_else(not_started)?;
         address_of(grant)?;
-        started.is_left_alone(started.hub.home.now(), Target::of(grant, self.name()))?;
+        started.left_alone.check(started.hub.home.now(), &Target::of(grant, self.name()))?;
         Ok(COST)
     }
 
@@ -308,7 +299,7 @@ impl Started {
             let message = format!("{MAX_PEERS} peers are read from by TCP, expected less");
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
-        self.is_left_alone(now, target)?;
+        self.left_alone.check(now, &target)?;
         let address = address_of(grant)?;
         let peer = Peer::new(target);
         let mut streams = Vec::new();
@@ -317,7 +308,7 @@ impl Started {
                 Ok(stream) => streams.push(stream),
                 Err(error) => {
                     streams.iter().for_each(|stream: &Arc<Stream>| self.drop_stream(stream));
-                    self.remember(now, target, &error);
+                    self.left_alone.remember(now, target, &error);
                     return Err(error);
                 }
             }
@@ -356,25 +347,6 @@ impl Started {
         }
     }
 
-    fn is_left_alone(&self, now: Duration, target: Target) -> Result<()> {
-        match self.failed.get(&target).filter(|failed| now < failed.until) {
-            Some(failed) => Err(Error::new(ErrorKind::Unavailable, failed.why.clone())),
-            None => Ok(()),
-        }
-    }
-
-    /// That one could not be reached: it is left alone for longer and longer.
-    fn remember(&mut self, now: Duration, target: Target, error: &Error) {
-        if self.failed.len() >= MAX_PEERS {
-            self.failed.retain(|_, failed| now < failed.until);
-        }
-        let failed = self.failed.entry(target);
-        let failed = failed.or_insert_with(|| Failed { until: now, pause: FIRST_PAUSE / 2, why: String::new() });
-        failed.pause = (failed.pause * 2).min(LONGEST_PAUSE);
-        failed.until = now + failed.pause;
-        failed.why = error.to_string();
-    }
-
     /// Who wants in, and whether there is something to move.
     fn hear(&mut self, now: Duration) -> bool {
         let ready = self.hub.outer.ready();
@@ -404,7 +376,7 @@ impl Started {
         let is_any = !news.is_empty();
         for news in news {
             match news {
-                News::Ready(target) => drop(self.failed.remove(&target)),
+                News::Ready(target) => self.left_alone.forget(&target),
                 News::Gone { token, error } => self.gone(now, token, error),
             }
         }
@@ -438,7 +410,7 @@ impl Started {
 
     fn lose(&mut self, now: Duration, target: Target, error: &Error, first: Pulling) {
         let Some(there) = self.peers.remove(&target) else { return };
-        self.remember(now, target, error);
+        self.left_alone.remember(now, target, error);
         let (outcome, ended) = (outcome_of(error.kind()), self.hub.ended());
         for pull in there.peer.take() {
             pull.stop(outcome, Some(error.to_string()), &ended);
