@@ -49,8 +49,28 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    work: VecDeque<Arc<dyn Work>>,
+    waiting: VecDeque<Waiting>,
+    next_turn: u64,
     sleeping: usize,
+}
+
+/// Work that waits for its turn, and for which: it has another after each time that it was put to the end.
+#[derive(Clone)]
+struct Waiting {
+    work: Arc<dyn Work>,
+    turn: u64,
+}
+
+impl Queue {
+    fn push(&mut self, work: Arc<dyn Work>) {
+        self.waiting.push_back(Waiting { work, turn: self.next_turn });
+        self.next_turn += 1;
+    }
+
+    fn remove(&mut self, is_it: impl Fn(&Waiting) -> bool) {
+        let place = self.waiting.iter().position(is_it);
+        place.and_then(|place| self.waiting.remove(place));
+    }
 }
 
 /// How long a thread lies down when all there is to do waits for somebody else.
@@ -68,7 +88,7 @@ impl Copiers {
         if self.shared.is_closed() {
             return Err(over());
         }
-        queue.work.push_back(work);
+        queue.push(work);
         let is_anybody_asleep = queue.sleeping > 0;
         drop(queue);
         if is_anybody_asleep {
@@ -79,9 +99,9 @@ impl Copiers {
 
     /// Does one part of what there is to do, on the thread of the caller. Says whether there was any.
     pub(crate) fn help(&self) -> bool {
-        let Some(work) = self.shared.queue.lock().work.front().cloned() else { return false };
-        let step = work.step();
-        self.shared.put_away(&work, step);
+        let Some(first) = self.shared.queue.lock().waiting.front().cloned() else { return false };
+        let step = first.work.step();
+        self.shared.put_away(first, step);
         matches!(step, Step::More | Step::Others)
     }
 
@@ -89,7 +109,7 @@ impl Copiers {
     pub(crate) fn close(&self) {
         let mut queue = self.shared.queue.lock();
         self.shared.is_closed.store(true, Ordering::Relaxed);
-        let left = std::mem::take(&mut queue.work);
+        let left = std::mem::take(&mut queue.waiting);
         drop(queue);
         self.shared.is_wanted.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock());
@@ -120,26 +140,26 @@ impl Copiers {
 
 impl Shared {
     fn run(&self) {
-        while let Some(work) = self.next() {
+        while let Some(next) = self.next() {
             let mut step = Step::More;
             while step == Step::More && !self.is_closed() {
-                step = work.step();
+                step = next.work.step();
             }
-            self.put_away(&work, step);
+            self.put_away(next, step);
             if step == Step::Later {
                 std::thread::sleep(PAUSE);
             }
         }
     }
 
-    fn next(&self) -> Option<Arc<dyn Work>> {
+    fn next(&self) -> Option<Waiting> {
         let mut queue = self.queue.lock();
         loop {
             if self.is_closed() {
                 return None;
             }
-            if let Some(work) = queue.work.front() {
-                return Some(Arc::clone(work));
+            if let Some(first) = queue.waiting.front() {
+                return Some(first.clone());
             }
             queue.sleeping += 1;
             self.is_wanted.wait(&mut queue);
@@ -152,21 +172,23 @@ impl Shared {
     }
 
     /// Takes work out of the queue of which nothing is left, and puts that to its end which waits or lets others go first.
-    fn put_away(&self, work: &Arc<dyn Work>, step: Step) {
+    fn put_away(&self, Waiting { work, turn }: Waiting, step: Step) {
         if step == Step::More {
             return;
         }
         let mut queue = self.queue.lock();
-        let place = queue.work.iter().position(|there| Arc::ptr_eq(there, work));
-        place.and_then(|place| queue.work.remove(place));
-        if step != Step::Taken && !self.is_closed() {
+        if step == Step::Taken || self.is_closed() {
+            // Whoever found nothing left of it found so before it was put to the end since, by one who has left something.
+            queue.remove(|there| there.turn == turn);
+            return;
+        }
+        queue.remove(|there| Arc::ptr_eq(&there.work, &work));
+        queue.push(work);
+        let is_anybody_asleep = queue.sleeping > 0;
+        drop(queue);
+        if is_anybody_asleep {
             // Another thread may have found nothing left of it meanwhile, and all may have gone to sleep.
-            queue.work.push_back(Arc::clone(work));
-            let is_anybody_asleep = queue.sleeping > 0;
-            drop(queue);
-            if is_anybody_asleep {
-                self.is_wanted.notify_one();
-            }
+            self.is_wanted.notify_one();
         }
     }
 }
@@ -290,12 +312,12 @@ mod tests {
 
     /// Tried again until it is there; one at a time, and the others find nothing to do.
     #[derive(Default)]
-    struct Waiting {
+    struct Tried {
         is_taken: AtomicBool,
         tries: AtomicUsize,
     }
 
-    impl Work for Waiting {
+    impl Work for Tried {
         fn step(&self) -> Step {
             if self.is_taken.swap(true, Ordering::AcqRel) {
                 return Step::Taken;
@@ -312,7 +334,7 @@ mod tests {
     #[test]
     fn work_that_waits_is_not_forgotten_when_others_find_nothing_of_it() {
         let copiers = Copiers::new(3);
-        let work = Arc::new(Waiting::default());
+        let work = Arc::new(Tried::default());
         copiers.submit(Arc::clone(&work) as Arc<dyn Work>).unwrap();
         for _ in 0..10_000 {
             copiers.help();
@@ -322,6 +344,32 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         }
         panic!("it was tried {} times", work.tries.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn who_found_nothing_left_does_not_forget_what_another_put_back_since() {
+        let shared = Shared::default();
+        shared.queue.lock().push(Arc::new(Tried::default()));
+        let (one, other) = (shared.next().unwrap(), shared.next().unwrap());
+        // The other had looked while the one was at it, and says so late.
+        shared.put_away(one, Step::Later);
+        shared.put_away(other, Step::Taken);
+        assert_eq!(shared.queue.lock().waiting.len(), 1);
+        let last = shared.next().unwrap();
+        shared.put_away(last, Step::Taken);
+        assert_eq!(shared.queue.lock().waiting.len(), 0);
+    }
+
+    #[test]
+    fn work_that_several_put_back_is_there_once() {
+        let shared = Shared::default();
+        shared.queue.lock().push(Arc::new(Tried::default()));
+        for _ in 0..10 {
+            let (one, other) = (shared.next().unwrap(), shared.next().unwrap());
+            shared.put_away(one, Step::Later);
+            shared.put_away(other, Step::Others);
+        }
+        assert_eq!(shared.queue.lock().waiting.len(), 1);
     }
 
     /// Work that has the copiers, and is the last that does.
