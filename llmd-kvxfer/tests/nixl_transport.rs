@@ -114,6 +114,14 @@ fn all() -> Vec<u32> {
     (0..BLOCKS).collect()
 }
 
+/// The same grant, of an agent that it says NIXL finds elsewhere.
+fn leading_to(grant: &Grant, other: &str) -> Grant {
+    let (bytes, real) = (grant.to_bytes(), grant.address("nixl").unwrap());
+    let place = bytes.windows(real.len()).position(|window| window == real.as_bytes()).unwrap();
+    let (before, after) = (&bytes[..place - 1], &bytes[place + real.len()..]);
+    Grant::from_bytes(&[before, &[other.len() as u8], other.as_bytes(), after].concat()).unwrap()
+}
+
 #[test]
 #[ignore = "takes NIXL's wheel: `cargo xtask nixl`"]
 fn it_conforms() {
@@ -326,14 +334,31 @@ fn where_nixl_cannot_be_reached_another_transport_goes_on() {
     let grant = prefill.grant(&computed, &[1], Lease::for_secs(60)).unwrap();
     // A port at which somebody else listens, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (real, other) = (grant.address("nixl").unwrap().to_owned(), silent.local_addr().unwrap().to_string());
-    let bytes = grant.to_bytes();
-    let place = bytes.windows(real.len()).position(|window| window == real.as_bytes()).unwrap();
-    let mut elsewhere = bytes[..place - 1].to_vec();
-    elsewhere.push(other.len() as u8);
-    elsewhere.extend_from_slice(other.as_bytes());
-    elsewhere.extend_from_slice(&bytes[place + real.len()..]);
-    let grant = Grant::from_bytes(&elsewhere).unwrap();
+    let grant = leading_to(&grant, &silent.local_addr().unwrap().to_string());
     let fetched = ended(&decode, decode.fetch(&grant, &cache, &[1], PATIENCE).unwrap());
     assert_eq!((fetched.outcome, fetched.transport), (Outcome::Done, "shm"), "{:?}", fetched.why);
+}
+
+#[test]
+#[ignore = "takes NIXL's wheel: `cargo xtask nixl`"]
+fn a_grant_that_leads_elsewhere_keeps_nobody_from_the_right_place() {
+    let (prefill, decode, other) = (agent("prefill"), agent("decode"), agent("other"));
+    let (computed, cache, others) = (pool(&prefill, 1), pool(&decode, 2), pool(&other, 3));
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let another = other.grant(&others, &[0], Lease::for_secs(60)).unwrap();
+    let places =
+        [silent.local_addr().unwrap().to_string(), nobody.to_string(), another.address("nixl").unwrap().into()];
+    for place in places {
+        let grant = prefill.grant(&computed, &all(), Lease::for_secs(60)).unwrap();
+        let fetch = |grant: &Grant| decode.submit(&Fetch::new(grant, &cache, &all()).within(PATIENCE).and_hold());
+        let wrong = fetch(&leading_to(&grant, &place));
+        let right = ended(&decode, fetch(&grant).unwrap());
+        assert_eq!(right.outcome, Outcome::Done, "while {place} is tried: {:?}", right.why);
+        if let Ok(wrong) = wrong {
+            assert_ne!(ended(&decode, wrong).outcome, Outcome::Done);
+        }
+        let right = ended(&decode, fetch(&grant).unwrap());
+        assert_eq!(right.outcome, Outcome::Done, "after {place} was tried: {:?}", right.why);
+    }
 }

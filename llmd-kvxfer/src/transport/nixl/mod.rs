@@ -13,6 +13,7 @@
 //! A slot is memory of our own: see [`reads`]. What is said of a lease goes over the connection.
 
 mod client;
+mod known;
 mod lent;
 mod link;
 mod message;
@@ -41,8 +42,9 @@ use self::slot::{Slots, blocks_of_period};
 use super::left_alone::LeftAlone;
 use super::local::{not_started, refused};
 use super::poller::Poller;
+use super::target::Target;
 use super::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, outcome_of};
-use crate::grant::{AgentId, Grant};
+use crate::grant::Grant;
 use crate::nixl::{AgentSettings, Nixl};
 use crate::outcome::Outcome;
 use crate::pool::Pool;
@@ -97,12 +99,12 @@ struct Started {
     lent: Lent,
     reads: Reads,
     clients: HashMap<u64, Client>,
-    peers: HashMap<AgentId, Peer>,
-    peer_tokens: HashMap<u64, AgentId>,
+    peers: HashMap<Target, Peer>,
+    peer_tokens: HashMap<u64, Target>,
     /// Pools that a peer wants nobody to read any more, and that NIXL may still be reading.
-    leaving: Vec<(AgentId, u32)>,
+    leaving: Vec<(Target, u32)>,
     /// Those that could not be reached, until when they are left alone, and why.
-    left_alone: LeftAlone<AgentId>,
+    left_alone: LeftAlone<Target>,
     next_token: u64,
     /// When connections are tried again that did not take what they were sent.
     flush_at: Option<Duration>,
@@ -252,16 +254,17 @@ impl Transport for NixlTransport {
                 format!("{together} bytes that go together, expected at most a slot's {}", started.slot_bytes);
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let is_connected = started.peers.contains_key(&grant.agent());
-        if !is_connected {
-            started.left_alone.check(started.home.now(), &grant.agent())?;
+        let target = Target::of(grant, NAME);
+        if !started.peers.contains_key(&target) {
+            started.left_alone.check(started.home.now(), &target)?;
         }
         Ok(Cost::new(Duration::from_micros(50), 4e9))
     }
 
     fn post(&mut self, now: Duration, transfer: Transfer) -> Result<Option<Ending>> {
         let started = self.started()?;
-        let peer = started.peer(now, &transfer.grant)?;
+        let target = Target::of(&transfer.grant, NAME);
+        let peer = started.peer(now, &transfer.grant, target)?;
         let ending = match peer.theirs(transfer.grant.pool()) {
             None => {
                 peer.wait(transfer)?;
@@ -270,7 +273,7 @@ impl Transport for NixlTransport {
             Some(Err(error)) => Some(refused(&transfer, &error)),
             Some(Ok(theirs)) => {
                 peer.reading(now)?;
-                started.reads.begin(now, transfer, theirs)?
+                started.reads.begin(now, target, transfer, theirs)?
             }
         };
         // The agent's thread may sleep until later than there is something to do now.
@@ -289,7 +292,7 @@ impl Transport for NixlTransport {
 
     fn tell(&mut self, now: Duration, grant: &Grant, note: Note) -> Result<()> {
         let started = self.started()?;
-        started.peer(now, grant)?.tell(note)?;
+        started.peer(now, grant, Target::of(grant, NAME))?.tell(note)?;
         started.home.bell.ring();
         Ok(())
     }
@@ -338,30 +341,29 @@ fn address_in(grant: &Grant) -> Result<SocketAddr> {
 
 impl Started {
     /// The one that granted, connected with or about to be.
-    fn peer(&mut self, now: Duration, grant: &Grant) -> Result<&mut Peer> {
-        if !self.peers.contains_key(&grant.agent()) {
-            self.connect(now, grant)?;
+    fn peer(&mut self, now: Duration, grant: &Grant, target: Target) -> Result<&mut Peer> {
+        if !self.peers.contains_key(&target) {
+            self.connect(now, grant, target)?;
         }
-        let peer = self.peers.get_mut(&grant.agent());
+        let peer = self.peers.get_mut(&target);
         peer.ok_or_else(|| Error::new(ErrorKind::Internal, "a peer is gone that was there"))
     }
 
-    fn connect(&mut self, now: Duration, grant: &Grant) -> Result<()> {
-        let agent = grant.agent();
+    fn connect(&mut self, now: Duration, grant: &Grant, target: Target) -> Result<()> {
         if self.peers.len() >= MAX_PEERS {
             return Err(Error::new(
                 ErrorKind::Exhausted,
                 format!("{MAX_PEERS} peers are read from by NIXL, expected less"),
             ));
         }
-        self.left_alone.check(now, &agent)?;
+        self.left_alone.check(now, &target)?;
         let to = address_in(grant)?;
         let token = self.token();
-        let peer = Peer::connect(&self.home, now + HANDSHAKE, to, agent)
-            .inspect_err(|error| self.left_alone.remember(now, agent, error))?;
+        let peer = Peer::connect(&self.home, now + HANDSHAKE, to, target.agent)
+            .inspect_err(|error| self.left_alone.remember(now, target, error))?;
         self.poller.add(peer.as_fd(), token)?;
-        self.peer_tokens.insert(token, agent);
-        self.peers.insert(agent, peer);
+        self.peer_tokens.insert(token, target);
+        self.peers.insert(target, peer);
         Ok(())
     }
 
@@ -414,43 +416,43 @@ impl Started {
     }
 
     fn hear_peer(&mut self, now: Duration, token: u64) {
-        let Some(&agent) = self.peer_tokens.get(&token) else { return };
-        let Some(peer) = self.peers.get_mut(&agent) else { return };
+        let Some(&target) = self.peer_tokens.get(&token) else { return };
+        let Some(peer) = self.peers.get_mut(&target) else { return };
         let said = match peer.hear(&self.version) {
             Ok(said) => said,
-            Err(error) => return self.lose(now, agent, &error),
+            Err(error) => return self.lose(now, target, &error),
         };
         if peer.is_met() {
-            self.left_alone.forget(&agent);
+            self.left_alone.forget(&target);
         }
         for said in said {
             match said {
                 Said::Found { metadata, theirs } => {
                     let pool = theirs.pool;
-                    let known = self.reads.know(agent, metadata).map(|()| theirs);
-                    if let Some(peer) = self.peers.get_mut(&agent) {
+                    let known = self.reads.know(target, metadata).map(|()| theirs);
+                    if let Some(peer) = self.peers.get_mut(&target) {
                         peer.found(known, pool);
                     }
                 }
                 Said::NotFound => {}
                 Said::Leave { pool } => {
-                    self.reads.leave(agent, pool);
-                    self.leaving.push((agent, pool));
+                    self.reads.leave(target, pool);
+                    self.leaving.push((target, pool));
                 }
             }
         }
-        self.begin_waiting(now, agent);
+        self.begin_waiting(now, target);
     }
 
     /// Those that waited for their pools.
-    fn begin_waiting(&mut self, now: Duration, agent: AgentId) {
-        let Some(peer) = self.peers.get_mut(&agent) else { return };
+    fn begin_waiting(&mut self, now: Duration, target: Target) {
+        let Some(peer) = self.peers.get_mut(&target) else { return };
         let mut lost = None;
         for transfer in peer.take_waiting() {
             let (id, blocks) = (transfer.id, transfer.blocks.len());
             let begun = match peer.theirs(transfer.grant.pool()) {
                 Some(Ok(theirs)) => match peer.reading(now) {
-                    Ok(()) => self.reads.begin(now, transfer, theirs),
+                    Ok(()) => self.reads.begin(now, target, transfer, theirs),
                     Err(error) => {
                         let ending = refused(&transfer, &error);
                         lost = Some(error);
@@ -464,16 +466,16 @@ impl Started {
             self.endings.extend(begun.unwrap_or_else(failed));
         }
         if let Some(error) = lost {
-            self.lose(now, agent, &error);
+            self.lose(now, target, &error);
         }
     }
 
-    fn lose(&mut self, now: Duration, agent: AgentId, error: &Error) {
-        self.reads.lose(agent, error);
-        self.leaving.retain(|(there, _)| *there != agent);
-        let Some(mut peer) = self.peers.remove(&agent) else { return };
-        self.peer_tokens.retain(|_, there| *there != agent);
-        self.left_alone.remember(now, agent, error);
+    fn lose(&mut self, now: Duration, target: Target, error: &Error) {
+        self.reads.lose(target, error);
+        self.leaving.retain(|(there, _)| *there != target);
+        let Some(mut peer) = self.peers.remove(&target) else { return };
+        self.peer_tokens.retain(|_, there| *there != target);
+        self.left_alone.remember(now, target, error);
         let waited = peer.take_waiting();
         self.endings.extend(waited.iter().map(|transfer| refused(transfer, error)));
     }
@@ -482,23 +484,23 @@ impl Started {
     fn read(&mut self, now: Duration, ended: &mut Vec<Ending>) -> bool {
         let mut failed = Vec::new();
         let is_any = self.reads.poll(now, ended, &mut failed);
-        for agent in self.reads.read_from() {
-            let Some(peer) = self.peers.get_mut(&agent) else { continue };
+        for target in self.reads.read_from() {
+            let Some(peer) = self.peers.get_mut(&target) else { continue };
             if let Err(error) = peer.reading(now) {
-                failed.push((agent, error));
+                failed.push((target, error));
             }
         }
         let reads = &self.reads;
         let all = std::mem::take(&mut self.leaving).into_iter();
-        let (left, leaving): (Vec<_>, _) = all.partition(|&(agent, pool)| !reads.is_read(agent, pool));
+        let (left, leaving): (Vec<_>, _) = all.partition(|&(target, pool)| !reads.is_read(target, pool));
         self.leaving = leaving;
-        for (agent, pool) in left {
-            if let Some(Err(error)) = self.peers.get_mut(&agent).map(|peer| peer.left(pool)) {
-                failed.push((agent, error));
+        for (target, pool) in left {
+            if let Some(Err(error)) = self.peers.get_mut(&target).map(|peer| peer.left(pool)) {
+                failed.push((target, error));
             }
         }
-        for (agent, error) in failed {
-            self.lose(now, agent, &error);
+        for (target, error) in failed {
+            self.lose(now, target, &error);
         }
         is_any
     }
@@ -506,8 +508,8 @@ impl Started {
     /// Gives connections what waits.
     fn flush(&mut self, now: Duration) {
         let peers = self.peers.iter_mut().filter(|(_, peer)| peer.is_going());
-        let failed: Vec<_> = peers.filter_map(|(&agent, peer)| Some((agent, peer.flush().err()?))).collect();
-        failed.iter().for_each(|(agent, error)| self.lose(now, *agent, error));
+        let failed: Vec<_> = peers.filter_map(|(&target, peer)| Some((target, peer.flush().err()?))).collect();
+        failed.iter().for_each(|(target, error)| self.lose(now, *target, error));
         let clients = self.clients.iter_mut().filter(|(_, client)| client.is_going());
         let failed: Vec<u64> = clients.filter_map(|(&token, client)| client.flush().err().map(|_| token)).collect();
         failed.into_iter().for_each(|token| self.drop_client(token));
@@ -522,10 +524,10 @@ impl Started {
         let clients: Vec<u64> = clients.map(|(&token, _)| token).collect();
         clients.into_iter().for_each(|token| self.drop_client(token));
         let peers = self.peers.iter().filter(|(_, peer)| is_late(peer.deadline()));
-        let peers: Vec<AgentId> = peers.map(|(&agent, _)| agent).collect();
-        for agent in peers {
-            let error = Error::new(ErrorKind::Unavailable, format!("agent {agent} did not answer in {HANDSHAKE:?}"));
-            self.lose(now, agent, &error);
+        let peers: Vec<Target> = peers.map(|(&target, _)| target).collect();
+        for target in peers {
+            let error = Error::new(ErrorKind::Unavailable, format!("agent {target} did not answer in {HANDSHAKE:?}"));
+            self.lose(now, target, &error);
         }
     }
 }

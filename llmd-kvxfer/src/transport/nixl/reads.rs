@@ -12,7 +12,9 @@ use std::time::Duration;
 use llmd_core::{Error, ErrorKind, Result};
 
 use super::super::job::{self, Inbox, Job, Memory, Source, Standing};
+use super::super::target::Target;
 use super::super::{Ending, Home, Transfer, TransferId, outcome_of};
+use super::known::Known;
 use super::lent::name_of;
 use super::pace::Pace;
 use super::peer::Theirs;
@@ -37,20 +39,19 @@ pub(super) struct Reads {
     underway: HashMap<TransferId, Underway>,
     /// Those of which parts are to be begun, the one that goes first first.
     order: Vec<TransferId>,
-    /// Agents of which no part is begun, until newer metadata can be taken.
-    held: HashMap<AgentId, Metadata>,
-    known: HashMap<AgentId, Metadata>,
-    parts: HashMap<(AgentId, u32, u32), Arc<Parts>>,
+    known: Known,
+    parts: HashMap<(Target, u32, u32), Arc<Parts>>,
     /// Where copies say that they ended, by the number of the chunk.
     inbox: Arc<Inbox>,
     pace: Pace,
     events: Vec<nixl::Event>,
     endings: Vec<Ending>,
-    failed: Vec<(AgentId, Error)>,
+    failed: Vec<(Target, Error)>,
 }
 
 #[derive(Debug)]
 struct Underway {
+    from: Target,
     transfer: Transfer,
     theirs: Arc<Theirs>,
     parts: Arc<Parts>,
@@ -70,7 +71,7 @@ struct Underway {
 /// What NIXL reads: which pool of whose, since when, and what for.
 #[derive(Debug)]
 struct InFlight {
-    of: (AgentId, u32),
+    of: (Target, u32),
     since: Duration,
     what: What,
 }
@@ -129,8 +130,7 @@ impl Reads {
             next_chunk: 0,
             underway: HashMap::new(),
             order: Vec::new(),
-            held: HashMap::new(),
-            known: HashMap::new(),
+            known: Known::default(),
             parts: HashMap::new(),
             inbox: Inbox::new(),
             pace: Pace::default(),
@@ -141,27 +141,19 @@ impl Reads {
     }
 
     /// Takes a peer's metadata: it has registered more, or is new.
-    pub(super) fn know(&mut self, agent: AgentId, metadata: Metadata) -> Result<()> {
-        if self.known.get(&agent) == Some(&metadata) {
-            return Ok(());
-        }
-        match self.slots.agent()?.add_peer(&name_of(agent), &metadata) {
-            Ok(()) => {
-                self.held.remove(&agent);
-                self.known.insert(agent, metadata);
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::Exhausted && self.is_reading(agent) => {
-                self.held.insert(agent, metadata);
-                Ok(())
-            }
-            // It came from one who has proved who it is: what is wrong is that NIXL cannot reach it.
-            Err(error) => Err(unreachable_by_nixl(agent, error)),
-        }
+    pub(super) fn know(&mut self, peer: Target, metadata: Metadata) -> Result<()> {
+        let is_read = self.is_reading(peer.agent);
+        self.known.take(self.slots.agent()?, peer, metadata, is_read)
     }
 
     /// Begins a transfer from a pool that is there; its end when it ended at once.
-    pub(super) fn begin(&mut self, now: Duration, transfer: Transfer, theirs: Arc<Theirs>) -> Result<Option<Ending>> {
+    pub(super) fn begin(
+        &mut self,
+        now: Duration,
+        from: Target,
+        transfer: Transfer,
+        theirs: Arc<Theirs>,
+    ) -> Result<Option<Ending>> {
         if self.underway.len() >= MAX_UNDERWAY {
             let message = format!("{MAX_UNDERWAY} transfers are under way by NIXL, expected less");
             return Err(Error::new(ErrorKind::Exhausted, message));
@@ -175,7 +167,7 @@ impl Reads {
             return failed(Outcome::Denied, format!("lease {} was never granted", grant.lease()));
         }
         self.slots.agent()?;
-        let parts = self.parts(&transfer, &theirs)?;
+        let parts = self.parts(from, &transfer, &theirs)?;
         let (read, written) = parts.plan.period();
         let periods = grant.blocks().len().div_ceil(read).max(transfer.blocks.len().div_ceil(written));
         let is_checked = theirs.is_sealed && (transfer.is_checked || self.home.check == super::super::Check::Remote);
@@ -186,6 +178,7 @@ impl Reads {
         }
         let (id, priority) = (transfer.id, transfer.priority);
         let underway = Underway {
+            from,
             transfer,
             theirs,
             parts,
@@ -220,39 +213,36 @@ impl Reads {
     }
 
     /// Ends all from a pool of a peer's, which is not to be read any more.
-    pub(super) fn leave(&mut self, agent: AgentId, pool: u32) {
-        self.parts.retain(|key, _| (key.0, key.1) != (agent, pool));
-        self.stop_all(Outcome::Stale, "the peer has unregistered the pool", |there| {
-            (there.transfer.grant.agent(), there.theirs.pool) == (agent, pool)
-        });
+    pub(super) fn leave(&mut self, peer: Target, pool: u32) {
+        self.parts.retain(|key, _| (key.0, key.1) != (peer, pool));
+        self.stop_all(Outcome::Stale, "the peer has unregistered the pool", |there| there.of() == (peer, pool));
     }
 
     /// Ends all from a peer that is lost.
-    pub(super) fn lose(&mut self, agent: AgentId, error: &Error) {
-        self.parts.retain(|key, _| key.0 != agent);
-        self.held.remove(&agent);
+    pub(super) fn lose(&mut self, peer: Target, error: &Error) {
+        self.parts.retain(|key, _| key.0 != peer);
         let outcome = outcome_of(error.kind());
-        self.stop_all(outcome, &error.to_string(), |there| there.transfer.grant.agent() == agent);
-        if self.known.remove(&agent).is_some()
+        self.stop_all(outcome, &error.to_string(), |there| there.from == peer);
+        if self.known.forget(peer)
             && let Ok(nixl) = self.slots.agent()
         {
             // While something of it is in flight NIXL keeps it, and forgets it when that has failed.
-            let _forgotten = nixl.remove_peer(&name_of(agent));
+            let _forgotten = nixl.remove_peer(&name_of(peer.agent));
         }
     }
 
     /// Whether NIXL may still read this pool of a peer's.
-    pub(super) fn is_read(&self, agent: AgentId, pool: u32) -> bool {
-        self.in_flight.values().any(|read| read.of == (agent, pool))
+    pub(super) fn is_read(&self, peer: Target, pool: u32) -> bool {
+        self.in_flight.values().any(|read| read.of == (peer, pool))
     }
 
     /// The peers that are read from now.
-    pub(super) fn read_from(&self) -> HashSet<AgentId> {
+    pub(super) fn read_from(&self) -> HashSet<Target> {
         self.in_flight.values().map(|read| read.of.0).collect()
     }
 
     /// Goes on with everything. Says which transfers ended and which peers have to be given up, and whether anything was done.
-    pub(super) fn poll(&mut self, now: Duration, ended: &mut Vec<Ending>, failed: &mut Vec<(AgentId, Error)>) -> bool {
+    pub(super) fn poll(&mut self, now: Duration, ended: &mut Vec<Ending>, failed: &mut Vec<(Target, Error)>) -> bool {
         let mut is_any = self.ask_nixl(now);
         is_any |= self.take_copied();
         self.look_again(now);
@@ -284,11 +274,11 @@ impl Reads {
     }
 
     fn is_reading(&self, agent: AgentId) -> bool {
-        self.in_flight.values().any(|read| read.of.0 == agent)
+        self.in_flight.values().any(|read| read.of.0.agent == agent)
     }
 
-    fn parts(&mut self, transfer: &Transfer, theirs: &Arc<Theirs>) -> Result<Arc<Parts>> {
-        let key = (transfer.grant.agent(), theirs.pool, transfer.pool.id());
+    fn parts(&mut self, from: Target, transfer: &Transfer, theirs: &Arc<Theirs>) -> Result<Arc<Parts>> {
+        let key = (from, theirs.pool, transfer.pool.id());
         if let Some(parts) = self.parts.get(&key).filter(|parts| parts.is_of(&theirs.layout)) {
             return Ok(Arc::clone(parts));
         }
@@ -309,7 +299,7 @@ impl Reads {
                 self.order.remove(place);
                 continue;
             };
-            if self.held.contains_key(&there.transfer.grant.agent()) {
+            if self.known.is_held(there.from.agent) {
                 place += 1;
                 continue;
             }
@@ -343,8 +333,8 @@ impl Reads {
         copies: &[Copy],
     ) -> Option<(nixl::TransferId, Slot)> {
         let there = self.underway.get(&id)?;
-        let of = (there.transfer.grant.agent(), there.theirs.pool);
-        let name = name_of(of.0);
+        let of = there.of();
+        let name = name_of(of.0.agent);
         // Places are absolute: the pool, its seals and the board are apart from each other.
         let theirs = Remote { peer: &name, address: 0, len: u64::MAX, kind: MemoryKind::Host, device: 0 };
         let read = self.slots.agent().and_then(|nixl| nixl.read(&theirs, slot.registration(), copies, None));
@@ -399,12 +389,12 @@ impl Reads {
     }
 
     /// A read of a chunk ended.
-    fn advance(&mut self, now: Duration, number: u64, agent: AgentId, outcome: Result<()>) {
+    fn advance(&mut self, now: Duration, number: u64, peer: Target, outcome: Result<()>) {
         let Some(chunk) = self.chunks.remove(&number) else { return };
         if let Err(error) = outcome {
             self.slots.lose(chunk.slot);
             self.chunk_failed(chunk.transfer, outcome_of(error.kind()), error.to_string());
-            self.failed.push((agent, error));
+            self.failed.push((peer, error));
             return;
         }
         let Some(there) = self.underway.get(&chunk.transfer) else { return self.slots.give_back(chunk.slot) };
@@ -590,21 +580,20 @@ impl Reads {
             .in_flight
             .values()
             .filter(|read| matches!(read.what, What::Chunk(_)) && now.saturating_sub(read.since) >= READ_LIMIT);
-        let late: HashSet<AgentId> = late.map(|read| read.of.0).collect();
-        for agent in late {
-            let message = format!("agent {agent} did not answer a read in {READ_LIMIT:?}");
-            self.failed.push((agent, Error::new(ErrorKind::Unavailable, message)));
+        let late: HashSet<Target> = late.map(|read| read.of.0).collect();
+        for peer in late {
+            let message = format!("agent {peer} did not answer a read in {READ_LIMIT:?}");
+            self.failed.push((peer, Error::new(ErrorKind::Unavailable, message)));
         }
     }
 
     /// Takes newer metadata of peers of which nothing is in flight any more; and makes a new NIXL agent when too many slots are lost
     /// to the one that is there.
     fn renew(&mut self, now: Duration) {
-        let idle: Vec<AgentId> = self.held.keys().copied().filter(|&agent| !self.is_reading(agent)).collect();
+        let idle: Vec<AgentId> = self.known.held().filter(|&agent| !self.is_reading(agent)).collect();
         for agent in idle {
-            let Some(metadata) = self.held.remove(&agent) else { continue };
-            if let Err(error) = self.know(agent, metadata) {
-                self.failed.push((agent, error));
+            if let Err(error) = self.slots.agent().and_then(|nixl| self.known.take_held(nixl, agent)) {
+                self.fail(agent, &error);
             }
         }
         let is_wanted = |read: &InFlight| matches!(read.what, What::Chunk(_));
@@ -619,16 +608,28 @@ impl Reads {
         // What is in flight ends with its agent, and writes to slots that are none any more.
         self.slots.renew();
         self.in_flight.clear();
-        for (&agent, metadata) in &self.known {
-            let added = self.slots.agent().and_then(|nixl| nixl.add_peer(&name_of(agent), metadata));
-            if let Err(error) = added {
-                self.failed.push((agent, unreachable_by_nixl(agent, error)));
+        match self.slots.agent() {
+            Ok(nixl) => self.known.tell(nixl).iter().for_each(|(agent, error)| self.fail(*agent, error)),
+            Err(error) => {
+                let agents: Vec<AgentId> = self.known.agents().collect();
+                agents.into_iter().for_each(|agent| self.fail(agent, &error));
             }
         }
+    }
+
+    /// NIXL cannot reach an agent, wherever that was found.
+    fn fail(&mut self, agent: AgentId, error: &Error) {
+        let said = |place| (place, Error::new(error.kind(), error.to_string()));
+        self.failed.extend(self.known.places(agent).map(said));
     }
 }
 
 impl Underway {
+    /// Which pool of whose it reads.
+    fn of(&self) -> (Target, u32) {
+        (self.from, self.theirs.pool)
+    }
+
     /// The blocks of these periods that are read.
     fn read(&self, periods: &Range<usize>) -> Range<usize> {
         let (read, there) = (self.parts.plan.period().0, self.transfer.grant.blocks().len());
@@ -717,11 +718,6 @@ impl Standing for Read {
     fn holds(&self, _lease: LeaseId) -> bool {
         true
     }
-}
-
-fn unreachable_by_nixl(agent: AgentId, error: Error) -> Error {
-    let message = format!("agent {agent} cannot be reached by NIXL: {error}");
-    Error::new(ErrorKind::Unavailable, message).with_source(error)
 }
 
 /// What is worse stands.
