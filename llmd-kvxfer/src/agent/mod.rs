@@ -358,6 +358,7 @@ impl Agent {
             denied_reads: read(&home.counts.denied),
             stale_reads: read(&home.counts.stale),
             refused_peers: read(&home.counts.refused_peers),
+            forgotten_peers: read(&home.counts.forgotten_peers),
             malformed_messages: read(&home.counts.malformed),
             lost_notes: read(&home.counts.lost_notes),
             mapped_bytes: read(&home.counts.ways.mapped),
@@ -410,6 +411,8 @@ pub struct AgentStats {
     pub stale_reads: u64,
     /// Peers that were not let in.
     pub refused_peers: u64,
+    /// Peers that could not be reached, and may be tried again sooner than they would be if there were fewer of them.
+    pub forgotten_peers: u64,
     /// Messages that were none.
     pub malformed_messages: u64,
     /// Notes of leases that had ended, or of none.

@@ -83,6 +83,7 @@ pub(crate) struct Counts {
     pub(crate) denied: AtomicU64,
     pub(crate) stale: AtomicU64,
     pub(crate) refused_peers: AtomicU64,
+    pub(crate) forgotten_peers: Arc<AtomicU64>,
     pub(crate) malformed: AtomicU64,
     pub(crate) lost_notes: AtomicU64,
     pub(crate) ways: Ways,

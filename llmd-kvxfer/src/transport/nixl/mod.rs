@@ -218,7 +218,7 @@ impl Transport for NixlTransport {
             peers: HashMap::new(),
             peer_tokens: HashMap::new(),
             leaving: Vec::new(),
-            left_alone: LeftAlone::new(MAX_PEERS),
+            left_alone: LeftAlone::new(MAX_PEERS, &home.counts.forgotten_peers),
             next_token: LISTENER,
             flush_at: None,
             slot_bytes: self.slot_bytes,

@@ -180,7 +180,7 @@ impl Transport for Shm {
             clients: HashMap::new(),
             peers: HashMap::new(),
             peer_tokens: HashMap::new(),
-            left_alone: LeftAlone::new(MAX_PEERS),
+            left_alone: LeftAlone::new(MAX_PEERS, &home.counts.forgotten_peers),
             next_token: FIRST_TOKEN,
             is_asleep: false,
             heard_at: Duration::ZERO,

@@ -184,7 +184,7 @@ impl Transport for Tcp {
             clients: 0,
             peers: HashMap::new(),
             shaking: Vec::new(),
-            left_alone: LeftAlone::new(MAX_PEERS),
+            left_alone: LeftAlone::new(MAX_PEERS, &home.counts.forgotten_peers),
             pulls: HashMap::new(),
             next_token: FIRST_TOKEN,
         });
