@@ -28,6 +28,7 @@
 #![warn(clippy::exhaustive_enums, clippy::exhaustive_structs)]
 
 mod agent;
+mod chance;
 mod copy;
 pub mod device;
 mod grant;

@@ -63,7 +63,7 @@ const PLANS: [Plan; 19] = [
         sources: "llmd-kvxfer/src",
         knows: &["llmd-core"],
         floors: &[
-            &["outcome", "wire"],
+            &["chance", "outcome", "wire"],
             &["layout"],
             &["lease", "plan"],
             &["device", "grant"],

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use llmd_core::{Error, ErrorKind, Result};
+use llmd_core::Result;
+
+use crate::chance;
 
 /// Which agent: random bits that are drawn anew each time one starts, so that one which was restarted is another.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -13,13 +15,9 @@ impl AgentId {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] when the system has none.
+    /// [`Unavailable`](llmd_core::ErrorKind::Unavailable) when the system has none.
     pub fn random() -> Result<Self> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|cause| {
-            Error::new(ErrorKind::Unavailable, "the system's random numbers cannot be had").with_source(cause)
-        })?;
-        Ok(Self(bytes))
+        chance::bytes().map(Self)
     }
 
     /// The one that these bytes are.

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use crc_fast::{CrcAlgorithm, Digest};
-use llmd_core::{Error, ErrorKind, Result};
+use llmd_core::Result;
 use sha2::{Digest as _, Sha256};
+
+use crate::chance;
 
 /// 128 random bits. Who has them may read what they were given for.
 #[derive(Clone, Copy)]
@@ -15,13 +17,9 @@ impl Capability {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`] when the system has none.
+    /// [`Unavailable`](llmd_core::ErrorKind::Unavailable) when the system has none.
     pub fn random() -> Result<Self> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|cause| {
-            Error::new(ErrorKind::Unavailable, "the system's random numbers cannot be had").with_source(cause)
-        })?;
-        Ok(Self(bytes))
+        chance::bytes().map(Self)
     }
 
     /// The one that these bytes are.

@@ -8,6 +8,8 @@ use std::ptr::NonNull;
 
 use llmd_core::{Error, ErrorKind, Result};
 
+use crate::chance;
+
 /// Memory of a process of this machine that may be read by its address, for as long as that process has it there.
 ///
 /// A number for a process means another one in another namespace, and one day even here. So that process keeps a word that nobody
@@ -154,10 +156,7 @@ pub(crate) struct Known(Box<Token>);
 
 impl Known {
     pub(crate) fn new() -> Result<Self> {
-        let mut token = Box::new(Token::default());
-        getrandom::fill(&mut *token)
-            .map_err(|cause| Error::new(ErrorKind::Unavailable, format!("the system gives nothing random: {cause}")))?;
-        Ok(Self(token))
+        chance::bytes().map(|token| Self(Box::new(token)))
     }
 
     /// What is told of memory that begins here. Of memory that no process reads it is told that it is nowhere.
