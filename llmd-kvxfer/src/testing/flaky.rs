@@ -10,7 +10,7 @@ use llmd_core::{Error, ErrorKind, Result};
 use crate::grant::Grant;
 use crate::outcome::Outcome;
 use crate::pool::Pool;
-use crate::transport::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust};
+use crate::transport::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, forward};
 
 /// What goes wrong, and how often: each a share of 1.
 #[derive(Clone, Copy, Debug)]
@@ -64,32 +64,19 @@ impl<T: Transport> Flaky<T> {
 }
 
 impl<T: Transport> Transport for Flaky<T> {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn trust(&self) -> Trust {
-        self.inner.trust()
-    }
-
-    fn start(&mut self, home: &Arc<Home>) -> Result<()> {
-        self.inner.start(home)
-    }
-
-    fn address(&self) -> Option<String> {
-        self.inner.address()
-    }
-
-    fn register(&mut self, pool: &Pool) -> Result<()> {
-        self.inner.register(pool)
-    }
-
-    fn unregister(&mut self, pool: &Pool) {
-        self.inner.unregister(pool);
-    }
-
-    fn reach(&self, grant: &Grant, pool: &Pool) -> Result<Cost> {
-        self.inner.reach(grant, pool)
+    forward! { inner:
+        fn name(&self) -> &'static str;
+        fn trust(&self) -> Trust;
+        fn start(&mut self, home: &Arc<Home>) -> Result<()>;
+        fn address(&self) -> Option<String>;
+        fn register(&mut self, pool: &Pool) -> Result<()>;
+        fn unregister(&mut self, pool: &Pool);
+        fn reach(&self, grant: &Grant, pool: &Pool) -> Result<Cost>;
+        fn cancel(&mut self, transfer: TransferId);
+        fn sleep(&mut self) -> bool;
+        fn awake(&mut self);
+        fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+        fn peers(&self) -> usize;
     }
 
     fn post(&mut self, now: Duration, transfer: Transfer) -> Result<Option<Ending>> {
@@ -98,10 +85,6 @@ impl<T: Transport> Transport for Flaky<T> {
         }
         let ending = self.inner.post(now, transfer)?;
         Ok(ending.map(|ending| self.changed(ending)))
-    }
-
-    fn cancel(&mut self, transfer: TransferId) {
-        self.inner.cancel(transfer);
     }
 
     fn tell(&mut self, now: Duration, grant: &Grant, note: Note) -> Result<()> {
@@ -120,25 +103,9 @@ impl<T: Transport> Transport for Flaky<T> {
         is_any
     }
 
-    fn sleep(&mut self) -> bool {
-        self.inner.sleep()
-    }
-
-    fn awake(&mut self) {
-        self.inner.awake();
-    }
-
     fn next_deadline(&self) -> Option<Duration> {
         let late = self.late.keys().next().map(|&(late, _)| late);
         late.into_iter().chain(self.inner.next_deadline()).min()
-    }
-
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.wake_fd()
-    }
-
-    fn peers(&self) -> usize {
-        self.inner.peers()
     }
 }
 

@@ -9,7 +9,7 @@ use llmd_core::Result;
 
 use crate::grant::Grant;
 use crate::pool::Pool;
-use crate::transport::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust};
+use crate::transport::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, forward};
 
 /// The transport that it wraps, whose transfers end no earlier than they would at this rate, one after the other.
 #[derive(Debug)]
@@ -36,28 +36,18 @@ impl<T: Transport> Throttled<T> {
 }
 
 impl<T: Transport> Transport for Throttled<T> {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn trust(&self) -> Trust {
-        self.inner.trust()
-    }
-
-    fn start(&mut self, home: &Arc<Home>) -> Result<()> {
-        self.inner.start(home)
-    }
-
-    fn address(&self) -> Option<String> {
-        self.inner.address()
-    }
-
-    fn register(&mut self, pool: &Pool) -> Result<()> {
-        self.inner.register(pool)
-    }
-
-    fn unregister(&mut self, pool: &Pool) {
-        self.inner.unregister(pool);
+    forward! { inner:
+        fn name(&self) -> &'static str;
+        fn trust(&self) -> Trust;
+        fn start(&mut self, home: &Arc<Home>) -> Result<()>;
+        fn address(&self) -> Option<String>;
+        fn register(&mut self, pool: &Pool) -> Result<()>;
+        fn unregister(&mut self, pool: &Pool);
+        fn tell(&mut self, now: Duration, grant: &Grant, note: Note) -> Result<()>;
+        fn sleep(&mut self) -> bool;
+        fn awake(&mut self);
+        fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+        fn peers(&self) -> usize;
     }
 
     fn reach(&self, grant: &Grant, pool: &Pool) -> Result<Cost> {
@@ -81,10 +71,6 @@ impl<T: Transport> Transport for Throttled<T> {
         self.inner.cancel(transfer);
     }
 
-    fn tell(&mut self, now: Duration, grant: &Grant, note: Note) -> Result<()> {
-        self.inner.tell(now, grant, note)
-    }
-
     fn poll(&mut self, now: Duration, ended: &mut Vec<Ending>) -> bool {
         let mut endings = Vec::new();
         let is_any = self.inner.poll(now, &mut endings);
@@ -96,24 +82,8 @@ impl<T: Transport> Transport for Throttled<T> {
         is_any || is_due
     }
 
-    fn sleep(&mut self) -> bool {
-        self.inner.sleep()
-    }
-
-    fn awake(&mut self) {
-        self.inner.awake();
-    }
-
     fn next_deadline(&self) -> Option<Duration> {
         let late = self.late.keys().next().map(|&(late, _)| late);
         late.into_iter().chain(self.inner.next_deadline()).min()
-    }
-
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.wake_fd()
-    }
-
-    fn peers(&self) -> usize {
-        self.inner.peers()
     }
 }

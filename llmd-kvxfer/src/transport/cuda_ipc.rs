@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use llmd_core::Result;
 
-use super::{Cost, Ending, Home, Note, Shm, Transfer, TransferId, Transport, Trust};
+use super::{Cost, Ending, Home, Note, Shm, Transfer, TransferId, Transport, Trust, forward};
 use crate::device::Device;
 use crate::grant::Grant;
 use crate::pool::Pool;
@@ -39,67 +39,22 @@ impl CudaIpc {
 }
 
 impl Transport for CudaIpc {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn trust(&self) -> Trust {
-        Trust::Trusting
-    }
-
-    fn start(&mut self, home: &Arc<Home>) -> Result<()> {
-        self.0.start(home)
-    }
-
-    fn address(&self) -> Option<String> {
-        self.0.address()
-    }
-
-    fn register(&mut self, pool: &Pool) -> Result<()> {
-        self.0.register(pool)
-    }
-
-    fn unregister(&mut self, pool: &Pool) {
-        self.0.unregister(pool);
-    }
-
-    fn reach(&self, grant: &Grant, pool: &Pool) -> Result<Cost> {
-        self.0.reach(grant, pool)
-    }
-
-    fn post(&mut self, now: Duration, transfer: Transfer) -> Result<Option<Ending>> {
-        self.0.post(now, transfer)
-    }
-
-    fn cancel(&mut self, transfer: TransferId) {
-        self.0.cancel(transfer);
-    }
-
-    fn tell(&mut self, now: Duration, grant: &Grant, note: Note) -> Result<()> {
-        self.0.tell(now, grant, note)
-    }
-
-    fn poll(&mut self, now: Duration, ended: &mut Vec<Ending>) -> bool {
-        self.0.poll(now, ended)
-    }
-
-    fn sleep(&mut self) -> bool {
-        self.0.sleep()
-    }
-
-    fn awake(&mut self) {
-        self.0.awake();
-    }
-
-    fn next_deadline(&self) -> Option<Duration> {
-        self.0.next_deadline()
-    }
-
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.0.wake_fd()
-    }
-
-    fn peers(&self) -> usize {
-        self.0.peers()
+    forward! { 0:
+        fn name(&self) -> &'static str;
+        fn trust(&self) -> Trust;
+        fn start(&mut self, home: &Arc<Home>) -> Result<()>;
+        fn address(&self) -> Option<String>;
+        fn register(&mut self, pool: &Pool) -> Result<()>;
+        fn unregister(&mut self, pool: &Pool);
+        fn reach(&self, grant: &Grant, pool: &Pool) -> Result<Cost>;
+        fn post(&mut self, now: Duration, transfer: Transfer) -> Result<Option<Ending>>;
+        fn cancel(&mut self, transfer: TransferId);
+        fn tell(&mut self, now: Duration, grant: &Grant, note: Note) -> Result<()>;
+        fn poll(&mut self, now: Duration, ended: &mut Vec<Ending>) -> bool;
+        fn sleep(&mut self) -> bool;
+        fn awake(&mut self);
+        fn next_deadline(&self) -> Option<Duration>;
+        fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+        fn peers(&self) -> usize;
     }
 }
