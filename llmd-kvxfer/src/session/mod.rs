@@ -84,6 +84,9 @@ use std::sync::Arc;
 use llmd_core::Result;
 
 pub use self::params::{GrantBytes, Granted, Params, Part};
+/// The text that stands for bytes.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use self::text::encode as text_of;
 
 /// A request, by the name that its engine gave it.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

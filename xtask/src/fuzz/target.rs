@@ -16,6 +16,8 @@ pub(super) enum Target {
     Index,
     /// The index on any events
     IndexEvents,
+    /// The text by which a decoder fetches what was prefilled
+    Params,
     /// What agents say to each other
     Peers,
     /// The order of a stream
@@ -27,12 +29,13 @@ pub(super) enum Target {
 }
 
 impl Target {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::EngineHash,
         Self::Events,
         Self::Grant,
         Self::Index,
         Self::IndexEvents,
+        Self::Params,
         Self::Peers,
         Self::Sequencer,
         Self::Snapshot,
@@ -47,6 +50,7 @@ impl Target {
             Self::Grant => "grant",
             Self::Index => "index",
             Self::IndexEvents => "index_events",
+            Self::Params => "params",
             Self::Peers => "peers",
             Self::Sequencer => "sequencer",
             Self::Snapshot => "snapshot",
