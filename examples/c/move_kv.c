@@ -6,96 +6,80 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <llmd.h>
 
 enum { BLOCKS = 1024, BYTES = 65536 };
 
-static void must(llmd_status status, llmd_error *error) {
-    if (status != LLMD_OK) {
-        fprintf(stderr, "%s: %s\n", llmd_status_name((int)status), llmd_error_message(error));
-        llmd_error_free(error);
-        exit(1);
+static llmd_error *error; /* of the last call that failed */
+
+#define CHECK(is_done)                                                                                \
+    if (!(is_done)) {                                                                                 \
+        fprintf(stderr, "%s: %s\n", #is_done, error != NULL ? llmd_error_message(error) : "it failed"); \
+        exit(1);                                                                                      \
     }
-}
 
-/* An agent, and a pool of its own. */
-static llmd_agent *begin(const char *name, llmd_pool **pool) {
-    llmd_error *error = NULL;
-    llmd_agent *agent = llmd_agent_new(&(llmd_agent_settings){.struct_size = sizeof(llmd_agent_settings), .name = name}, &error);
-    must(llmd_error_status(error), error);
-    llmd_layout *layout = llmd_layout_block_major(BLOCKS, BYTES, NULL, &error);
-    must(llmd_error_status(error), error);
-    llmd_region *region =
-        llmd_region_new(&(llmd_memory){.struct_size = sizeof(llmd_memory), .len = (size_t)llmd_layout_end(layout)}, &error);
-    must(llmd_error_status(error), error);
-    *pool = llmd_agent_register(agent, region, layout, NULL, &error);
-    must(llmd_error_status(error), error);
-    llmd_layout_free(layout);
-    llmd_region_free(region);
-    return agent;
-}
-
-static void decode(const uint8_t *grant, size_t grant_len) {
-    llmd_error *error = NULL;
-    llmd_pool *pool = NULL;
-    llmd_agent *agent = begin("decode-0", &pool);
-    const uint32_t into[] = {9, 4, 2};
-    llmd_fetch fetch = {.struct_size = sizeof fetch, .grant = grant, .grant_len = grant_len, .pool = pool, .blocks = into, .blocks_len = 3};
-    uint64_t op = 0;
-    must(llmd_agent_fetch(agent, &fetch, &op, &error), error);
-    llmd_agent_events *events = NULL;
-    llmd_agent_event ended = {.struct_size = sizeof ended};
-    must(llmd_agent_wait(agent, op, 5000, &events, &error), error);
-    must(llmd_agent_events_get(events, 0, &ended, &error), error);
-    printf("decode-0 has %zu blocks by %s: %s\n", ended.blocks - ended.failed_len, ended.transport, llmd_outcome_name((int)ended.outcome));
-    llmd_agent_events_free(events);
-    llmd_pool_free(pool);
-    llmd_agent_free(agent);
-}
-
-static void prefill(const char *program) {
+static void prefill(llmd_agent *agent, llmd_pool *pool, int to) {
     static uint8_t content[BYTES];
     const uint32_t blocks[] = {3, 1, 7};
-    llmd_error *error = NULL;
-    llmd_pool *pool = NULL;
-    llmd_agent *agent = begin("prefill-0", &pool);
     for (int at = 0; at < 3; at++) {
-        memset(content, (int)blocks[at], sizeof content);
-        must(llmd_pool_write_block(pool, blocks[at], content, sizeof content, &error), error);
+        memset(content, (int)blocks[at], BYTES);
+        CHECK(llmd_pool_write_block(pool, blocks[at], content, BYTES, &error) == LLMD_OK);
     }
     llmd_bytes *grant = NULL; /* goes with the request */
-    must(llmd_agent_grant(agent, pool, blocks, 3, NULL, &grant, &error), error);
-    char command[8192];
-    int len = snprintf(command, sizeof command, "'%s' ", program);
-    for (size_t at = 0; at < llmd_bytes_len(grant) && len < (int)sizeof command - 3; at++)
-        len += snprintf(command + len, sizeof command - (size_t)len, "%02x", llmd_bytes_data(grant)[at]);
-    fflush(stdout);
-    if (system(command) != 0) exit(1);
+    CHECK(llmd_agent_grant(agent, pool, blocks, 3, NULL, &grant, &error) == LLMD_OK);
+    CHECK(write(to, llmd_bytes_data(grant), llmd_bytes_len(grant)) == (ssize_t)llmd_bytes_len(grant));
+    int status = 0;
+    CHECK(wait(&status) > 0 && status == 0);
     llmd_agent_events *events = NULL;
-    must(llmd_agent_poll(agent, &events, &error), error);
-    for (size_t at = 0; at < llmd_agent_events_len(events); at++) {
-        llmd_agent_event ended = {.struct_size = sizeof ended};
-        must(llmd_agent_events_get(events, at, &ended, &error), error);
-        printf("prefill-0 may use %zu blocks again\n", ended.free_len);
-    }
+    llmd_agent_event ended = {.struct_size = sizeof ended};
+    CHECK(llmd_agent_poll(agent, &events, &error) == LLMD_OK);
+    CHECK(llmd_agent_events_get(events, 0, &ended, &error) == LLMD_OK);
+    printf("prefill-0 may use %zu blocks again\n", ended.free_len);
     llmd_agent_events_free(events);
     llmd_bytes_free(grant);
-    llmd_pool_free(pool);
-    llmd_agent_free(agent);
 }
 
-int main(int argc, char **argv) {
-    if (argc < 2) {
-        prefill(argv[0]);
-        return 0;
-    }
+static void decode(llmd_agent *agent, llmd_pool *pool, int from) {
     static uint8_t grant[4096];
-    size_t len = strlen(argv[1]) / 2;
-    for (size_t at = 0; at < len && at < sizeof grant; at++) {
-        char hex[3] = {argv[1][2 * at], argv[1][2 * at + 1], '\0'};
-        grant[at] = (uint8_t)strtoul(hex, NULL, 16);
-    }
-    decode(grant, len);
+    const ssize_t len = read(from, grant, sizeof grant);
+    CHECK(len > 0);
+    const uint32_t into[] = {9, 4, 2};
+    llmd_fetch fetch = {.struct_size = sizeof fetch, .grant = grant, .grant_len = (size_t)len, .pool = pool, .blocks = into, .blocks_len = 3};
+    uint64_t op = 0;
+    CHECK(llmd_agent_fetch(agent, &fetch, &op, &error) == LLMD_OK);
+    llmd_agent_events *events = NULL;
+    llmd_agent_event ended = {.struct_size = sizeof ended};
+    CHECK(llmd_agent_wait(agent, op, 5000, &events, &error) == LLMD_OK);
+    CHECK(llmd_agent_events_get(events, 0, &ended, &error) == LLMD_OK);
+    printf("decode-0 has %zu blocks by %s: %s\n", ended.blocks - ended.failed_len, ended.transport, llmd_outcome_name((int)ended.outcome));
+    llmd_agent_events_free(events);
+}
+
+int main(void) {
+    int ends[2] = {0, 0};
+    CHECK(pipe(ends) == 0);
+    const pid_t child = fork(); /* before there is an agent: a process builds its own */
+    CHECK(child >= 0 && close(child == 0 ? ends[1] : ends[0]) == 0);
+    llmd_agent_settings settings = {.struct_size = sizeof settings, .name = child == 0 ? "decode-0" : "prefill-0"};
+    llmd_memory memory = {.struct_size = sizeof memory, .len = (size_t)BLOCKS * BYTES};
+    llmd_agent *agent = llmd_agent_new(&settings, &error);
+    CHECK(agent != NULL);
+    llmd_region *region = llmd_region_new(&memory, &error);
+    CHECK(region != NULL);
+    llmd_layout *layout = llmd_layout_block_major(BLOCKS, BYTES, NULL, &error);
+    CHECK(layout != NULL);
+    llmd_pool *pool = llmd_agent_register(agent, region, layout, NULL, &error);
+    CHECK(pool != NULL);
+    if (child == 0)
+        decode(agent, pool, ends[0]);
+    else
+        prefill(agent, pool, ends[1]);
+    llmd_pool_free(pool);
+    llmd_layout_free(layout);
+    llmd_region_free(region);
+    llmd_agent_free(agent);
     return 0;
 }

@@ -2,48 +2,37 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows its answers")]
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use llmd_core::Result;
-use llmd_kvxfer::{Agent, Event, Grant, KvLayout, Lease, Pool, Region, Shm};
+use llmd_kvxfer::{Agent, Event, Grant, KvLayout, Lease, Region, Shm};
 
-fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    if std::env::args().nth(1).is_some() {
-        let mut grant = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin(), &mut grant)?;
-        return Ok(decode(&Grant::from_bytes(&grant)?)?);
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let name = std::env::args().nth(1).unwrap_or_else(|| "prefill-0".into());
+    let layout = KvLayout::opaque("", 1024, 65536)?;
+    let agent = Agent::builder(&name).transport(Shm::default()).build()?;
+    let pool = agent.register(Region::memfd(layout.end() as usize)?, layout)?;
+    if name == "decode-0" {
+        let (mut grant, patience) = (Vec::new(), Duration::from_secs(5));
+        std::io::stdin().read_to_end(&mut grant)?;
+        let op = agent.fetch(&Grant::from_bytes(&grant)?, &pool, &[9, 4, 2], patience)?;
+        let fetched = agent.wait(op, patience)?;
+        println!("{name} has {} blocks by {}: {}", fetched.blocks.count(), fetched.transport, fetched.outcome);
+        return Ok(());
     }
-    let (agent, pool) = agent("prefill-0")?;
     for block in [3, 1, 7] {
         pool.write_block(block, &[block as u8; 65536])?;
     }
     let grant = agent.grant(&pool, &[3, 1, 7], Lease::for_secs(30))?; // goes with the request
-    let mut decode = Command::new(std::env::current_exe()?).arg("decode").stdin(Stdio::piped()).spawn()?;
+    let mut decode = Command::new(std::env::current_exe()?).arg("decode-0").stdin(Stdio::piped()).spawn()?;
     decode.stdin.take().expect("it was asked for").write_all(&grant.to_bytes())?;
     decode.wait()?;
     let mut events = Vec::new();
     agent.poll(&mut events)?;
     for event in events {
-        if let Event::LeaseEnded(ended) = event {
-            println!("prefill-0 may use {} blocks again: {}", ended.free.len(), ended.end.as_str());
-        }
+        let Event::LeaseEnded(ended) = event else { continue };
+        println!("{name} may use {} blocks again: {}", ended.free.len(), ended.end.as_str());
     }
-    Ok(())
-}
-
-fn agent(name: &str) -> Result<(Agent, Pool)> {
-    let layout = KvLayout::opaque("", 1024, 65536)?;
-    let agent = Agent::builder(name).transport(Shm::default()).build()?;
-    let pool = agent.register(Region::memfd(layout.end() as usize)?, layout)?;
-    Ok((agent, pool))
-}
-
-fn decode(grant: &Grant) -> Result<()> {
-    let (agent, pool) = agent("decode-0")?;
-    let op = agent.fetch(grant, &pool, &[9, 4, 2], Duration::from_secs(5))?;
-    let fetched = agent.wait(op, Duration::from_secs(5))?;
-    println!("decode-0 has {} blocks by {}, {}", fetched.blocks.count(), fetched.transport, fetched.outcome);
     Ok(())
 }
