@@ -89,10 +89,10 @@ fn layout(name: &str) -> KvLayout {
 /// Content that tells which block it is, and of which agent.
 fn filled(agent: &Side<'_>, seed: u64, layout: KvLayout) -> Pool {
     let pool = agent.register((agent.memory)(layout.end() as usize), layout).unwrap();
+    let mut content = vec![0; pool.layout().block_bytes() as usize];
     for block in 0..pool.layout().shape().blocks {
         let mut state = seed << 32 | u64::from(block);
-        let content: Vec<u8> =
-            (0..pool.layout().block_bytes() / 8).flat_map(|_| splitmix(&mut state).to_le_bytes()).collect();
+        content.as_chunks_mut().0.iter_mut().for_each(|word| *word = splitmix(&mut state).to_le_bytes());
         pool.write_block(block, &content).unwrap();
     }
     pool
