@@ -64,15 +64,35 @@ fn lease_end(agent: &Agent) -> crate::LeaseEnded {
 
 #[test]
 fn a_lease_lapses_unless_it_is_kept() {
-    let Pair { prefill, decode } = by_shm();
+    const TTL: u64 = 150;
+    let (turned, real) = (Arc::new(AtomicU64::new(0)), super::thread::clock());
+    let build = |name: &str| {
+        let (turned, real) = (Arc::clone(&turned), Arc::clone(&real));
+        let clock = move || real() + Duration::from_secs(turned.load(Ordering::SeqCst));
+        Agent::builder(name).transport(Shm::default()).clock(clock).build().unwrap()
+    };
+    let (prefill, decode) = (build("prefill-0"), build("decode-0"));
     let computed = filled(&prefill, 1, layout("LBNHC"));
-    let short = Lease::new(Duration::from_millis(150)).at_most(Duration::from_secs(3600));
+    let short = Lease::for_secs(TTL).at_most(Duration::from_secs(3600));
     let (kept, left) = (prefill.grant(&computed, &[1], short).unwrap(), prefill.grant(&computed, &[2], short).unwrap());
+    let holds_until = || prefill.inner.home.holds_until(&kept).expect("it is kept");
+    let is_prolonged_beyond = |time: Duration| {
+        while holds_until() <= time {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let granted = holds_until();
     let keeping = decode.keep(&kept).unwrap();
-    assert_eq!((lease_end(&prefill).lease, prefill.stats().leases), (left.lease(), 1));
-    std::thread::sleep(Duration::from_millis(600));
-    assert_eq!(prefill.stats().leases, 1);
+    is_prolonged_beyond(granted);
+    // It is said again whenever a third of its time is over.
+    for third in 1..12 {
+        turned.fetch_add(TTL / 3, Ordering::SeqCst);
+        is_prolonged_beyond(granted + Duration::from_secs(TTL / 3) * third);
+    }
+    let ended = lease_end(&prefill);
+    assert_eq!((ended.lease, ended.end, prefill.stats().leases), (left.lease(), LeaseEnd::Lapsed, 1));
     drop(keeping);
+    turned.fetch_add(TTL * 2, Ordering::SeqCst);
     let ended = lease_end(&prefill);
     assert_eq!((ended.lease, ended.end), (kept.lease(), LeaseEnd::Lapsed));
 }

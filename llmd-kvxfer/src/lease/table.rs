@@ -276,6 +276,11 @@ impl<F: Fence> LeaseTable<F> {
 
 impl Held {
     /// Of which pool its blocks are.
+    #[cfg(test)]
+    pub(crate) const fn expires(&self) -> Duration {
+        self.expires
+    }
+
     pub(crate) const fn pool(&self) -> u32 {
         self.pool
     }

@@ -355,6 +355,13 @@ impl Home {
         self.leases.lock().next_deadline()
     }
 
+    /// Until when a lease holds, if it does.
+    #[cfg(test)]
+    pub(crate) fn holds_until(&self, grant: &crate::grant::Grant) -> Option<Duration> {
+        let leases = self.leases.lock();
+        leases.check(self.now(), grant.lease(), grant.capability()).ok().map(|held| held.expires())
+    }
+
     pub(crate) fn leases(&self) -> usize {
         self.leases.lock().len()
     }
