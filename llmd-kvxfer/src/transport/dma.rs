@@ -15,7 +15,6 @@ use super::job::{Begun, Found, Inbox, Job, Memory, Source};
 use super::{Home, Transfer, outcome_of};
 use crate::copy::{Copying, Origin, Packed, Renamed, Span, Stores, copy_span, fill, places, sum_of};
 use crate::device::{Buffer, CopyEngine, DeviceCopy, DeviceMemory, Direction, Moving, Ticket};
-use crate::grant::AgentId;
 use crate::outcome::Outcome;
 
 /// How many parts are under way of one transfer: one is filled while another is emptied.
@@ -426,10 +425,6 @@ impl Job for DmaJob {
 
     fn lose_peer(&self) {
         self.is_peer_lost.store(true, Ordering::Relaxed);
-    }
-
-    fn agent(&self) -> AgentId {
-        self.transfer.grant.agent()
     }
 }
 

@@ -12,7 +12,6 @@ use super::copiers::{Step, Work};
 use super::{Bell, Ending, Transfer, Way, dma, outcome_of};
 use crate::copy::{Copying, Expected, Origin, Packed, Readable, Stores};
 use crate::device::{CopyEngine, DeviceMemory};
-use crate::grant::AgentId;
 use crate::lease::LeaseId;
 use crate::outcome::{Blocks, Outcome};
 use crate::plan::Plan;
@@ -113,9 +112,6 @@ pub(super) trait Job: Send + Sync + fmt::Debug {
 
     /// Nobody seals any more what is not sealed yet; what is may still be copied.
     fn lose_peer(&self);
-
-    /// Who lent what it reads.
-    fn agent(&self) -> AgentId;
 }
 
 /// Where a transfer reads from.
@@ -350,10 +346,6 @@ impl Job for CopyJob {
 
     fn lose_peer(&self) {
         self.is_peer_lost.store(true, Ordering::Relaxed);
-    }
-
-    fn agent(&self) -> AgentId {
-        self.transfer.grant.agent()
     }
 }
 

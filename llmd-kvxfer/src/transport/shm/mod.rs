@@ -104,7 +104,8 @@ struct Started {
 /// A transfer under way.
 #[derive(Debug)]
 enum Job {
-    Copy(Arc<dyn job::Job>),
+    /// Of what lies at this place.
+    Copy(Target, Arc<dyn job::Job>),
     Staged(Arc<StagedJob>),
 }
 
@@ -244,7 +245,7 @@ impl Transport for Shm {
     fn cancel(&mut self, transfer: TransferId) {
         let Some(started) = &mut self.started else { return };
         match started.jobs.get(&transfer) {
-            Some(Job::Copy(job)) => job.cancel(),
+            Some(Job::Copy(_, job)) => job.cancel(),
             Some(Job::Staged(job)) => job.cancel(),
             None => {}
         }
@@ -423,8 +424,9 @@ impl Started {
     fn begin(&mut self, id: TransferId, transfer: Transfer, begins: Begins) -> Result<Option<Ending>> {
         match begins {
             Begins::Copy(source) => {
+                let target = Target::of(&transfer.grant, self.name);
                 let (ending, job) = job::begin(&self.home, &self.inbox, transfer, source)?;
-                self.jobs.extend(job.map(|job| (id, Job::Copy(job))));
+                self.jobs.extend(job.map(|job| (id, Job::Copy(target, job))));
                 Ok(ending)
             }
             Begins::Staged(source) => {
@@ -455,8 +457,8 @@ impl Started {
         self.left_alone.remember(now, target, error);
         self.endings.extend(peer.end(error));
         for job in self.jobs.values() {
-            if let Job::Copy(job) = job
-                && job.agent() == target.agent
+            if let Job::Copy(from, job) = job
+                && *from == target
             {
                 job.lose_peer();
             }
