@@ -337,7 +337,7 @@ fn what_goes_away_is_lost(Pair { prefill, decode }: &Pair<'_>) {
         grant
     };
     // Its pool is gone: whoever comes is told so.
-    match decode.fetch(&grant, &cache, &[0], SECOND) {
+    match decode.fetch(&grant, &cache, &[0], LONG) {
         Ok(op) => assert!(matches!(ended(decode, op).outcome, Outcome::Stale | Outcome::Denied)),
         Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable),
     }

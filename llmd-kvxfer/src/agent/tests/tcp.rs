@@ -84,6 +84,14 @@ fn apart() -> (Pair, Between) {
     (Pair { prefill, decode }, between)
 }
 
+/// An agent that fetches, by a clock of its own.
+fn by_turned_clock() -> (Agent, Turned) {
+    let (turned, tcp) = (Turned::default(), Tcp::bind("127.0.0.1:0").unwrap());
+    let clock = turned.clone();
+    let decode = Agent::builder("decode-0").transport(tcp).spin(Duration::ZERO).clock(move || clock.now());
+    (decode.build().unwrap(), turned)
+}
+
 /// Blocks of 512 KiB: more than connections hold on their way.
 fn large() -> KvLayout {
     KvLayout::named("BLHNC", KvShape { layers: 8, tokens: 64, heads: 4, ..SHAPE }).unwrap()
@@ -94,13 +102,13 @@ fn all() -> Vec<u32> {
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..5000 {
+    for _ in 0..LONG.as_millis() {
         if is_so() {
             return;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("{what}: not in five seconds");
+    panic!("{what}: not in {LONG:?}");
 }
 
 #[test]
@@ -109,8 +117,8 @@ fn a_bit_that_is_turned_on_its_way_is_found() {
     let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
     between.turn(|fate| fate.flip = 100_000);
     let grant = prefill.grant(&computed, &all(), Lease::for_secs(30)).unwrap();
-    let op = decode.fetch(&grant, &cache, &all(), 5 * SECOND).unwrap();
-    let fetched = decode.wait(op, 5 * SECOND).unwrap();
+    let op = decode.fetch(&grant, &cache, &all(), LONG).unwrap();
+    let fetched = decode.wait(op, LONG).unwrap();
     assert_eq!(fetched.outcome, Outcome::Corrupt, "{:?}", fetched.why);
     let failed: Vec<_> = fetched.blocks.failed().collect();
     assert!((1..=2).contains(&failed.len()), "one of each connection at most: {failed:?}");
@@ -122,24 +130,21 @@ fn a_bit_that_is_turned_on_its_way_is_found() {
 
 #[test]
 fn a_connection_that_is_cut_is_lost_and_made_again() {
-    let (Pair { prefill, decode }, between) = apart();
+    let (Pair { prefill, .. }, between) = apart();
+    let (decode, clock) = by_turned_clock();
     let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
     between.turn(|fate| fate.cut = 300_000);
     let grant = prefill.grant(&computed, &all(), Lease::for_secs(30)).unwrap();
-    let fetch = || decode.submit(&Fetch::new(&grant, &cache, &all()).within(5 * SECOND).and_hold());
-    let fetched = decode.wait(fetch().unwrap(), 5 * SECOND).unwrap();
+    let fetch = || decode.submit(&Fetch::new(&grant, &cache, &all()).within(LONG).and_hold());
+    let fetched = decode.wait(fetch().unwrap(), LONG).unwrap();
     assert_eq!(fetched.outcome, Outcome::PeerLost, "{:?}", fetched.why);
     for block in fetched.blocks.failed() {
         assert!(block < 64);
     }
     assert_eq!(fetch().unwrap_err().kind(), ErrorKind::Unavailable, "it is left alone for a while");
     between.turn(|fate| fate.cut = NEVER);
-    let mut op = None;
-    until("it is reached again", || {
-        op = fetch().ok();
-        op.is_some()
-    });
-    let fetched = decode.wait(op.unwrap(), 5 * SECOND).unwrap();
+    clock.turn(1);
+    let fetched = decode.wait(fetch().unwrap(), LONG).unwrap();
     assert_eq!((fetched.outcome, fetched.blocks), (Outcome::Done, Blocks::all(64)), "{:?}", fetched.why);
     assert!(cache.read_block(63).unwrap() == computed.read_block(63).unwrap());
 }
@@ -150,11 +155,11 @@ fn a_lease_that_ends_while_its_blocks_are_read_is_stale() {
     let (computed, cache) = (filled(&prefill, 1, large()), filled(&decode, 2, large()));
     between.turn(|fate| fate.hold = 3 << 20);
     let grant = prefill.grant(&computed, &all(), Lease::for_secs(30)).unwrap();
-    let op = decode.fetch(&grant, &cache, &all(), 20 * SECOND).unwrap();
+    let op = decode.fetch(&grant, &cache, &all(), LONG).unwrap();
     until("some of it is sent", || prefill.stats().served_bytes > 0);
     prefill.release(grant.lease()).unwrap();
     between.turn(|fate| fate.hold = NEVER);
-    let fetched = decode.wait(op, 20 * SECOND).unwrap();
+    let fetched = decode.wait(op, LONG).unwrap();
     assert_eq!(fetched.outcome, Outcome::Stale, "{:?}", fetched.why);
     assert!(fetched.blocks.count() < 64);
     for block in (0..64).filter(|&block| fetched.blocks.has(block as usize)) {
@@ -168,16 +173,16 @@ fn nothing_is_written_any_more_once_a_cancelled_transfer_ended() {
     let (computed, cache) = (filled(&prefill, 1, large()), filled(&decode, 2, large()));
     between.turn(|fate| fate.hold = 3 << 20);
     let grant = prefill.grant(&computed, &all(), Lease::for_secs(30)).unwrap();
-    let op = decode.submit(&Fetch::new(&grant, &cache, &all()).within(20 * SECOND).and_hold()).unwrap();
+    let op = decode.submit(&Fetch::new(&grant, &cache, &all()).within(LONG).and_hold()).unwrap();
     until("some of it is sent", || prefill.stats().served_bytes > 0);
     decode.cancel(op).unwrap();
-    assert_eq!(decode.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Cancelled);
+    assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Cancelled);
     let read = || -> Vec<_> { all().into_iter().map(|block| cache.read_block(block).unwrap()).collect() };
     let before = read();
     between.turn(|fate| fate.hold = NEVER);
     // The connections are of use again, after the rest of it came.
-    let op = decode.fetch(&grant.part(0..1).unwrap(), &cache, &[63], 5 * SECOND).unwrap();
-    assert_eq!(decode.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done);
+    let op = decode.fetch(&grant.part(0..1).unwrap(), &cache, &[63], LONG).unwrap();
+    assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done);
     std::thread::sleep(Duration::from_millis(200));
     assert!(read()[..63] == before[..63]);
     assert!(cache.read_block(63).unwrap() == computed.read_block(0).unwrap());
@@ -191,8 +196,8 @@ fn another_agent_at_that_address_is_not_the_one_that_granted() {
     let tcp = Tcp::bind("127.0.0.1:0").unwrap();
     between.turn(|fate| fate.to = tcp.listens());
     let _other = Agent::builder("prefill-0").transport(tcp).build().unwrap();
-    let op = decode.fetch(&grant, &cache, &[0], 5 * SECOND).unwrap();
-    let fetched = decode.wait(op, 5 * SECOND).unwrap();
+    let op = decode.fetch(&grant, &cache, &[0], LONG).unwrap();
+    let fetched = decode.wait(op, LONG).unwrap();
     assert_eq!(fetched.outcome, Outcome::PeerLost);
     assert!(fetched.why.as_ref().unwrap().contains("it was restarted"), "{:?}", fetched.why);
 }
@@ -207,12 +212,12 @@ fn blocks_of_other_sizes_and_orders_arrive_by_tcp() {
         let back = filled(&prefill, 3, layout("LBNHC"));
         let wides: Vec<u32> = (0..22).rev().collect();
         let grant = prefill.grant(&computed, &all(), Lease::for_secs(30)).unwrap();
-        let op = decode.fetch(&grant, &cache, &wides, 5 * SECOND).unwrap();
-        let fetched = decode.wait(op, 5 * SECOND).unwrap();
+        let op = decode.fetch(&grant, &cache, &wides, LONG).unwrap();
+        let fetched = decode.wait(op, LONG).unwrap();
         assert_eq!((fetched.outcome, fetched.blocks.is_all()), (Outcome::Done, true), "{:?}", fetched.why);
         let grant = decode.grant(&cache, &wides, Lease::for_secs(30)).unwrap();
-        let op = prefill.fetch(&grant, &back, &all(), 5 * SECOND).unwrap();
-        assert_eq!(prefill.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done);
+        let op = prefill.fetch(&grant, &back, &all(), LONG).unwrap();
+        assert_eq!(prefill.wait(op, LONG).unwrap().outcome, Outcome::Done);
         for block in 0..64 {
             assert!(back.read_block(block).unwrap() == computed.read_block(block).unwrap(), "{name}: block {block}");
         }
@@ -223,22 +228,23 @@ fn blocks_of_other_sizes_and_orders_arrive_by_tcp() {
 
 #[test]
 fn blocks_that_are_not_sealed_are_waited_for_and_hold_nobody_up() {
-    let Pair { prefill, decode } = by_tcp();
+    let Pair { prefill, .. } = by_tcp();
+    let (decode, clock) = by_turned_clock();
     let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
     let seals = computed.seals();
     let unsealed = prefill.grant(&computed, &[4], Lease::for_secs(30)).unwrap();
     until("it is sealed", || crate::copy::Expected::sum(&**seals, 4).is_some());
     seals.open(4);
-    let late = Fetch::new(&unsealed, &cache, &[0]).within(Duration::from_millis(300)).and_hold();
-    let late = decode.submit(&late).unwrap();
-    let waiting = decode.fetch(&unsealed, &cache, &[1], 5 * SECOND).unwrap();
+    let late = decode.submit(&Fetch::new(&unsealed, &cache, &[0]).within(5 * SECOND).and_hold()).unwrap();
+    let waiting = decode.fetch(&unsealed, &cache, &[1], LONG).unwrap();
     let grant = prefill.grant(&computed, &[5], Lease::for_secs(30)).unwrap();
-    let op = decode.fetch(&grant, &cache, &[2], 5 * SECOND).unwrap();
-    assert_eq!(decode.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done);
-    assert_eq!(decode.wait(late, 5 * SECOND).unwrap().outcome, Outcome::Timeout);
+    let op = decode.fetch(&grant, &cache, &[2], LONG).unwrap();
+    assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done);
+    clock.turn(6);
+    assert_eq!(decode.wait(late, LONG).unwrap().outcome, Outcome::Timeout);
     let ticket = seals.begin(4).unwrap();
     computed.seal(4, ticket).unwrap();
-    assert_eq!(decode.wait(waiting, 5 * SECOND).unwrap().outcome, Outcome::Done);
+    assert_eq!(decode.wait(waiting, LONG).unwrap().outcome, Outcome::Done);
     assert!(cache.read_block(1).unwrap() == computed.read_block(4).unwrap());
 }
 
@@ -260,8 +266,8 @@ fn a_grant_that_lays_a_pool_out_as_it_is_not_is_denied() {
     let place = bytes.windows(right.len()).position(|window| window == right).unwrap();
     bytes.splice(place..place + right.len(), wrong);
     let forged = Grant::from_bytes(&bytes).unwrap();
-    let op = decode.fetch(&forged, &cache, &[0], 5 * SECOND).unwrap();
-    let fetched = decode.wait(op, 5 * SECOND).unwrap();
+    let op = decode.fetch(&forged, &cache, &[0], LONG).unwrap();
+    let fetched = decode.wait(op, LONG).unwrap();
     assert_eq!(fetched.outcome, Outcome::Denied);
     assert!(fetched.why.as_ref().unwrap().contains("as it is not"), "{:?}", fetched.why);
     assert_eq!(prefill.stats().denied_reads, 1);
@@ -306,7 +312,7 @@ impl Raw {
 
     /// `None` when the other side hung up.
     fn receive(&mut self) -> Option<Vec<u8>> {
-        self.0.set_read_timeout(Some(5 * SECOND)).unwrap();
+        self.0.set_read_timeout(Some(LONG)).unwrap();
         let mut len = [0; 4];
         self.0.read_exact(&mut len).ok()?;
         let mut body = vec![0; u32::from_le_bytes(len) as usize];
@@ -410,8 +416,8 @@ fn a_peer_that_takes_nothing_holds_nobody_up() {
     let mut stuck = Raw::connect(&prefill, grant.address("tcp").unwrap());
     stuck.view(&computed);
     (0..16).for_each(|place| stuck.read(&grant, *grant.capability(), place..place + 1));
-    let op = decode.fetch(&grant, &cache, &all(), 20 * SECOND).unwrap();
-    let fetched = decode.wait(op, 20 * SECOND).unwrap();
+    let op = decode.fetch(&grant, &cache, &all(), LONG).unwrap();
+    let fetched = decode.wait(op, LONG).unwrap();
     assert_eq!(fetched.outcome, Outcome::Done, "{:?}", fetched.why);
     assert!(prefill.stats().served_bytes < (32 + 8) << 20, "and it still has not taken all");
 }

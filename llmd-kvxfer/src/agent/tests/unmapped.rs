@@ -57,8 +57,8 @@ fn an_engines_own_memory_arrives_in_every_layout() {
             for (source, target) in [(&straight, &mapped), (&computed, &cache)] {
                 let reader = if target.id() == cache.id() && source.id() == computed.id() { decode } else { prefill };
                 let grant = prefill.grant(source, &from, Lease::for_secs(30)).unwrap();
-                let op = reader.fetch(&grant, target, &into, 5 * SECOND).unwrap();
-                let fetched = reader.wait(op, 5 * SECOND).unwrap();
+                let op = reader.fetch(&grant, target, &into, LONG).unwrap();
+                let fetched = reader.wait(op, LONG).unwrap();
                 assert_eq!((fetched.outcome, fetched.transport), (Outcome::Done, "shm"), "{name}: {:?}", fetched.why);
                 assert!(fetched.blocks.is_all());
                 if reader.id() == decode.id() {
@@ -85,8 +85,8 @@ fn a_file_that_can_be_cut_off_is_not_mapped() {
         std::fs::remove_file(&path).unwrap();
         let cache = filled(&decode, 2, layout("LBNHC"));
         let grant = prefill.grant(&computed, &[9, 3], Lease::for_secs(30)).unwrap();
-        let op = decode.fetch(&grant, &cache, &[0, 1], 5 * SECOND).unwrap();
-        assert_eq!(decode.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done);
+        let op = decode.fetch(&grant, &cache, &[0, 1], LONG).unwrap();
+        assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done);
         assert_eq!(way(&decode, &grant, &cache), name);
         assert!(cache.read_block(1).unwrap() == computed.read_block(3).unwrap());
     }
@@ -98,12 +98,12 @@ fn only_a_part_of_a_grant_is_fetched() {
         let (computed, cache) = (adopted(&prefill, 1, layout("LBNHC")), adopted(&decode, 2, layout("LBHNC")));
         let grant = prefill.grant(&computed, &[9, 3, 60, 7, 8], Lease::for_secs(30)).unwrap();
         let part = grant.part(2..4).unwrap();
-        let op = decode.fetch(&part, &cache, &[5, 6], 5 * SECOND).unwrap();
-        assert_eq!(decode.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done, "{name}");
+        let op = decode.fetch(&part, &cache, &[5, 6], LONG).unwrap();
+        assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done, "{name}");
         let back = adopted(&prefill, 3, layout("LBNHC"));
         let grant = decode.grant(&cache, &[5, 6], Lease::for_secs(30)).unwrap();
-        let op = prefill.fetch(&grant, &back, &[1, 2], 5 * SECOND).unwrap();
-        assert_eq!(prefill.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done);
+        let op = prefill.fetch(&grant, &back, &[1, 2], LONG).unwrap();
+        assert_eq!(prefill.wait(op, LONG).unwrap().outcome, Outcome::Done);
         for (from, to) in [(60, 1), (7, 2)] {
             assert!(back.read_block(to).unwrap() == computed.read_block(from).unwrap(), "{from} to {to} by {name}");
         }
@@ -117,12 +117,12 @@ fn what_was_changed_after_it_was_sealed_is_corrupt_and_the_rest_arrives() {
             let (computed, cache) = (adopted(&prefill, 1, layout("LBNHC")), adopted(&decode, 2, layout(to)));
             let grant = prefill.grant(&computed, &[4, 5, 6], Lease::for_secs(30)).unwrap();
             let first = decode.submit(&Fetch::new(&grant, &cache, &[0, 1, 2]).and_hold()).unwrap();
-            assert_eq!(decode.wait(first, 5 * SECOND).unwrap().outcome, Outcome::Done);
+            assert_eq!(decode.wait(first, LONG).unwrap().outcome, Outcome::Done);
             let mut flipped = computed.read_block(5).unwrap();
             flipped[777] ^= 4;
             computed.write_block(5, &flipped).unwrap();
             let again = decode.submit(&Fetch::new(&grant, &cache, &[3, 4, 5]).and_hold()).unwrap();
-            let fetched = decode.wait(again, 5 * SECOND).unwrap();
+            let fetched = decode.wait(again, LONG).unwrap();
             assert_eq!(fetched.outcome, Outcome::Corrupt, "{name} to {to}");
             assert_eq!(fetched.blocks.failed().collect::<Vec<_>>(), [1]);
             assert!(cache.read_block(3).unwrap() == cache.read_block(0).unwrap());
@@ -135,8 +135,8 @@ fn a_lease_that_ended_is_stale_and_a_forged_one_denied() {
     for (Pair { prefill, decode }, name) in pairs() {
         let (computed, cache) = (adopted(&prefill, 1, layout("LBNHC")), adopted(&decode, 2, layout("LBNHC")));
         let outcome = |grant: &Grant| {
-            let op = decode.fetch(grant, &cache, &[0], 5 * SECOND).unwrap();
-            decode.wait(op, 5 * SECOND).unwrap().outcome
+            let op = decode.fetch(grant, &cache, &[0], LONG).unwrap();
+            decode.wait(op, LONG).unwrap().outcome
         };
         let grant = prefill.grant(&computed, &[4], Lease::for_secs(30)).unwrap();
         assert_eq!(outcome(&grant), Outcome::Done);
@@ -163,7 +163,7 @@ fn a_transfer_may_be_cancelled_at_any_time_and_leaves_all_slots() {
             let op = decode.submit(&Fetch::new(&grant, &cache, &all).and_hold()).unwrap();
             std::thread::sleep(Duration::from_micros(700 * round));
             decode.cancel(op).unwrap();
-            let fetched = decode.wait(op, 10 * SECOND).unwrap();
+            let fetched = decode.wait(op, LONG).unwrap();
             if fetched.outcome == Outcome::Cancelled {
                 let before = cache.read_block(95).unwrap();
                 std::thread::sleep(Duration::from_millis(3));
@@ -172,9 +172,9 @@ fn a_transfer_may_be_cancelled_at_any_time_and_leaves_all_slots() {
             outcomes.push(fetched.outcome);
         }
         assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Cancelled | Outcome::Done)), "{outcomes:?}");
-        assert_eq!(outcomes[0], Outcome::Cancelled, "{name}");
+        assert!(outcomes.contains(&Outcome::Cancelled), "{name}");
         let op = decode.submit(&Fetch::new(&grant, &cache, &all).and_hold()).unwrap();
-        assert_eq!(decode.wait(op, 20 * SECOND).unwrap().outcome, Outcome::Done, "{name}");
+        assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done, "{name}");
         assert!(all.iter().all(|&block| cache.read_block(block).unwrap() == computed.read_block(block).unwrap()));
     }
 }
@@ -190,7 +190,7 @@ fn many_transfers_share_the_slots() {
         };
         let ops: Vec<_> = (0..64).map(fetch).collect();
         for op in ops {
-            assert_eq!(decode.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done, "{name}");
+            assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done, "{name}");
         }
     }
 }
@@ -207,12 +207,12 @@ fn blocks_that_are_larger_than_most_have_slots_of_their_own() {
             let (cache, back) = (adopted(&decode, 2, layout("LBHNC", to)), adopted(&prefill, 3, layout("LBNHC", from)));
             let all = |shape: KvShape| (0..shape.blocks).collect::<Vec<_>>();
             let grant = prefill.grant(&computed, &all(from), Lease::for_secs(30)).unwrap();
-            let op = decode.fetch(&grant, &cache, &all(to), 10 * SECOND).unwrap();
-            let fetched = decode.wait(op, 10 * SECOND).unwrap();
+            let op = decode.fetch(&grant, &cache, &all(to), LONG).unwrap();
+            let fetched = decode.wait(op, LONG).unwrap();
             assert_eq!(fetched.outcome, Outcome::Done, "{name}: {:?}", fetched.why);
             let grant = decode.grant(&cache, &all(to), Lease::for_secs(30)).unwrap();
-            let op = prefill.fetch(&grant, &back, &all(from), 10 * SECOND).unwrap();
-            assert_eq!(prefill.wait(op, 10 * SECOND).unwrap().outcome, Outcome::Done);
+            let op = prefill.fetch(&grant, &back, &all(from), LONG).unwrap();
+            assert_eq!(prefill.wait(op, LONG).unwrap().outcome, Outcome::Done);
             for block in all(from) {
                 assert!(back.read_block(block).unwrap() == computed.read_block(block).unwrap(), "{block} by {name}");
             }
@@ -227,17 +227,20 @@ fn the_side_that_serves_may_release_while_it_is_read() {
         let (computed, cache) = (large(&prefill, 0), large(&decode, 128));
         // The way is known and the slots are there.
         let grant = prefill.grant(&computed, &[0], Lease::for_secs(60)).unwrap();
-        let op = decode.fetch(&grant, &cache, &[0], 5 * SECOND).unwrap();
-        assert_eq!(decode.wait(op, 5 * SECOND).unwrap().outcome, Outcome::Done);
+        let op = decode.fetch(&grant, &cache, &[0], LONG).unwrap();
+        assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done);
+        // Now and then it is all there before it is released.
+        let outcome = (0..20).map(|_| {
+            let grant = prefill.grant(&computed, &all, Lease::for_secs(60)).unwrap();
+            let op = decode.fetch(&grant, &cache, &all, LONG).unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+            prefill.release(grant.lease()).unwrap();
+            decode.wait(op, LONG).unwrap().outcome
+        });
+        assert_eq!(outcome.into_iter().find(|&outcome| outcome != Outcome::Done), Some(Outcome::Stale), "{name}");
         let grant = prefill.grant(&computed, &all, Lease::for_secs(60)).unwrap();
-        let op = decode.fetch(&grant, &cache, &all, 10 * SECOND).unwrap();
-        std::thread::sleep(Duration::from_millis(2));
-        prefill.release(grant.lease()).unwrap();
-        let fetched = decode.wait(op, 10 * SECOND).unwrap();
-        assert_eq!(fetched.outcome, Outcome::Stale, "{name}: {:?}", fetched.why);
-        let grant = prefill.grant(&computed, &all, Lease::for_secs(60)).unwrap();
-        let op = decode.fetch(&grant, &cache, &all, 20 * SECOND).unwrap();
-        assert_eq!(decode.wait(op, 20 * SECOND).unwrap().outcome, Outcome::Done, "{name}");
+        let op = decode.fetch(&grant, &cache, &all, LONG).unwrap();
+        assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done, "{name}");
     }
 }
 
@@ -248,7 +251,7 @@ fn a_region_is_not_read_after_its_pool_is_gone() {
         let grant = prefill.grant(&computed, &[4, 5], Lease::for_secs(30)).unwrap();
         let fetch = || {
             let op = decode.submit(&Fetch::new(&grant, &cache, &[0, 1]).and_hold()).unwrap();
-            decode.wait(op, 5 * SECOND).unwrap().outcome
+            decode.wait(op, LONG).unwrap().outcome
         };
         assert_eq!(fetch(), Outcome::Done);
         prefill.unregister(&computed).unwrap();
@@ -268,7 +271,7 @@ fn memory_that_is_only_for_reading_is_not_fetched_into() {
             .register(Region::adopt_fd(std::fs::File::open(path).unwrap().into()).unwrap(), layout("LBNHC"))
             .unwrap();
         let grant = prefill.grant(&computed, &[4], Lease::for_secs(30)).unwrap();
-        let op = decode.fetch(&grant, &cache, &[0], SECOND).unwrap();
-        assert_eq!(decode.wait(op, SECOND).unwrap().outcome, Outcome::Io);
+        let op = decode.fetch(&grant, &cache, &[0], LONG).unwrap();
+        assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Io);
     }
 }

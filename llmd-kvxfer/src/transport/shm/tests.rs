@@ -86,14 +86,14 @@ impl Side {
 
 /// Both do what there is to do until the second has ended something.
 fn ending(serves: &mut Side, reads: &mut Side) -> Ending {
-    for _ in 0..5000 {
+    for _ in 0..30_000 {
         serves.poll();
         if let Some(ending) = reads.poll().pop() {
             return ending;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("nothing ended in five seconds");
+    panic!("nothing ended in half a minute");
 }
 
 fn connected() -> (Side, Side, Grant) {
