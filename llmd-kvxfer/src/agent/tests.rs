@@ -318,6 +318,26 @@ fn a_grant_that_leads_elsewhere_keeps_nobody_from_the_right_place() {
     }
 }
 
+#[test]
+fn a_place_that_is_lost_takes_along_nothing_that_is_fetched_from_another() {
+    for Pair { prefill, decode } in [by_shm(), by_tcp()] {
+        let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
+        let grant = prefill.grant(&computed, &[4], Lease::for_secs(60)).unwrap();
+        let fetch = |grant: &Grant, block| decode.submit(&Fetch::new(grant, &cache, &[block]).within(LONG).and_hold());
+        let ended = |op| decode.wait(op, LONG).unwrap();
+        assert_eq!(ended(fetch(&grant, 0).unwrap()).outcome, Outcome::Done, "it is sealed, and the two are connected");
+        computed.seals().open(4);
+        let right = fetch(&grant, 1).unwrap();
+        let own = decode.grant(&cache, &[0], Lease::for_secs(60)).unwrap();
+        let wrong = ended(fetch(&grant.leading_to(own.addresses()), 2).unwrap());
+        assert_eq!(wrong.outcome, Outcome::PeerLost, "{:?}", wrong.why);
+        let ticket = computed.seals().begin(4).unwrap();
+        computed.seal(4, ticket).unwrap();
+        let right = ended(right);
+        assert_eq!(right.outcome, Outcome::Done, "{:?}", right.why);
+    }
+}
+
 /// A ring that comes while the agent's thread sleeps, heard by one who polls besides it.
 #[test]
 fn one_who_sleeps_is_woken_through_a_ring_that_another_thread_opened() {
