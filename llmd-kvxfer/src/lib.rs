@@ -31,6 +31,7 @@ mod agent;
 mod chance;
 mod copy;
 pub mod device;
+pub mod engine;
 mod grant;
 mod handshake;
 mod layout;

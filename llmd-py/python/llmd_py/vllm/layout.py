@@ -1,0 +1,142 @@
+"""Where vLLM's KV cache lies, as llmd takes it: one memory, and where the pages of each group's layers are in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from llmd_py import KvLayout, Region
+from llmd_py.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    import torch
+    from vllm.config import VllmConfig
+
+__all__ = ["memory", "content", "layout"]
+
+
+def memory(caches: Mapping[str, torch.Tensor]) -> tuple[Region, int]:
+    """Give all of the memory that the layers' caches lie in, and its address.
+
+    Raises `UnsupportedError` when they do not lie in one piece.
+    """
+    import torch
+
+    storages = {cache.untyped_storage().data_ptr(): cache.untyped_storage() for cache in caches.values()}
+    if len(storages) != 1:
+        raise UnsupportedError(
+            f"the KV cache of {len(caches)} layers lies in {len(storages)} pieces, expected one that vLLM 0.29 and later allocate"
+        )
+    ((address, storage),) = storages.items()
+    whole = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage, 0, (storage.nbytes(),))
+    if whole.device.type == "cpu":
+        return Region.adopt(whole), address
+    return Region.from_dlpack(whole), address
+
+
+def content(config: VllmConfig, caches: Mapping[str, torch.Tensor]) -> str:
+    """Give what the bytes of a cache are, as `key=value` pairs: two engines hand over to each other only when all are the same."""
+    model, cache = config.model_config, config.cache_config
+    first = next(iter(caches.values()))
+    pairs = {
+        "model": model.model,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "cache": str(cache.cache_dtype),
+        "stored": str(first.dtype).removeprefix("torch."),
+        "packing": _packing(config, first),
+    }
+    return ";".join(f"{name}={_plain(value)}" for name, value in pairs.items())
+
+
+def layout(
+    group: int,
+    layers: Mapping[str, torch.Tensor],
+    *,
+    address: int,
+    blocks: int,
+    tokens: int,
+    first_head: int,
+    first_layer: int,
+    content: str,
+    is_packed: bool,
+) -> KvLayout:
+    """Give where the pages of one group's layers lie in a memory that begins at this address.
+
+    Where the order inside of a page is vLLM's own, heads and tokens are known, and a decoder with other ranks finds its own. Where the
+    backend packs it (`is_packed`), a page moves as it is.
+
+    Raises `UnsupportedError` when the pages do not follow each other as vLLM's layouts have it.
+    """
+    grouped = [_by_block(name, cache, blocks) for name, cache in layers.items()]
+    begins = [cache.data_ptr() - address for cache in grouped]
+    sizes = {(tuple(cache.shape), cache.stride(), cache.element_size()) for cache in grouped}
+    steps = {after - before for before, after in zip(begins, begins[1:], strict=False)}
+    if len(sizes) != 1 or len(steps) > 1 or any(step <= 0 for step in steps):
+        raise UnsupportedError(
+            f"the pages of group {group} lie {sorted(steps)} bytes apart in shapes {sorted(sizes)}, expected all alike"
+        )
+    cache, layer = grouped[0], next(iter(steps), 0)
+    item = cache.element_size()
+    block = cache.stride(0) * item
+    page = _page(cache) * item
+    place: dict[str, Any] = {"format": content, "offset": begins[0], "first_layer": first_layer}
+    if cache.dim() != 4 or cache.stride(3) != 1:
+        strides = (layer or page * blocks, block, page, page, page)
+        return KvLayout.strided(strides, layers=len(grouped), blocks=blocks, heads=1, tokens=1, parts=1, content=page, **place)
+    heads, states, size = (cache.shape[axis] for axis in (1, 2, 3))
+    head, state = cache.stride(1) * item, cache.stride(2) * item
+    if is_packed or states != tokens:
+        # Of a head, all that a block has of it moves as it is.
+        of_head = states * size * item
+        if state != size * item or head != of_head:
+            heads, head, of_head = 1, page, page
+        strides = (layer or page * blocks, block, head, of_head, of_head)
+        return KvLayout.strided(
+            strides, layers=len(grouped), blocks=blocks, heads=heads, tokens=1, parts=1, content=of_head, first_head=first_head, **place
+        )
+    strides = (layer or page * blocks, block, head, state, size * item)
+    return KvLayout.strided(
+        strides, layers=len(grouped), blocks=blocks, heads=heads, tokens=tokens, parts=1, content=size * item, first_head=first_head, **place
+    )
+
+
+def _by_block(name: str, cache: torch.Tensor, blocks: int) -> torch.Tensor:
+    """View a layer's cache by the engine's blocks, where the backend's are smaller."""
+    if cache.shape[0] == blocks:
+        return cache
+    if cache.shape[0] % blocks != 0:
+        raise UnsupportedError(f"the cache of layer {name} has {cache.shape[0]} pages, expected {blocks} or a multiple")
+    return cache.unflatten(0, (blocks, -1))
+
+
+def _page(cache: torch.Tensor) -> int:
+    """Count what one block of a layer reaches over, in elements.
+
+    Raises `UnsupportedError` when it has holes.
+    """
+    shape, stride = cache.shape[1:], cache.stride()[1:]
+    reach: int = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    if reach != shape.numel():
+        raise UnsupportedError(f"a page of shape {tuple(shape)} with strides {stride}, expected one without holes")
+    return reach
+
+
+def _packing(config: VllmConfig, cache: torch.Tensor) -> str:
+    """Name the order inside of a page, where the backend has one of its own."""
+    if cache.device.type != "cpu":
+        return "none"
+    from vllm.v1.attention.backends import cpu_attn
+
+    isa = getattr(cpu_attn, "_get_attn_isa", None)
+    if isa is None:
+        return "cpu"
+    model, size = config.model_config, config.cache_config.block_size
+    try:
+        return f"cpu-{isa(model.dtype, size, model.get_head_size(), str(config.cache_config.cache_dtype))}"
+    except TypeError:
+        return f"cpu-{isa(model.dtype, size)}"
+
+
+def _plain(value: str) -> str:
+    """Write a value without the signs that stand between pairs."""
+    return value.replace("%", "%25").replace(";", "%3B").replace("=", "%3D")

@@ -1,0 +1,141 @@
+"""The scheduler's side: which requests are handed over, and what goes into an answer. It tells the workers over their sockets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmd_py import KvScheduler
+from llmd_py.errors import LlmdError
+from llmd_py.vllm.settings import Settings
+
+if TYPE_CHECKING:
+    from vllm.v1.core.kv_cache_manager import KVCacheBlocks
+    from vllm.v1.kv_cache_interface import KVCacheConfig
+    from vllm.v1.request import Request
+
+__all__ = ["SchedulerSide"]
+
+#: In vLLM no request ever holds this block.
+NULL_BLOCK = 0
+
+
+class SchedulerSide:
+    """What a scheduler knows of the requests that are handed over."""
+
+    def __init__(self, settings: Settings, engine: str, shards: int, block_tokens: int, cache: KVCacheConfig) -> None:
+        """Know nothing, until the workers have said where they listen."""
+        self.settings = settings
+        self.engine = engine
+        self.shards = shards
+        self.block_tokens = block_tokens
+        self.groups = {group: cache.kv_cache_groups[group].kv_cache_spec.block_size for group in _handed_over(cache)}
+        self.workers: KvScheduler | None = None
+        self.local_tokens: dict[str, int] = {}
+        """Requests that arrived to be decoded here, and how many of their tokens were here when it was last looked."""
+
+    def connect(self, workers: list[tuple[str, bytes]]) -> None:
+        """Connect to the workers, in the order of their shards."""
+        self.workers = KvScheduler(
+            workers, block_tokens=self.block_tokens, min_tokens=self.settings.min_tokens, patience=self.settings.patience
+        )
+
+    def arrived(self, request: Request) -> None:
+        """Hear of a request. One that another engine prefilled has its blocks kept from now on."""
+        params = request.kv_transfer_params
+        if self.workers is None or not params or not params.get("do_remote_prefill"):
+            return
+        grant = params.get("grant")
+        if not isinstance(grant, str):
+            raise LlmdError(f"kv_transfer_params has {_kind(grant)} as grant, expected a text: the prefiller is not of llmd")
+        self.workers.arrive(request.request_id, request.num_prompt_tokens, grant)
+        self.local_tokens[request.request_id] = 0
+
+    def matched(self, request: Request, local_tokens: int) -> int:
+        """Say how many tokens come from outside, behind those that are here."""
+        if self.workers is None or request.request_id not in self.local_tokens:
+            return 0
+        self.local_tokens[request.request_id] = local_tokens
+        return self.workers.matched(request.request_id, local_tokens)
+
+    def allocated(self, request: Request, blocks: KVCacheBlocks, external_tokens: int) -> None:
+        """Have tokens fetched into the blocks that were allocated for them."""
+        local_tokens = self.local_tokens.pop(request.request_id, None)
+        if self.workers is None or local_tokens is None:
+            return
+        groups = self._into(blocks.get_block_ids(), local_tokens, local_tokens + external_tokens) if external_tokens else []
+        self.workers.allocated(request.request_id, local_tokens, external_tokens, groups)
+
+    def finished(self, request: Request, block_ids: tuple[list[int], ...], *, is_whole: bool) -> tuple[bool, dict[str, Any] | None]:
+        """End a request: whether its blocks are still read, and what its answer says to the decoder."""
+        if self.workers is None:
+            return False, None
+        if self.local_tokens.pop(request.request_id, None) is not None:
+            # It never had its turn: the prefiller may have its blocks back.
+            self.workers.abort(request.request_id)
+            return False, None
+        params = request.kv_transfer_params or {}
+        if params.get("do_remote_prefill"):
+            # One that is being fetched is waited for by vLLM itself, until it is told that it has arrived.
+            self.workers.abort(request.request_id)
+        if not is_whole or not params.get("do_remote_decode"):
+            return False, None
+        tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
+        grant = self.workers.computed(request.request_id, tokens, self._from(block_ids, tokens))
+        if grant is None:
+            return False, None
+        return True, self._answer(request, tokens, grant)
+
+    def close(self) -> None:
+        """Leave the workers."""
+        if self.workers is not None:
+            self.workers.close()
+
+    def _answer(self, request: Request, tokens: int, grant: str) -> dict[str, Any]:
+        """Give what goes to the decoder as it is. Routers of NIXL's requests look for more than llmd's decoders do."""
+        return {
+            "connector": "llmd",
+            "do_remote_prefill": True,
+            "do_remote_decode": False,
+            "grant": grant,
+            "remote_num_tokens": tokens,
+            "remote_engine_id": self.engine,
+            "remote_request_id": request.request_id,
+            "remote_block_ids": [],
+            "remote_host": "",
+            "remote_port": 0,
+            "tp_size": self.shards,
+        }
+
+    def _from(self, block_ids: tuple[list[int], ...], tokens: int) -> list[tuple[int, int, list[int]]]:
+        """Give the blocks that hold these tokens, by group, and the token at which the first of them begins."""
+        lent = []
+        for group, size in self.groups.items():
+            blocks = block_ids[group][: -(-tokens // size)]
+            first = _first(blocks)
+            lent.append((group, first * size, blocks[first:]))
+        return lent
+
+    def _into(self, block_ids: tuple[list[int], ...], start: int, end: int) -> list[tuple[int, int, int, list[int]]]:
+        """Give the blocks for the tokens from `start` until `end`, by group."""
+        into = []
+        for group, size in self.groups.items():
+            begin = start // size
+            blocks = block_ids[group][begin : -(-end // size)]
+            first = _first(blocks)
+            into.append((group, size, (begin + first) * size, blocks[first:]))
+        return into
+
+
+def _handed_over(cache: KVCacheConfig) -> tuple[int, ...]:
+    """Name the groups that are handed over: all, where vLLM does not say."""
+    groups: tuple[int, ...] = getattr(cache, "transfer_group_ids", tuple(range(len(cache.kv_cache_groups))))
+    return groups
+
+
+def _first(blocks: list[int]) -> int:
+    """Count the blocks that a group with a window has forgotten: they stand first."""
+    return next((place for place, block in enumerate(blocks) if block != NULL_BLOCK), len(blocks))
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"

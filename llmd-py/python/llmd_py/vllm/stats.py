@@ -1,0 +1,63 @@
+"""What a connector counted, as vLLM logs it and Prometheus reads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vllm.distributed.kv_transfer.kv_connector.v1.metrics import KVConnectorPromMetrics, KVConnectorStats
+from vllm.v1.metrics.utils import create_metric_per_engine
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+__all__ = ["LlmdStats", "LlmdPromMetrics"]
+
+
+class LlmdStats(KVConnectorStats):
+    """How often each thing happened since it was asked last."""
+
+    @classmethod
+    def since(cls, before: dict[str, int], now: dict[str, int]) -> LlmdStats:
+        """Give what was counted between two looks; counts that an engine restarted begin anew."""
+        grown = {name: count - before.get(name, 0) for name, count in now.items()}
+        return cls(data={name: count for name, count in grown.items() if count > 0})
+
+    def reset(self) -> None:
+        """Forget all."""
+        self.data = {}
+
+    def aggregate(self, other: KVConnectorStats) -> KVConnectorStats:
+        """Add what another counted."""
+        for name, count in other.data.items():
+            self.data[name] = self.data.get(name, 0) + count
+        return self
+
+    def reduce(self) -> dict[str, int | float]:
+        """Give what is logged."""
+        return dict(self.data)
+
+    def is_empty(self) -> bool:
+        """Say whether nothing happened."""
+        return not self.data
+
+
+class LlmdPromMetrics(KVConnectorPromMetrics):
+    """The counts as Prometheus reads them: one counter, by what was counted."""
+
+    def __init__(
+        self, vllm_config: VllmConfig, metric_types: dict[Any, Any], labelnames: list[str], per_engine_labelvalues: dict[int, list[object]]
+    ) -> None:
+        """Name the counter."""
+        super().__init__(vllm_config, metric_types, labelnames, per_engine_labelvalues)
+        self._counters: dict[str, dict[int, Any]] = {}
+        self._names = labelnames
+
+    def observe(self, transfer_stats_data: dict[str, Any], engine_idx: int = 0) -> None:
+        """Add what was counted."""
+        for name, count in transfer_stats_data.items():
+            if name not in self._counters:
+                counter = self._counter_cls(
+                    name=f"vllm:llmd_{name}", documentation=f"llmd's KV hand-over: {name.replace('_', ' ')}", labelnames=self._names
+                )
+                self._counters[name] = create_metric_per_engine(counter, self.per_engine_labelvalues)
+            self._counters[name][engine_idx].inc(count)
