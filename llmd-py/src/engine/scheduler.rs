@@ -82,7 +82,7 @@ impl KvScheduler {
     ) -> PyResult<Option<String>> {
         let (request, tokens) = (request_named(request).map_err(raise)?, tokens.named("tokens")?);
         let groups = groups.into_iter().map(|(group, from_token, blocks)| {
-            Ok((GroupIdx(group.named("group")?), from_token.named("from_token")?, blocks.0))
+            Ok((GroupIdx(group.named("group")?), from_token.named("from_token")?, blocks.into_vec(py)))
         });
         let groups = groups.collect::<PyResult<Vec<_>>>()?;
         self.with(py, |scheduler| scheduler.computed(&request, tokens, groups))
@@ -122,7 +122,7 @@ impl KvScheduler {
                 group: GroupIdx(group.named("group")?),
                 block_tokens: block_tokens.named("block_tokens")?,
                 from_token: from_token.named("from_token")?,
-                blocks: blocks.0,
+                blocks: blocks.into_vec(py),
             })
         });
         let groups = groups.collect::<PyResult<Vec<_>>>()?;

@@ -177,5 +177,6 @@ const fn fetches_that(outcome: Outcome) -> &'static str {
         Outcome::Cancelled => "fetches_cancelled",
         Outcome::Denied => "fetches_denied",
         Outcome::Io => "fetches_io",
+        _ => "fetches_otherwise",
     }
 }

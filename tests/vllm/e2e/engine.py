@@ -43,7 +43,7 @@ class Answer:
     cached: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class Place:
     """Where an engine runs: here, or in namespaces of its own."""
 

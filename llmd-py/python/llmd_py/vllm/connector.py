@@ -47,10 +47,11 @@ WHOLE = (RequestStatus.FINISHED_LENGTH_CAPPED, RequestStatus.FINISHED_STOPPED)
 
 @dataclass
 class Listening(KVConnectorHandshakeMetadata):
-    """Where a worker listens for its scheduler, and what proves both to each other."""
+    """Where a worker listens for its scheduler, what proves both to each other, and what the bytes of its cache are."""
 
     address: str
     key: bytes
+    content: dict[str, str]
 
 
 @dataclass
@@ -112,8 +113,9 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
     def set_xfer_handshake_metadata_pp_aware(self, metadata: dict[tuple[int, int], KVConnectorHandshakeMetadata]) -> None:
         """Hear where the workers listen, once their caches are there."""
         if self._scheduler is not None:
-            workers = [metadata[rank] for rank in sorted(metadata)]
-            self._scheduler.connect([(worker.address, worker.key) for worker in workers if isinstance(worker, Listening)])
+            ranks = [metadata[rank] for rank in sorted(metadata)]
+            workers = [worker for worker in ranks if isinstance(worker, Listening)]
+            self._scheduler.connect([(worker.address, worker.key) for worker in workers], workers[0].content)
 
     @contained(lambda: None)
     def set_xfer_handshake_metadata(self, metadata: dict[int, KVConnectorHandshakeMetadata]) -> None:
@@ -181,8 +183,9 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
     @contained(lambda: None)
     def get_handshake_metadata(self) -> KVConnectorHandshakeMetadata | None:
         """Say where this worker listens."""
-        worker = self._worker.worker if self._worker is not None else None
-        return Listening(worker.address, self._worker.key) if self._worker is not None and worker is not None else None
+        if self._worker is None or self._worker.worker is None:
+            return None
+        return Listening(self._worker.worker.address, self._worker.key, self._worker.content)
 
     def start_load_kv(self, forward_context: ForwardContext, **kwargs: Any) -> None:
         """Begin nothing: fetches were begun when their blocks were allocated."""

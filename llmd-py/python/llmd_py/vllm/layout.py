@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from vllm.config import VllmConfig
 
-__all__ = ["memory", "content", "layout"]
+__all__ = ["content", "digest", "layout", "memory"]
 
 
 def memory(caches: Mapping[str, torch.Tensor]) -> tuple[Region, int]:
@@ -34,18 +35,24 @@ def memory(caches: Mapping[str, torch.Tensor]) -> tuple[Region, int]:
     return Region.from_dlpack(whole), address
 
 
-def content(config: VllmConfig, caches: Mapping[str, torch.Tensor]) -> str:
-    """Give what the bytes of a cache are, as `key=value` pairs: two engines hand over to each other only when all are the same."""
+def content(config: VllmConfig, caches: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Give what the bytes of a cache are: two engines hand over to each other only when all of it is the same."""
     model, cache = config.model_config, config.cache_config
     first = next(iter(caches.values()))
-    pairs = {
+    return {
         "model": model.model,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "cache": str(cache.cache_dtype),
-        "stored": str(first.dtype).removeprefix("torch."),
+        "cache_dtype": str(cache.cache_dtype),
+        "stored_dtype": str(first.dtype).removeprefix("torch."),
+        "block_size": str(cache.block_size),
         "packing": _packing(config, first),
     }
-    return ";".join(f"{name}={_plain(value)}" for name, value in pairs.items())
+
+
+def digest(content: Mapping[str, str]) -> str:
+    """Give a short name of what the bytes of a cache are: llmd moves nothing between caches whose names differ."""
+    written = "\n".join(f"{name}={value}" for name, value in sorted(content.items()))
+    return f"vllm-{hashlib.sha256(written.encode()).hexdigest()[:32]}"
 
 
 def layout(
@@ -135,8 +142,3 @@ def _packing(config: VllmConfig, cache: torch.Tensor) -> str:
         return f"cpu-{isa(model.dtype, size, model.get_head_size(), str(config.cache_config.cache_dtype))}"
     except TypeError:
         return f"cpu-{isa(model.dtype, size)}"
-
-
-def _plain(value: str) -> str:
-    """Write a value without the signs that stand between pairs."""
-    return value.replace("%", "%25").replace(";", "%3B").replace("=", "%3D")

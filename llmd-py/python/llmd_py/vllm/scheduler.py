@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmd_py import KvScheduler
-from llmd_py.errors import LlmdError
+from llmd_py.errors import InvalidError, LlmdError
 from llmd_py.vllm.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,11 +30,13 @@ class SchedulerSide:
         self.block_tokens = block_tokens
         self.groups = {group: cache.kv_cache_groups[group].kv_cache_spec.block_size for group in _handed_over(cache)}
         self.workers: KvScheduler | None = None
+        self.content: dict[str, str] = {}
         self.local_tokens: dict[str, int] = {}
         """Requests that arrived to be decoded here, and how many of their tokens were here when it was last looked."""
 
-    def connect(self, workers: list[tuple[str, bytes]]) -> None:
-        """Connect to the workers, in the order of their shards."""
+    def connect(self, workers: list[tuple[str, bytes]], content: dict[str, str]) -> None:
+        """Connect to the workers, in the order of their shards. All their caches hold the same kind of bytes."""
+        self.content = content
         self.workers = KvScheduler(
             workers, block_tokens=self.block_tokens, min_tokens=self.settings.min_tokens, patience=self.settings.patience
         )
@@ -47,6 +49,7 @@ class SchedulerSide:
         grant = params.get("grant")
         if not isinstance(grant, str):
             raise LlmdError(f"kv_transfer_params has {_kind(grant)} as grant, expected a text: the prefiller is not of llmd")
+        self._is_like_ours(params.get("content"))
         self.workers.arrive(request.request_id, request.num_prompt_tokens, grant)
         self.local_tokens[request.request_id] = 0
 
@@ -90,6 +93,18 @@ class SchedulerSide:
         if self.workers is not None:
             self.workers.close()
 
+    def _is_like_ours(self, content: object) -> None:
+        """Make sure that a prefiller's cache holds what ours does, as far as it says so. Its grant says it too, but in a digest.
+
+        Raises `InvalidError` naming what differs.
+        """
+        if not isinstance(content, dict):
+            return
+        for name, ours in self.content.items():
+            theirs = content.get(name)
+            if theirs != ours:
+                raise InvalidError(f"the prefiller's {name} is {theirs!r}, expected {ours!r}: both must have the same")
+
     def _answer(self, request: Request, tokens: int, grant: str) -> dict[str, Any]:
         """Give what goes to the decoder as it is. Routers of NIXL's requests look for more than llmd's decoders do."""
         return {
@@ -97,6 +112,7 @@ class SchedulerSide:
             "do_remote_prefill": True,
             "do_remote_decode": False,
             "grant": grant,
+            "content": self.content,
             "remote_num_tokens": tokens,
             "remote_engine_id": self.engine,
             "remote_request_id": request.request_id,

@@ -41,12 +41,14 @@ class WorkerSide:
         self.key = secrets.token_bytes(32)
         self.agent: Agent | None = None
         self.worker: KvWorker | None = None
+        self.content: dict[str, str] = {}
 
     def register(self, caches: Mapping[str, torch.Tensor]) -> None:
         """Take the cache in, and begin to serve."""
         settings, groups = self.settings, []
         memory, address = layout.memory(caches)
-        content = layout.content(self.config, caches)
+        self.content = layout.content(self.config, caches)
+        content = layout.digest(self.content)
         key = settings.key()
         agent = Agent(
             f"vllm-{self.config.kv_transfer_config.engine_id}-{self.shard}",
