@@ -15,15 +15,15 @@ use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::super::copiers::{Step, Work};
-use super::super::job::{AT_ONCE, Found, Inbox, Standing};
-use super::super::{Home, Transfer, Way, outcome_of};
-use super::line::Line;
-use super::message::{Answer, Request};
-use super::serving::slot;
 use crate::copy::{Copying, Expected, Origin, Packed, Renamed, Stores, places, takes};
 use crate::outcome::Outcome;
 use crate::region::Mapping;
+use crate::transport::copiers::{Step, Work};
+use crate::transport::job::{AT_ONCE, Found, Inbox, Standing};
+use crate::transport::shm::line::Line;
+use crate::transport::shm::message::{Answer, Request};
+use crate::transport::shm::serving::slot;
+use crate::transport::{Home, Transfer, Way, outcome_of};
 
 /// How many bytes a slot has unless blocks are larger, and at most.
 pub(super) const SLOT: u64 = 1 << 20;
