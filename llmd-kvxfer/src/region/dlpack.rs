@@ -184,9 +184,7 @@ impl Region {
 impl Region {
     /// The device that its bytes are on, in DLPack's numbers: which kind, and which of them.
     pub fn dlpack_device(&self) -> (i32, i32) {
-        let Some(DeviceId { vendor, ordinal }) = self.device().map(|there| there.memory().device()) else {
-            return (CPU, 0);
-        };
+        let Some(DeviceId { vendor, ordinal }) = self.device_id() else { return (CPU, 0) };
         let kind = match vendor {
             Vendor::Amd => ROCM,
             Vendor::Host => CPU,
