@@ -35,7 +35,7 @@
  * THREADS
  *
  * Every object may be used by several threads at once, as long as none of them frees it. Errors are objects of the call, not of
- * the thread. Only an agent starts threads. In a process that was forked, use only what was made after the fork.
+ * the thread. Only an agent starts threads, and a device's driver. In a process that was forked, use only what was made after the fork.
  */
 
 #ifndef LLMD_H
