@@ -258,7 +258,10 @@ fn transports_are_had_by_name() {
     let said = named("prefill-0", "carrier pigeon").unwrap_err();
     assert_eq!(
         (said.kind(), said.to_string().as_str()),
-        (ErrorKind::Invalid, "transport `carrier pigeon`, expected `shm`, `tcp://HOST:PORT` or `local`")
+        (
+            ErrorKind::Invalid,
+            "transport `carrier pigeon`, expected `shm`, `cuda_ipc`, `cuda_ipc://DEVICE`, `tcp://HOST:PORT` or `local`"
+        )
     );
     assert!(named("prefill-0", "tcp://nowhere").is_err() && named("prefill-0", "tcp").is_err());
 

@@ -5,6 +5,7 @@
 //! may read what. An implementation is right when [`testing::transport`](crate::testing) says so.
 
 mod bell;
+mod buffered;
 mod copiers;
 mod cuda_ipc;
 mod dma;
