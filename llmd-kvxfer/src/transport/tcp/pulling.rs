@@ -219,7 +219,7 @@ impl Pulling {
         let most = if self.connecting.is_some() { MAX_ASK } else { MAX_ANSWER };
         let Some(body) = self.input.frame(most)? else { return Ok(false) };
         if let Some(connecting) = self.connecting.take() {
-            let (who, proof) = connecting.on_answer(body)?;
+            let (who, proof) = connecting.on_answer(body, &[])?;
             if who.agent != self.peer.target.agent {
                 let message =
                     format!("agent {} listens there, expected {}: it was restarted", who.agent, self.peer.target.agent);

@@ -231,7 +231,7 @@ impl Serving {
             return Ok(true);
         }
         match std::mem::replace(&mut self.stage, Stage::Silent) {
-            Stage::Silent | Stage::In { .. } => match Listening::on_hello(&home.me, &home.keys, body) {
+            Stage::Silent | Stage::In { .. } => match Listening::on_hello(&home.me, &home.keys, body, &[]) {
                 Ok((listening, welcome)) => {
                     self.output.frame(&welcome);
                     self.stage = Stage::Welcomed(listening);
