@@ -254,7 +254,7 @@ impl Peer {
 
     fn take(&mut self, Received { bytes, fds }: Received, doorbell: BorrowedFd<'_>) -> Result<()> {
         if let Some(connecting) = self.connecting.take() {
-            let (who, proof) = connecting.on_answer(&bytes)?;
+            let (who, proof) = connecting.on_answer(&bytes, &[])?;
             if who.agent != self.agent {
                 let message = format!("agent {} listens there, expected {}: it was restarted", who.agent, self.agent);
                 return Err(Error::new(ErrorKind::Unavailable, message));
