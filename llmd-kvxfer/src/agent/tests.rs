@@ -303,6 +303,27 @@ fn an_agent_that_ends_while_it_copies_is_gone_and_writes_nothing_any_more() {
 }
 
 #[test]
+fn what_was_summed_while_nobody_had_lent_it_is_summed_again() {
+    let Pair { prefill, decode } = by_shm();
+    let (from, to) = (filled(&prefill, 1, layout("NHD")), filled(&decode, 2, layout("NHD")));
+    // As by one who comes late to the blocks of a lease that has ended, while they are written anew.
+    for block in [3, 4] {
+        let ticket = from.seals().begin(block).unwrap();
+        from.seals().seal(ticket, 0x0dd);
+    }
+    let (half_done, other) = (from.seals().begin(5).unwrap(), from.seals().begin(6).unwrap());
+    let grant = prefill.grant(&from, &[3, 5], Lease::for_secs(60)).unwrap();
+    from.seals().seal(half_done, 0x0dd);
+    let op = decode.fetch(&grant, &to, &[0, 1], LONG).unwrap();
+    assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done);
+    // What is lent already is the same content: its sum stays.
+    let again = prefill.grant(&from, &[5, 4, 6], Lease::for_secs(60)).unwrap();
+    from.seals().seal(other, 0x0dd);
+    let op = decode.fetch(&again, &to, &[2, 3, 4], LONG).unwrap();
+    assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done);
+}
+
+#[test]
 fn a_grant_that_leads_elsewhere_keeps_nobody_from_the_right_place() {
     for Pair { prefill, decode } in [by_shm(), by_tcp()] {
         let (computed, cache) = (filled(&prefill, 1, layout("LBNHC")), filled(&decode, 2, layout("LBNHC")));
