@@ -35,7 +35,7 @@
  * THREADS
  *
  * Every object may be used by several threads at once, as long as none of them frees it. Errors are objects of the call, not of
- * the thread. Only an agent starts threads. In a process that was forked, use only what was made after the fork.
+ * the thread. Only an agent starts threads, and a device's driver. In a process that was forked, use only what was made after the fork.
  */
 
 #ifndef LLMD_H
@@ -228,6 +228,10 @@ typedef struct llmd_chain llmd_chain;
 // several threads at once. It may outlive its scheduler, its index and its endpoints.
 typedef struct llmd_decision llmd_decision;
 
+// An accelerator, by its driver, which is loaded when it is wanted. As long as somebody has it (this object, a region on it, a
+// transport that imports by it), it is the same for all of the process who name it.
+typedef struct llmd_device llmd_device;
+
 // An address that requests can go to, with what is known about it now. May be used by several threads at once; its requests
 // are counted in one place, whichever scheduler sends them. A decision keeps what it needs of it, and may outlive it.
 typedef struct llmd_endpoint llmd_endpoint;
@@ -264,6 +268,10 @@ typedef struct llmd_problems llmd_problems;
 
 // Memory that blocks are moved from and to, registered once for a whole pool. The memory is given back when the region and every
 // pool of it are freed, and no agent moves anything there any more.
+//
+// It may lie on a device: then nothing reads it by an address but that device. Copies there wait for no stream of anybody's: whoever
+// lends blocks has synchronised with those that write them, and nobody touches those that are fetched into before the fetch has
+// ended.
 typedef struct llmd_region llmd_region;
 
 // Chooses endpoints for requests. May be used by several threads at once.
@@ -750,11 +758,13 @@ typedef struct {
     size_t struct_size;
     // Its name, which is said to peers and means nothing else.
     const char *name;
-    // By what blocks are moved: `shm` between processes of one machine, `local` between the agents of one process. Default: `shm`.
+    // By what blocks are moved: `shm` between processes of one machine, `cuda_ipc` between their devices, by the first of CUDA or
+    // else of ROCm, or by the one that `cuda_ipc://cuda:1` names, `tcp://HOST:PORT` between machines, listening there, `local`
+    // between the agents of one process. Default: `shm`.
     const char *const *transports;
     // How many there are.
     size_t transports_len;
-    // Where the socket of `shm` lies. Default: a folder of the user's own.
+    // Where the sockets of `shm` and `cuda_ipc` lie. Default: a folder of the user's own.
     const char *folder;
     // The tenant that it belongs to. Default: one that needs no proof.
     const llmd_tenant *tenant;
@@ -802,6 +812,14 @@ typedef struct {
     uint64_t malformed_messages;
     // Notes of leases that had ended, or of none.
     uint64_t lost_notes;
+    // Bytes that were fetched by `shm` out of memory of a peer that this process mapped.
+    uint64_t mapped_bytes;
+    // Bytes that were fetched by `shm` out of a peer's memory by its address.
+    uint64_t cma_bytes;
+    // Bytes that were fetched by `shm` and copied there by the peer.
+    uint64_t staged_bytes;
+    // Bytes that were fetched by `cuda_ipc` out of memory that another process's device exported.
+    uint64_t ipc_bytes;
 } llmd_agent_counts;
 
 // Something that happened to an operation, or to a lease. Fields of the other are 0 or NULL.
@@ -1483,6 +1501,16 @@ llmd_status llmd_decision_skipped(const llmd_decision *decision,
                                   size_t *stages_len,
                                   llmd_error **error);
 
+// The device of this name, such as `cuda:0` or `rocm:1`, by the driver of the system, or, where it is not NULL, by the library in
+// the file `library`, which is trusted to be one. NULL when it cannot be opened: LLMD_UNSUPPORTED, naming what was looked for, where
+// there is no driver; LLMD_INVALID for a device that there is not, and for one that is open by another library.
+llmd_device *llmd_device_open(const char *name,
+                              const char *library,
+                              llmd_error **error);
+
+// Frees a device. NULL is fine.
+void llmd_device_free(llmd_device *device);
+
 // New memory, zero, that peers on this machine can map to read; NULL when there is none. LLMD_EXHAUSTED when there is not as much,
 // LLMD_UNSUPPORTED when there are no huge pages or no such node.
 llmd_region *llmd_region_new(const llmd_memory *memory,
@@ -1504,9 +1532,22 @@ llmd_region *llmd_region_from_pointer(void *start,
                                       size_t len,
                                       llmd_error **error);
 
-// The memory of a DLPack tensor: a `DLManagedTensor *`, or with `versioned` 1 a `DLManagedTensorVersioned *`. It is the library's
-// from now on, also when the call fails: its deleter is called when nobody has the memory any more, from any thread. NULL when it
-// cannot be taken: LLMD_UNSUPPORTED for memory of a device, LLMD_INVALID for a tensor that does not lie in one piece.
+// `len` bytes of the memory of a device. What is in them is not said. NULL when there are none: LLMD_EXHAUSTED when there is no room.
+llmd_region *llmd_region_on_device(const llmd_device *device,
+                                   size_t len,
+                                   llmd_error **error);
+
+// `len` bytes from `address` on in the memory of a device, which somebody else allocated, and which stay until the region, every
+// pool of it and the agents that these were registered with are freed. NULL when there is none.
+llmd_region *llmd_region_from_device_pointer(const llmd_device *device,
+                                             uint64_t address,
+                                             size_t len,
+                                             llmd_error **error);
+
+// The memory of a DLPack tensor: a `DLManagedTensor *`, or with `versioned` 1 a `DLManagedTensorVersioned *`, in this machine's
+// memory or on a device of CUDA or ROCm, which is opened by its number. It is the library's from now on, also when the call fails:
+// its deleter is called when nobody has the memory any more, from any thread. NULL when it cannot be taken: LLMD_UNSUPPORTED for
+// memory of another device and where there is no driver, LLMD_INVALID for a tensor that does not lie in one piece.
 llmd_region *llmd_region_from_dlpack(void *tensor,
                                      uint32_t versioned,
                                      llmd_error **error);

@@ -11,6 +11,7 @@ pub mod bytes;
 pub mod check;
 mod clock;
 pub mod decision;
+pub mod device;
 pub mod endpoint;
 pub mod error;
 pub mod events;

@@ -6,10 +6,12 @@ use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 use llmd_kvxfer::{DlpackForm, HostMemory, Region, delete_dlpack};
 
 use crate::boundary::{boundary, given, invalid, made};
+use crate::device::llmd_device;
 use crate::error::llmd_error;
 use crate::given::text;
 use crate::quiet::quietly;
@@ -18,6 +20,10 @@ use crate::status::llmd_status;
 
 /// Memory that blocks are moved from and to, registered once for a whole pool. The memory is given back when the region and every
 /// pool of it are freed, and no agent moves anything there any more.
+///
+/// It may lie on a device: then nothing reads it by an address but that device. Copies there wait for no stream of anybody's: whoever
+/// lends blocks has synchronised with those that write them, and nobody touches those that are fetched into before the fetch has
+/// ended.
 #[derive(Clone, Debug)]
 pub struct llmd_region(pub(crate) Region);
 
@@ -120,9 +126,41 @@ pub unsafe extern "C" fn llmd_region_from_pointer(
     })
 }
 
-/// The memory of a DLPack tensor: a `DLManagedTensor *`, or with `versioned` 1 a `DLManagedTensorVersioned *`. It is the library's
-/// from now on, also when the call fails: its deleter is called when nobody has the memory any more, from any thread. NULL when it
-/// cannot be taken: LLMD_UNSUPPORTED for memory of a device, LLMD_INVALID for a tensor that does not lie in one piece.
+/// `len` bytes of the memory of a device. What is in them is not said. NULL when there are none: LLMD_EXHAUSTED when there is no room.
+#[unsafe(no_mangle)]
+pub extern "C" fn llmd_region_on_device(
+    device: Option<&llmd_device>,
+    len: usize,
+    error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
+) -> Option<Box<llmd_region>> {
+    made(error, || {
+        let device = &given(device, "device")?.0;
+        let memory = device.allocate(len as u64)?;
+        Region::on_device(Arc::clone(device), memory).map(llmd_region)
+    })
+}
+
+/// `len` bytes from `address` on in the memory of a device, which somebody else allocated, and which stay until the region, every
+/// pool of it and the agents that these were registered with are freed. NULL when there is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn llmd_region_from_device_pointer(
+    device: Option<&llmd_device>,
+    address: u64,
+    len: usize,
+    error: Option<&mut MaybeUninit<Option<Box<llmd_error>>>>,
+) -> Option<Box<llmd_region>> {
+    made(error, || {
+        let device = &given(device, "device")?.0;
+        // SAFETY: the caller promises the bytes, for as long as anything has them. The device itself refuses others.
+        let memory = unsafe { device.adopt(address, len as u64, Arc::new(())) }?;
+        Region::on_device(Arc::clone(device), memory).map(llmd_region)
+    })
+}
+
+/// The memory of a DLPack tensor: a `DLManagedTensor *`, or with `versioned` 1 a `DLManagedTensorVersioned *`, in this machine's
+/// memory or on a device of CUDA or ROCm, which is opened by its number. It is the library's from now on, also when the call fails:
+/// its deleter is called when nobody has the memory any more, from any thread. NULL when it cannot be taken: LLMD_UNSUPPORTED for
+/// memory of another device and where there is no driver, LLMD_INVALID for a tensor that does not lie in one piece.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn llmd_region_from_dlpack(
     tensor: *mut c_void,

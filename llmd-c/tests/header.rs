@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cbindgen::{Builder, Config};
 
 /// The modules, in the order in which the header should be read; each brings those below it.
-const MODULES: [&str; 17] = [
+const MODULES: [&str; 18] = [
     "status",
     "error",
     "string",
@@ -21,6 +21,7 @@ const MODULES: [&str; 17] = [
     "scheduler",
     "check",
     "decision",
+    "device",
     "region",
     "layout",
     "agent",

@@ -58,6 +58,8 @@ pub use pool::Pool;
 pub use region::{DlpackForm, HostMemory, Region, delete_dlpack};
 #[cfg(feature = "nixl")]
 pub use transport::NixlTransport;
+#[cfg(feature = "tls")]
+pub use transport::Tls;
 pub use transport::{
     Check, Cost, CudaIpc, Ending, Home, LeaseEnded, Local, Note, Notified, Reading, Shm, Tcp, Transfer, TransferId,
     Transport, Trust, Word,

@@ -52,7 +52,7 @@ mod _native {
     #[pymodule_export]
     use super::decision::Decision;
     #[pymodule_export]
-    use super::dlpack::Region;
+    use super::dlpack::{Device, Region};
     #[pymodule_export]
     use super::endpoint::Endpoint;
     #[pymodule_export]

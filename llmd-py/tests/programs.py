@@ -10,4 +10,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests/fixtures"
 DEADLINE = 60.0
 
+FAKE_DRIVER = ROOT / "llmd-kvxfer/tests/fake_driver/fake.c"
+
 Run = Callable[[str], "subprocess.CompletedProcess[str]"]

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "what C hands over is written through its pointers")]
 #![expect(clippy::missing_safety_doc, reason = "llmd.h says at its top what every pointer must be")]
 
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 
 use llmd_kvxfer::Outcome;
 
@@ -45,11 +45,19 @@ pub struct llmd_agent_counts {
     pub malformed_messages: u64,
     /// Notes of leases that had ended, or of none.
     pub lost_notes: u64,
+    /// Bytes that were fetched by `shm` out of memory of a peer that this process mapped.
+    pub mapped_bytes: u64,
+    /// Bytes that were fetched by `shm` out of a peer's memory by its address.
+    pub cma_bytes: u64,
+    /// Bytes that were fetched by `shm` and copied there by the peer.
+    pub staged_bytes: u64,
+    /// Bytes that were fetched by `cuda_ipc` out of memory that another process's device exported.
+    pub ipc_bytes: u64,
 }
 
 impl Sizes for llmd_agent_counts {
     const NAME: &'static str = "llmd_agent_counts";
-    const SIZES: &'static [usize] = &[size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, mapped_bytes), size_of::<Self>()];
 }
 
 /// What the agent has, and what it counted. Set `counts->struct_size` before.
@@ -80,6 +88,10 @@ pub unsafe extern "C" fn llmd_agent_stats(
                 refused_peers: now.refused_peers,
                 malformed_messages: now.malformed_messages,
                 lost_notes: now.lost_notes,
+                mapped_bytes: now.mapped_bytes,
+                cma_bytes: now.cma_bytes,
+                staged_bytes: now.staged_bytes,
+                ipc_bytes: now.ipc_bytes,
             })
         };
         // SAFETY: as llmd.h says.

@@ -44,11 +44,13 @@ pub struct llmd_agent_settings {
     pub struct_size: usize,
     /// Its name, which is said to peers and means nothing else.
     pub name: *const c_char,
-    /// By what blocks are moved: `shm` between processes of one machine, `local` between the agents of one process. Default: `shm`.
+    /// By what blocks are moved: `shm` between processes of one machine, `cuda_ipc` between their devices, by the first of CUDA or
+    /// else of ROCm, or by the one that `cuda_ipc://cuda:1` names, `tcp://HOST:PORT` between machines, listening there, `local`
+    /// between the agents of one process. Default: `shm`.
     pub transports: *const *const c_char,
     /// How many there are.
     pub transports_len: usize,
-    /// Where the socket of `shm` lies. Default: a folder of the user's own.
+    /// Where the sockets of `shm` and `cuda_ipc` lie. Default: a folder of the user's own.
     pub folder: *const c_char,
     /// The tenant that it belongs to. Default: one that needs no proof.
     pub tenant: *const llmd_tenant,

@@ -1,4 +1,4 @@
-/* Blocks move between two agents; every function of agents, regions and layouts is called. */
+/* Blocks move between two agents; every function of agents, layouts and regions of this machine is called. */
 #include "check.h"
 
 enum { BLOCKS = 16, BYTES = 4096 };

@@ -1,6 +1,6 @@
 //! Programs in C and C++.
 
-use crate::toolchain::{Language, Link, Program, is_installed};
+use crate::toolchain::{Language, Link, Program, fake_driver, is_installed};
 
 #[test]
 fn a_program_in_c99_calls_every_function() {
@@ -34,6 +34,17 @@ fn a_wrong_call_is_answered_and_none_crashes() {
 fn blocks_move_between_agents() {
     for link in [Link::Shared, Link::Static] {
         assert_eq!(Program::compile(Language::C99, link, "llmd-c/tests/c/move_kv.c").run(&[]), "move_kv: done\n");
+    }
+}
+
+#[test]
+fn blocks_move_between_devices() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let driver = fake_driver(folder.path()).display().to_string();
+    let sockets = folder.path().join("sockets").display().to_string();
+    for link in [Link::Shared, Link::Static] {
+        let program = Program::compile(Language::C99, link, "llmd-c/tests/c/devices.c");
+        assert_eq!(program.run(&[&driver, &sockets]), "devices: done\n");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::toolchain::{Language, Link, Program, is_installed, root, said};
+use crate::toolchain::{Language, Link, Program, fake_driver, is_installed, root, said};
 
 /// Runs a program under memcheck: nothing is leaked, and nothing is read or written that is not there.
 fn is_clean(path: &str, args: &[&str]) {
@@ -44,4 +44,12 @@ fn threads_leak_nothing() {
 #[test]
 fn moving_blocks_leaks_nothing() {
     is_clean("llmd-c/tests/c/move_kv.c", &[]);
+}
+
+#[test]
+fn devices_leak_nothing() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let driver = fake_driver(folder.path()).display().to_string();
+    let sockets = folder.path().join("sockets").display().to_string();
+    is_clean("llmd-c/tests/c/devices.c", &[&driver, &sockets]);
 }

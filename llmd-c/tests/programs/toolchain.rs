@@ -102,6 +102,16 @@ impl Program {
     }
 }
 
+/// Builds the fake driver of CUDA's into `folder`.
+pub(crate) fn fake_driver(folder: &Path) -> PathBuf {
+    let path = folder.join("fake.so");
+    let mut compiler = Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    compiler.args(["-std=gnu11", "-O1", "-fPIC", "-shared", "-DFAKE_CUDA"]);
+    compiler.arg(root().join("llmd-kvxfer/tests/fake_driver/fake.c")).arg("-o").arg(&path).args(["-lpthread", "-lrt"]);
+    said(&mut compiler);
+    path
+}
+
 /// Tells a program where its library lies.
 pub(crate) fn rpath(libraries: &Path) -> String {
     format!("-Wl,-rpath,{}", libraries.display())

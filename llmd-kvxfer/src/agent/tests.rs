@@ -258,7 +258,10 @@ fn transports_are_had_by_name() {
     let said = named("prefill-0", "carrier pigeon").unwrap_err();
     assert_eq!(
         (said.kind(), said.to_string().as_str()),
-        (ErrorKind::Invalid, "transport `carrier pigeon`, expected `shm`, `tcp://HOST:PORT` or `local`")
+        (
+            ErrorKind::Invalid,
+            "transport `carrier pigeon`, expected `shm`, `cuda_ipc`, `cuda_ipc://DEVICE`, `tcp://HOST:PORT` or `local`"
+        )
     );
     assert!(named("prefill-0", "tcp://nowhere").is_err() && named("prefill-0", "tcp").is_err());
 
@@ -297,6 +300,27 @@ fn an_agent_that_ends_while_it_copies_is_gone_and_writes_nothing_any_more() {
     let mut now = vec![0; memory.len()];
     memory.read(0, &mut now).unwrap();
     assert!(now == poison);
+}
+
+#[test]
+fn what_was_summed_while_nobody_had_lent_it_is_summed_again() {
+    let Pair { prefill, decode } = by_shm();
+    let (from, to) = (filled(&prefill, 1, layout("NHD")), filled(&decode, 2, layout("NHD")));
+    // As by one who comes late to the blocks of a lease that has ended, while they are written anew.
+    for block in [3, 4] {
+        let ticket = from.seals().begin(block).unwrap();
+        from.seals().seal(ticket, 0x0dd);
+    }
+    let (half_done, other) = (from.seals().begin(5).unwrap(), from.seals().begin(6).unwrap());
+    let grant = prefill.grant(&from, &[3, 5], Lease::for_secs(60)).unwrap();
+    from.seals().seal(half_done, 0x0dd);
+    let op = decode.fetch(&grant, &to, &[0, 1], LONG).unwrap();
+    assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done);
+    // What is lent already is the same content: its sum stays.
+    let again = prefill.grant(&from, &[5, 4, 6], Lease::for_secs(60)).unwrap();
+    from.seals().seal(other, 0x0dd);
+    let op = decode.fetch(&again, &to, &[2, 3, 4], LONG).unwrap();
+    assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Done);
 }
 
 #[test]

@@ -218,7 +218,7 @@ impl Copying<'_> {
 
 /// Whether a region is as long as a plan needs that writes it, and may be written.
 pub(crate) fn takes(plan: &Plan, to: &Region) -> Result<()> {
-    let (needed, there) = (plan.ends().1, to.span().1);
+    let (needed, there) = (plan.ends().1, to.len());
     if needed > there as u64 {
         return Err(too_short(there, "written", needed));
     }

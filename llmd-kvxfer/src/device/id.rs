@@ -1,6 +1,9 @@
 //! Which device, what it can do, and what it did.
 
 use std::fmt;
+use std::str::FromStr;
+
+use llmd_core::{Error, ErrorKind, Result};
 
 /// Who made the device, and whose driver speaks to it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -40,6 +43,27 @@ impl fmt::Display for DeviceId {
     }
 }
 
+/// As engines call it, `cuda:0` or `rocm:1`, or as this does: `nvidia:0`, `amd:1`, `host:0`. Without a place it is the first.
+impl FromStr for DeviceId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, place) = text.split_once(':').unwrap_or((text, "0"));
+        let vendor = match name {
+            "amd" | "rocm" => Some(Vendor::Amd),
+            "host" => Some(Vendor::Host),
+            "cuda" | "nvidia" => Some(Vendor::Nvidia),
+            _ => None,
+        };
+        // A sign, which numbers may have, is none here.
+        let ordinal = place.parse().ok().filter(|_| place.starts_with(|first: char| first.is_ascii_digit()));
+        let id = vendor.zip(ordinal).map(|(vendor, ordinal)| Self { vendor, ordinal });
+        id.ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, format!("device {text:?}, expected one such as \"cuda:0\" or \"rocm:1\""))
+        })
+    }
+}
+
 /// What a device can do.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -70,4 +94,23 @@ pub struct Counts {
     pub strided_copies: u64,
     /// Tickets that are not done yet.
     pub under_way: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_has_the_names_that_engines_give_it() {
+        for (text, said) in [("cuda:0", "nvidia:0"), ("cuda", "nvidia:0"), ("rocm:17", "amd:17"), ("host:0", "host:0")]
+        {
+            let id: DeviceId = text.parse().unwrap();
+            assert_eq!(id.to_string(), said);
+            assert_eq!(said.parse::<DeviceId>().unwrap(), id);
+        }
+        for text in ["", "cpu", "cuda:", "cuda:+1", "cuda:-1", "cuda:1:2", "CUDA:0", "0"] {
+            let error = text.parse::<DeviceId>().unwrap_err();
+            assert_eq!(error.to_string(), format!("device {text:?}, expected one such as \"cuda:0\" or \"rocm:1\""));
+        }
+    }
 }

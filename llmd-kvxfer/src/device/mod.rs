@@ -10,6 +10,7 @@ mod host;
 mod id;
 mod ipc;
 mod memory;
+mod open;
 mod staging;
 mod ticket;
 
@@ -27,6 +28,7 @@ pub use self::host::Host;
 pub use self::id::{Abilities, Counts, DeviceId, Vendor};
 pub use self::ipc::IpcHandle;
 pub use self::memory::{DeviceMemory, HostMemory, Keep, Pinned, Slab};
+pub use self::open::{open, open_from};
 pub use self::staging::{
     Costs, HostSide, PackCosts, PerDirection, Staging, StagingCounts, StagingLimits, Transfer, TransferId, Way,
 };

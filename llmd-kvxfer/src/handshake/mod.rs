@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A proof is a keyed hash (HMAC-SHA-256) of what both said, under the tenant's key; where no key is set, neither proves anything,
-//! and who may connect is the socket's matter. Every first message begins with the same bytes and the versions that its sender
+//! and who may connect is the socket's matter. Where the connection is encrypted, what only its two ends can know of it is hashed
+//! too: a proof that somebody in between passes on to another connection proves nothing there. Every first message begins with the same bytes and the versions that its sender
 //! speaks, in all versions that will ever be, so that an older and a newer peer refuse each other by name.
 
 mod message;
@@ -79,8 +80,9 @@ impl Connecting {
         Ok((Self { hello: hello.clone(), tenant: tenant.into(), keys: keys.clone() }, hello))
     }
 
-    /// Takes the answer: who is there, and the proof to be sent.
-    pub(crate) fn on_answer(self, bytes: &[u8]) -> Result<(Identity, Vec<u8>)> {
+    /// Takes the answer: who is there, and the proof to be sent. `binding` is what only the ends of this connection can know; it is
+    /// empty where nothing is encrypted.
+    pub(crate) fn on_answer(self, bytes: &[u8], binding: &[u8]) -> Result<(Identity, Vec<u8>)> {
         if let Some(refused) = Refused::decode(bytes)? {
             return Err(refused.into_error());
         }
@@ -90,7 +92,7 @@ impl Connecting {
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let key = self.keys.key(&self.tenant)?;
-        let said = [&self.hello[..], &welcome.without_proof()].concat();
+        let said = [&self.hello[..], &welcome.without_proof(), binding].concat();
         if welcome.proof != prove(key, Side::Listening, &said) {
             let message = format!("the peer did not prove that it has the key of tenant `{}`", self.tenant);
             return Err(Error::new(ErrorKind::Denied, message));
@@ -121,8 +123,14 @@ pub(crate) struct Listening {
 
 impl Listening {
     /// Takes a Hello, and gives the answer to be sent. When the peer is refused, that is the answer too, and the error says why.
-    pub(crate) fn on_hello(me: &Identity, keys: &Keys, bytes: &[u8]) -> Result<(Self, Vec<u8>), (Error, Vec<u8>)> {
-        Self::welcome(me, keys, bytes).map_err(|error| {
+    /// `binding` is what only the ends of this connection can know; it is empty where nothing is encrypted.
+    pub(crate) fn on_hello(
+        me: &Identity,
+        keys: &Keys,
+        bytes: &[u8],
+        binding: &[u8],
+    ) -> Result<(Self, Vec<u8>), (Error, Vec<u8>)> {
+        Self::welcome(me, keys, bytes, binding).map_err(|error| {
             let refused = Refused::of(&error).encode();
             (error, refused)
         })
@@ -145,7 +153,7 @@ impl Listening {
         Ok((self.who, self.tenant))
     }
 
-    fn welcome(me: &Identity, keys: &Keys, bytes: &[u8]) -> Result<(Self, Vec<u8>)> {
+    fn welcome(me: &Identity, keys: &Keys, bytes: &[u8], binding: &[u8]) -> Result<(Self, Vec<u8>)> {
         let (oldest, newest) = Hello::versions_of(bytes)?;
         let version = newest.min(VERSIONS.1);
         if version < oldest.max(VERSIONS.0) {
@@ -158,7 +166,7 @@ impl Listening {
         let hello = Hello::decode(bytes)?;
         let key = keys.key(&hello.tenant)?;
         let mut welcome = Welcome { version, agent: me.agent, name: me.name.clone(), nonce: nonce()?, proof: None };
-        let said = [bytes, &welcome.without_proof()].concat();
+        let said = [bytes, &welcome.without_proof(), binding].concat();
         welcome.proof = prove(key, Side::Listening, &said);
         let expected = prove(key, Side::Connecting, &said);
         let who = Identity { agent: hello.agent, name: hello.name };

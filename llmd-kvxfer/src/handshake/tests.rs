@@ -14,9 +14,9 @@ fn keys(key: Option<&[u8]>) -> Keys {
 fn shake(connecting: &Keys, listening: &Keys) -> (Result<Identity>, Result<(Identity, String)>) {
     let (decode, prefill) = (identity(1, "decode-0"), identity(2, "prefill-0"));
     let (side, hello) = Connecting::new(&decode, "acme", connecting).unwrap();
-    match Listening::on_hello(&prefill, listening, &hello) {
-        Err((error, refused)) => (side.on_answer(&refused).map(|(who, _)| who), Err(error)),
-        Ok((other, welcome)) => match side.on_answer(&welcome) {
+    match Listening::on_hello(&prefill, listening, &hello, &[]) {
+        Err((error, refused)) => (side.on_answer(&refused, &[]).map(|(who, _)| who), Err(error)),
+        Ok((other, welcome)) => match side.on_answer(&welcome, &[]) {
             Ok((who, proof)) => (Ok(who), other.on_proof(&proof)),
             Err(error) => (Err(error), Err(Error::new(ErrorKind::Unavailable, "hung up"))),
         },
@@ -50,14 +50,30 @@ fn who_has_another_key_or_none_is_denied() {
 fn a_proof_of_another_handshake_proves_nothing() {
     let (decode, prefill, keys) = (identity(1, "d"), identity(2, "p"), keys(Some(b"secret")));
     let (one, hello) = Connecting::new(&decode, "acme", &keys).unwrap();
-    let (_, welcome) = Listening::on_hello(&prefill, &keys, &hello).unwrap();
-    let (_, proof) = one.on_answer(&welcome).unwrap();
-    let (again, _) = Listening::on_hello(&prefill, &keys, &hello).unwrap();
+    let (_, welcome) = Listening::on_hello(&prefill, &keys, &hello, &[]).unwrap();
+    let (_, proof) = one.on_answer(&welcome, &[]).unwrap();
+    let (again, _) = Listening::on_hello(&prefill, &keys, &hello, &[]).unwrap();
     assert_eq!(again.on_proof(&proof).unwrap_err().kind(), ErrorKind::Denied);
     // Nor does a welcome that is sent back as a proof.
-    let (again, welcome) = Listening::on_hello(&prefill, &keys, &hello).unwrap();
+    let (again, welcome) = Listening::on_hello(&prefill, &keys, &hello, &[]).unwrap();
     let echoed = Proof { proof: Welcome::decode(&welcome).unwrap().proof }.encode();
     assert_eq!(again.on_proof(&echoed).unwrap_err().kind(), ErrorKind::Denied);
+}
+
+#[test]
+fn a_proof_that_was_passed_on_to_another_connection_proves_nothing() {
+    let (decode, prefill, secret) = (identity(1, "d"), identity(2, "p"), keys(Some(b"secret")));
+    let shaken = |listening: &[u8], connecting: &[u8]| {
+        let (one, hello) = Connecting::new(&decode, "acme", &secret).unwrap();
+        let (other, welcome) = Listening::on_hello(&prefill, &secret, &hello, listening).unwrap();
+        let (_, proof) = one.on_answer(&welcome, connecting)?;
+        other.on_proof(&proof)
+    };
+    shaken(b"this one's", b"this one's").unwrap();
+    for (listening, connecting) in [(&b"this one's"[..], &b"another's "[..]), (b"", b"another's"), (b"this one's", b"")]
+    {
+        assert_eq!(shaken(listening, connecting).unwrap_err().kind(), ErrorKind::Denied);
+    }
 }
 
 #[test]
@@ -67,18 +83,18 @@ fn a_peer_of_other_versions_is_refused_by_name() {
         Hello { versions, agent, name: "d".into(), tenant: "acme".into(), nonce }.encode()
     };
     let (me, keys) = (identity(2, "p"), keys(None));
-    let (error, refused) = Listening::on_hello(&me, &keys, &hello((2, 3))).unwrap_err();
+    let (error, refused) = Listening::on_hello(&me, &keys, &hello((2, 3)), &[]).unwrap_err();
     assert_eq!(error.to_string(), "a peer that speaks versions 2 to 3, expected one of 1 to 1");
     let refused = Refused::decode(&refused).unwrap().unwrap();
     assert_eq!(refused.kind, ErrorKind::Unsupported);
-    assert!(Listening::on_hello(&me, &keys, &hello((0, 0))).is_err());
-    let (_, welcome) = Listening::on_hello(&me, &keys, &hello((1, 9))).unwrap();
+    assert!(Listening::on_hello(&me, &keys, &hello((0, 0)), &[]).is_err());
+    let (_, welcome) = Listening::on_hello(&me, &keys, &hello((1, 9)), &[]).unwrap();
     assert_eq!(Welcome::decode(&welcome).unwrap().version, 1);
     // One that is newer may say more after the versions: it is still refused by name.
     let mut newer = hello((2, 3));
     newer.truncate(7);
     newer.extend([9; 40]);
-    assert_eq!(Listening::on_hello(&me, &keys, &newer).unwrap_err().0.kind(), ErrorKind::Unsupported);
+    assert_eq!(Listening::on_hello(&me, &keys, &newer, &[]).unwrap_err().0.kind(), ErrorKind::Unsupported);
 }
 
 /// Bytes of each version are kept: one that is changed by accident is found here, not in a fleet that is half upgraded.
@@ -112,7 +128,7 @@ fn bytes_that_are_none_are_refused_and_never_a_panic() {
     let hello = Hello { versions: (1, 1), agent, name: "d".into(), tenant: "acme".into(), nonce }.encode();
     let (me, keys) = (identity(2, "p"), keys(None));
     for end in 0..hello.len() {
-        let (error, _) = Listening::on_hello(&me, &keys, &hello[..end]).unwrap_err();
+        let (error, _) = Listening::on_hello(&me, &keys, &hello[..end], &[]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
     assert!(Welcome::decode(&hello).is_err() && Proof::decode(&hello).is_err());

@@ -107,6 +107,11 @@ impl<F: Fence> LeaseTable<F> {
         Self { slots, free, deadlines: BinaryHeap::new(), holds: HashMap::new(), max_leases, last: 0, fence }
     }
 
+    /// Whether any lease holds this block.
+    pub(crate) fn is_held(&self, pool: u32, block: u32) -> bool {
+        self.holds.contains_key(&(pool, block))
+    }
+
     /// Lends these blocks of a pool.
     ///
     /// # Errors

@@ -4,11 +4,13 @@
 
 use std::any::Any;
 use std::ffi::c_void;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 use llmd_core::{Error, ErrorKind, Result};
 
 use super::Region;
+use crate::device::{self, DeviceId, Vendor};
 
 /// In which of its two forms a tensor is handed over.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -64,7 +66,9 @@ struct Versioned {
 }
 
 const CPU: i32 = 1;
+const CUDA: i32 = 2;
 const CUDA_HOST: i32 = 3;
+const ROCM: i32 = 10;
 /// The version that is written, and the one whose tensors are read.
 const MAJOR: u32 = 1;
 const READ_ONLY: u64 = 1;
@@ -83,10 +87,14 @@ impl Region {
     /// The memory of a tensor of another library, which `owner` keeps there: all of it, as it lies. The tensor's own deleter is not
     /// called; whoever owns the tensor calls it when `owner` is dropped. Peers on this machine cannot map such memory.
     ///
+    /// A tensor on a device of CUDA or ROCm makes a region [on that device](Self::on_device), which is [opened](device::open) by its
+    /// number. Nothing waits for an engine's streams, then or later: whoever lends blocks, or fetches into them, has synchronised.
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] for memory of a device and for a version of DLPack other than 1; [`ErrorKind::Invalid`] for a tensor
-    /// of no bytes, one that does not lie in one piece, and one that is only for reading.
+    /// [`ErrorKind::Unsupported`] for memory of other devices and for a version of DLPack other than 1; [`ErrorKind::Invalid`] for a
+    /// tensor of no bytes, one that does not lie in one piece, and one that is only for reading; for a device what
+    /// [`open`](device::open) and [`on_device`](Self::on_device) say.
     ///
     /// # Safety
     ///
@@ -112,13 +120,20 @@ impl Region {
                 (&versioned.tensor, versioned.flags)
             }
         };
+        let id = device_of(tensor.device)?;
         // SAFETY: the caller says that it is a tensor.
         let (start, len) = unsafe { memory(tensor) }?;
         if flags & READ_ONLY != 0 {
             return Err(invalid("a tensor that is only for reading, expected one that can be written to"));
         }
-        // SAFETY: the caller says that the tensor's memory stays as long as `owner`, and these bytes are it.
-        Ok(unsafe { Self::adopt_pointer(start, len, owner) })
+        let Some(id) = id else {
+            // SAFETY: the caller says that the tensor's memory stays as long as `owner`, and these bytes are it.
+            return Ok(unsafe { Self::adopt_pointer(start, len, owner) });
+        };
+        let device = device::open(id)?;
+        // SAFETY: as above, and the tensor says that its memory is of this device.
+        let memory = unsafe { device.adopt(start.addr().get() as u64, len as u64, Arc::new(owner)) }?;
+        Self::on_device(device, memory)
     }
 
     /// The region as a tensor of bytes, for libraries that take DLPack. It keeps the memory there until its deleter is called, by
@@ -126,15 +141,16 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] for a region that is only for reading in the form that cannot say so, and for one that is in a device.
+    /// [`ErrorKind::Unsupported`] for a region that is only for reading in the form that cannot say so.
     pub fn to_dlpack(&self, form: DlpackForm) -> Result<NonNull<c_void>> {
         if form == DlpackForm::Plain && !self.is_writable() {
             let message = "a region that is only for reading, which DLPack says from version 1 on";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let Some(address) = self.address() else {
-            let message = "memory of a device, expected the host's: whose tensor it is lends it";
-            return Err(Error::new(ErrorKind::Unsupported, message));
+        let (kind, number) = self.dlpack_device();
+        let data = match self.device() {
+            Some(there) => ptr::with_exposed_provenance_mut(there.memory().address() as usize),
+            None => self.address().map_or(ptr::null_mut(), |address| address.as_ptr().cast()),
         };
         let len = i64::try_from(self.len()).expect("no memory has more bytes");
         let exported = Box::new(Exported { _region: self.clone(), shape: [len], strides: [1] });
@@ -142,8 +158,8 @@ impl Region {
         // SAFETY: it was just made, and stays there until the deleter frees it.
         let (shape, strides) = unsafe { (&raw mut (*context).shape, &raw mut (*context).strides) };
         let tensor = Tensor {
-            data: address.as_ptr().cast(),
-            device: Device { kind: CPU, number: 0 },
+            data,
+            device: Device { kind, number },
             dimensions: 1,
             element: DataType { code: UNSIGNED, bits: 8, lanes: 1 },
             shape: shape.cast(),
@@ -162,6 +178,19 @@ impl Region {
             }
         };
         Ok(NonNull::new(made).expect("a box is somewhere"))
+    }
+}
+
+impl Region {
+    /// The device that its bytes are on, in DLPack's numbers: which kind, and which of them.
+    pub fn dlpack_device(&self) -> (i32, i32) {
+        let Some(DeviceId { vendor, ordinal }) = self.device_id() else { return (CPU, 0) };
+        let kind = match vendor {
+            Vendor::Amd => ROCM,
+            Vendor::Host => CPU,
+            Vendor::Nvidia => CUDA,
+        };
+        (kind, ordinal as i32)
     }
 }
 
@@ -199,11 +228,7 @@ pub unsafe fn delete_dlpack(tensor: NonNull<c_void>, form: DlpackForm) {
 ///
 /// It must be a tensor.
 unsafe fn memory(tensor: &Tensor) -> Result<(NonNull<u8>, usize)> {
-    let Tensor { device, dimensions, element, shape, strides, data, byte_offset } = *tensor;
-    if !matches!(device.kind, CPU | CUDA_HOST) {
-        let message = format!("a tensor in the memory of a {}, expected one of this machine", device_name(device.kind));
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
+    let Tensor { dimensions, element, shape, strides, data, byte_offset, .. } = *tensor;
     if !(0..=MAX_DIMENSIONS).contains(&dimensions) || (dimensions > 0 && shape.is_null()) {
         return Err(invalid(format!("a tensor of {dimensions} dimensions, expected 0 to {MAX_DIMENSIONS}")));
     }
@@ -221,9 +246,27 @@ unsafe fn memory(tensor: &Tensor) -> Result<(NonNull<u8>, usize)> {
     if !is_dense(axes) {
         return Err(invalid("a tensor that does not lie in one piece, expected a contiguous one"));
     }
-    let start = NonNull::new(data.cast::<u8>()).ok_or_else(|| invalid("a tensor at NULL, expected one with memory"))?;
-    // SAFETY: a tensor's bytes begin there, within its memory.
-    Ok((unsafe { start.add(byte_offset as usize) }, len))
+    // A device's addresses are none of this process's: they are only counted with.
+    let start = NonNull::new(data.cast::<u8>());
+    let start = start.and_then(|start| NonNull::new(start.as_ptr().wrapping_add(byte_offset as usize)));
+    Ok((start.ok_or_else(|| invalid("a tensor at NULL, expected one with memory"))?, len))
+}
+
+/// The device that a tensor is on; `None` for this machine's memory.
+fn device_of(Device { kind, number }: Device) -> Result<Option<DeviceId>> {
+    let vendor = match kind {
+        CPU | CUDA_HOST => return Ok(None),
+        CUDA => Vendor::Nvidia,
+        ROCM => Vendor::Amd,
+        _ => {
+            let message =
+                format!("a tensor in the memory of a {}, expected this machine's, CUDA's or ROCm's", device_name(kind));
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+    };
+    let ordinal =
+        u32::try_from(number).map_err(|_| invalid(format!("a tensor on device {number}, expected 0 or more")))?;
+    Ok(Some(DeviceId { vendor, ordinal }))
 }
 
 /// Whether elements lie one after the other, in whichever order of axes.
@@ -240,11 +283,9 @@ fn is_dense(mut axes: Vec<(i64, Option<i64>)>) -> bool {
 
 fn device_name(kind: i32) -> String {
     match kind {
-        2 => "CUDA device".into(),
         4 => "OpenCL device".into(),
         7 => "Vulkan device".into(),
         8 => "Metal device".into(),
-        10 => "ROCm device".into(),
         11 => "ROCm host".into(),
         13 => "CUDA managed allocation".into(),
         14 => "oneAPI device".into(),
@@ -355,9 +396,11 @@ mod tests {
         };
         let unsupported = |message: &str| (ErrorKind::Unsupported, message.to_owned());
         assert_eq!(
-            said(&|versioned| versioned.tensor.device.kind = 2),
-            unsupported("a tensor in the memory of a CUDA device, expected one of this machine")
+            said(&|versioned| versioned.tensor.device.kind = 8),
+            unsupported("a tensor in the memory of a Metal device, expected this machine's, CUDA's or ROCm's")
         );
+        let below = |versioned: &mut Versioned| versioned.tensor.device = Device { kind: CUDA, number: -1 };
+        assert_eq!(said(&below).1, "a tensor on device -1, expected 0 or more");
         assert_eq!(said(&|versioned| versioned.major = 2), unsupported("a tensor of DLPack 2, expected 1"));
         assert_eq!(said(&|versioned| versioned.flags = READ_ONLY).0, ErrorKind::Invalid);
         assert_eq!(said(&|versioned| versioned.tensor.data = null_mut()).0, ErrorKind::Invalid);

@@ -27,7 +27,7 @@ pub use self::host::HostMemory;
 pub(crate) use self::mapping::{Access, Mapping, cannot_shrink};
 pub(crate) use self::process::{Known, PIECES, Piece, Process, Told};
 pub(crate) use self::words::Words;
-use crate::device::{Device, DeviceMemory};
+use crate::device::{Device, DeviceId, DeviceMemory};
 
 /// Memory that blocks are moved from and to. Clones are the same memory; it is given back when the last is dropped.
 #[derive(Clone)]
@@ -139,6 +139,11 @@ impl Region {
     /// Whether its bytes are in a device.
     pub fn is_on_device(&self) -> bool {
         self.device().is_some()
+    }
+
+    /// Which device its bytes are in, if they are in one.
+    pub fn device_id(&self) -> Option<DeviceId> {
+        self.device().map(|there| there.memory().device())
     }
 
     /// How many bytes it has.
@@ -264,7 +269,7 @@ impl fmt::Debug for Region {
         let Memory { len, is_writable, keeps_its_length, .. } = &*self.0;
         f.debug_struct("Region")
             .field("len", len)
-            .field("device", &self.device().map(|device| device.memory().device()))
+            .field("device", &self.device_id())
             .field("is_writable", is_writable)
             .field("is_shareable", &self.is_shareable())
             .field("keeps_its_length", keeps_its_length)

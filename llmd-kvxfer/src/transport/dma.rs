@@ -10,10 +10,11 @@ use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use super::buffered::Buffered;
 use super::copiers::{Step, Work};
 use super::job::{Begun, Found, Inbox, Job, Memory, Source};
 use super::{Home, Transfer, outcome_of};
-use crate::copy::{Copying, Origin, Packed, Renamed, Span, Stores, copy_span, fill, places, sum_of};
+use crate::copy::{Copying, Origin, Packed, Renamed, Span, Stores, copy_span, fill, places};
 use crate::device::{Buffer, CopyEngine, DeviceCopy, DeviceMemory, Direction, Moving, Ticket};
 use crate::outcome::Outcome;
 
@@ -235,7 +236,7 @@ impl DmaJob {
                     return Ok(Went::Waits(Flight { part, failed, stage }));
                 }
                 let Some(buffer) = buffer else { return Ok(self.arrived(part, failed)) };
-                let copies = self.scattered(part, |_| true)?;
+                let copies = self.buffered(part).copies(|_| true)?;
                 let stage = Stage::Returning(to.engine.begin(Direction::ToHost, &to.memory, buffer, copies)?);
                 return Ok(Went::On(Flight { part, failed, stage }));
             }
@@ -282,7 +283,7 @@ impl DmaJob {
     fn verify_and_drain(&self, part: usize, side: &Side, buffer: Buffer) -> Result<Went> {
         let mut failed = Failed::new();
         self.verify(part, &buffer, &mut failed)?;
-        let copies = self.scattered(part, |place| !failed.iter().any(|&(wrong, _)| wrong == place))?;
+        let copies = self.buffered(part).copies(|place| !failed.iter().any(|&(wrong, _)| wrong == place))?;
         let stage = Stage::Draining(side.engine.begin(Direction::ToDevice, &side.memory, buffer, copies)?);
         Ok(Went::On(Flight { part, failed, stage }))
     }
@@ -290,36 +291,12 @@ impl DmaJob {
     /// Says which of the blocks that are written are not what was sealed, by what is in a buffer.
     fn verify(&self, part: usize, buffer: &Buffer, failed: &mut Failed) -> Result<()> {
         let Some((_, expected)) = &self.source.check else { return Ok(()) };
-        let (address, len) = buffer.span();
-        let (from, places) = (self.blocks(part).0, self.places(part));
-        let (read, written) = self.transfer.plan.period();
-        for (period, blocks) in from.chunks(read).enumerate() {
-            for (place, &block) in (period * read..).zip(blocks) {
-                let sum = sum_of(&self.packed.own, &Span(address, len), place as u32)?;
-                if expected.sum(block) != Some(sum) {
-                    let start = places.start + period * written;
-                    let wrong = start..(start + written).min(places.end);
-                    failed.extend(wrong.map(|place| (place, Outcome::Corrupt)));
-                    break;
-                }
-            }
-        }
-        Ok(())
+        self.buffered(part).verify(buffer, &**expected, failed)
     }
 
-    /// What goes from a buffer to the device, of the periods of which the first place is wanted.
-    fn scattered(&self, part: usize, is_wanted: impl Fn(usize) -> bool) -> Result<Vec<DeviceCopy>> {
-        let (from, to) = self.blocks(part);
-        let (start, all) = (self.places(part).start, places(from.len()));
-        let (read, written) = self.transfer.plan.period();
-        let mut copies = Vec::new();
-        for (period, (from, to)) in all.chunks(read).zip(to.chunks(written)).enumerate() {
-            if is_wanted(start + period * written) {
-                let pieces = self.packed.scatter.copies(from, to)?;
-                copies.extend(pieces.map(|copy| DeviceCopy { device: copy.to, host: copy.from, len: copy.len }));
-            }
-        }
-        Ok(copies)
+    fn buffered(&self, part: usize) -> Buffered<'_> {
+        let ((from, to), first) = (self.blocks(part), self.places(part).start);
+        Buffered { packed: &self.packed, period: self.transfer.plan.period(), from, to, first }
     }
 
     /// A part is where it was to go, if the lease still holds.

@@ -325,7 +325,7 @@ impl Home {
             return Err(Error::new(ErrorKind::Exhausted, message));
         }
         let capability = Capability::random()?;
-        let lease = self.leases.lock().grant(self.now(), pool.id(), Arc::clone(blocks), terms, capability)?;
+        let lease = self.lend(pool, blocks, terms, capability)?;
         if self.check != Check::Off {
             let sealing = self.seal(pool, Arc::clone(blocks));
             sealing.inspect_err(|_| {
@@ -334,6 +334,16 @@ impl Home {
         }
         self.bell.ring();
         Ok((lease, capability))
+    }
+
+    fn lend(&self, pool: &Pool, blocks: &Arc<[u32]>, terms: Lease, capability: Capability) -> Result<LeaseId> {
+        let mut leases = self.leases.lock();
+        let is_new = |&&block: &&u32| !leases.is_held(pool.id(), block);
+        let new: smallvec::SmallVec<[u32; 64]> = blocks.iter().filter(is_new).copied().collect();
+        let lease = leases.grant(self.now(), pool.id(), Arc::clone(blocks), terms, capability)?;
+        // Whoever was to seal them for a lease that has ended may have come to it while they were written.
+        new.iter().for_each(|&block| pool.seals().open(block));
+        Ok(lease)
     }
 
     pub(crate) fn release(&self, lease: LeaseId) -> bool {

@@ -5,6 +5,7 @@
 //! may read what. An implementation is right when [`testing::transport`](crate::testing) says so.
 
 mod bell;
+mod buffered;
 mod copiers;
 mod cuda_ipc;
 mod dma;
@@ -44,6 +45,8 @@ pub use self::shm::Shm;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use self::shm::message_again as shm_message_again;
 pub use self::tcp::Tcp;
+#[cfg(feature = "tls")]
+pub use self::tcp::Tls;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use self::tcp::messages_again as tcp_messages_again;
 use self::way::Way;

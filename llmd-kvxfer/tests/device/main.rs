@@ -4,6 +4,7 @@ mod conformance;
 mod exporting;
 mod failures;
 mod fake;
+mod named;
 mod pools;
 mod processes;
 mod sides;

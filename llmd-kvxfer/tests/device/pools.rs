@@ -90,6 +90,30 @@ fn what_a_device_exports_conforms() {
     testing::transport_with(make, [&memory(&device), &memory(&device)]);
 }
 
+/// Memory that peers neither map nor, without cma, read.
+fn own(len: usize) -> Region {
+    Region::adopt_bytes(vec![0; len])
+}
+
+#[test]
+fn shared_memory_stages_into_a_device() {
+    for kind in [Kind::Cuda, Kind::OldHip] {
+        let (fake, folder) = (Fake::new(kind), TempDir::new().unwrap());
+        let device = fake.device();
+        testing::transport_with(|| Shm::in_folder(folder.path()).without_cma(), [&own, &memory(&device)]);
+        drop(device);
+        gives_back(&fake);
+    }
+}
+
+#[test]
+fn shared_memory_stages_from_one_device_to_another() {
+    let (one, other, folder) = (Fake::new(Kind::Hip), Fake::new(Kind::Cuda), TempDir::new().unwrap());
+    testing::transport_with(|| Shm::in_folder(folder.path()), [&memory(&one.device()), &memory(&other.device())]);
+    gives_back(&one);
+    gives_back(&other);
+}
+
 #[test]
 fn shared_memory_stages_what_is_in_a_device() {
     let (fake, folder) = (Fake::new(Kind::Cuda), TempDir::new().unwrap());
@@ -104,7 +128,11 @@ fn layout() -> KvLayout {
 }
 
 fn filled(agent: &Agent, device: &Arc<dyn Device>, seed: u8) -> Pool {
-    let pool = agent.register(memory(device)(16 * (64 << 10)), layout()).unwrap();
+    filled_of(agent, memory(device)(16 * (64 << 10)), seed)
+}
+
+fn filled_of(agent: &Agent, region: Region, seed: u8) -> Pool {
+    let pool = agent.register(region, layout()).unwrap();
     (0..16).for_each(|block| pool.write_block(block, &content(block, seed)).unwrap());
     pool
 }
@@ -161,7 +189,7 @@ fn another_process_fetches_what_a_driver_exports() {
     }
 }
 
-/// Two agents of one process, and a pool of each in the device of a driver that can be told what is to go wrong.
+/// Two agents of one process, and a pool of the second, at least, in the device of a driver that can be told what is to go wrong.
 struct Two {
     prefill: Agent,
     decode: Agent,
@@ -169,16 +197,51 @@ struct Two {
     cache: Pool,
     device: Arc<dyn Device>,
     fake: Fake,
+    /// In which they find each other.
+    _folder: TempDir,
+}
+
+/// How blocks get from the one to the other.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    /// Within the device.
+    Local,
+    /// Through slots of shared memory, from the host.
+    Slots,
+}
+
+impl By {
+    const ALL: [Self; 2] = [Self::Local, Self::Slots];
 }
 
 impl Two {
-    fn new() -> Self {
-        let (fake, here) = (Fake::new(Kind::Cuda), Local::default());
+    fn new(by: By) -> Self {
+        let (fake, here, folder) = (Fake::new(Kind::Cuda), Local::default(), TempDir::new().unwrap());
         let device = fake.device();
-        let build = |name: &str| Agent::builder(name).transport(here.clone()).build().unwrap();
+        let build = |name: &str| {
+            let builder = Agent::builder(name);
+            let builder = match by {
+                By::Local => builder.transport(here.clone()),
+                By::Slots => builder.transport(Shm::in_folder(folder.path()).without_cma()),
+            };
+            builder.build().unwrap()
+        };
         let (prefill, decode) = (build("prefill-0"), build("decode-0"));
-        let (computed, cache) = (filled(&prefill, &device, 5), filled(&decode, &device, 9));
-        Self { prefill, decode, computed, cache, device, fake }
+        let computed = match by {
+            By::Local => filled(&prefill, &device, 5),
+            By::Slots => filled_of(&prefill, own(16 * (64 << 10)), 5),
+        };
+        let cache = filled(&decode, &device, 9);
+        Self { prefill, decode, computed, cache, device, fake, _folder: folder }
+    }
+
+    /// Waits until something is asked of the device.
+    fn begun(&self) {
+        let is_begun = (0..LONG.as_millis()).any(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            self.device.counts().under_way > 0
+        });
+        assert!(is_begun, "nothing is asked of the device");
     }
 
     fn sealed(&self) -> Grant {
@@ -202,70 +265,122 @@ impl Two {
 
 #[test]
 fn a_device_that_is_lost_fails_what_is_under_way_and_what_comes() {
-    let two = Two::new();
-    let grant = two.sealed();
-    two.fake.hold(true);
-    let blocks: Vec<u32> = (0..16).collect();
-    let ops: Vec<_> =
-        (0..5).map(|_| two.decode.submit(&Fetch::new(&grant, &two.cache, &blocks).and_hold()).unwrap()).collect();
-    two.fake.lose(true);
-    two.fake.hold(false);
-    for op in ops {
-        let fetched = two.decode.wait(op, LONG).unwrap();
-        assert_eq!(fetched.outcome, Outcome::Io, "{:?}", fetched.why);
-        assert_eq!(fetched.blocks.count(), 0);
-        assert!(fetched.why.is_some_and(|why| why.contains("nvidia:0")));
+    for by in By::ALL {
+        let two = Two::new(by);
+        let grant = two.sealed();
+        two.fake.hold(true);
+        let blocks: Vec<u32> = (0..16).collect();
+        let ops: Vec<_> =
+            (0..5).map(|_| two.decode.submit(&Fetch::new(&grant, &two.cache, &blocks).and_hold()).unwrap()).collect();
+        two.fake.lose(true);
+        two.fake.hold(false);
+        for op in ops {
+            let fetched = two.decode.wait(op, LONG).unwrap();
+            assert_eq!(fetched.outcome, Outcome::Io, "{by:?}: {:?}", fetched.why);
+            assert_eq!(fetched.blocks.count(), 0);
+            assert!(fetched.why.is_some_and(|why| why.contains("nvidia:0")));
+        }
+        assert_eq!(two.fetch(&grant).outcome, Outcome::Io);
+        assert_eq!(two.decode.stats().operations, 0);
+        two.fake.lose(false);
     }
-    assert_eq!(two.fetch(&grant).outcome, Outcome::Io);
-    assert_eq!(two.decode.stats().operations, 0);
-    two.fake.lose(false);
 }
 
 #[test]
 fn a_copy_that_fails_fails_its_operation_alone() {
-    let two = Two::new();
-    let grant = two.sealed();
-    two.fake.fail_later(1, 719);
-    assert_eq!(two.fetch(&grant).outcome, Outcome::Io);
-    assert_eq!(two.fetch(&grant).outcome, Outcome::Done);
+    for by in By::ALL {
+        let two = Two::new(by);
+        let grant = two.sealed();
+        // More often than there are slots and buffers: none is lost.
+        for _ in 0..20 {
+            two.fake.fail_later(1, 719);
+            assert_eq!(two.fetch(&grant).outcome, Outcome::Io, "{by:?}");
+        }
+        assert_eq!(two.fetch(&grant).outcome, Outcome::Done, "{by:?}");
+        assert!((0..16).all(|block| two.cache.read_block(15 - block).unwrap() == content(block, 5)), "{by:?}");
+    }
 }
 
 #[test]
 fn what_was_changed_or_taken_back_is_not_said_to_be_there() {
-    let two = Two::new();
-    let grant = two.sealed();
-    two.computed.write_block(3, &content(3, 6)).unwrap();
-    let fetched = two.fetch(&grant);
-    assert_eq!(fetched.outcome, Outcome::Corrupt);
-    assert_eq!(fetched.blocks.failed().collect::<Vec<_>>(), [3]);
-    two.fake.hold(true);
-    let blocks: Vec<u32> = (0..16).collect();
-    let op = two.decode.fetch(&grant, &two.cache, &blocks, LONG).unwrap();
-    assert!(two.prefill.release(grant.lease()).unwrap());
-    two.fake.hold(false);
-    let fetched = two.decode.wait(op, LONG).unwrap();
-    assert_eq!((fetched.outcome, fetched.blocks.count()), (Outcome::Stale, 0), "{:?}", fetched.why);
+    for by in By::ALL {
+        let two = Two::new(by);
+        let grant = two.sealed();
+        two.computed.write_block(3, &content(3, 6)).unwrap();
+        let fetched = two.fetch(&grant);
+        assert_eq!(fetched.outcome, Outcome::Corrupt, "{by:?}");
+        assert_eq!(fetched.blocks.failed().collect::<Vec<_>>(), [3]);
+        two.fake.hold(true);
+        let blocks: Vec<u32> = (0..16).collect();
+        let op = two.decode.fetch(&grant, &two.cache, &blocks, LONG).unwrap();
+        two.begun();
+        assert!(two.prefill.release(grant.lease()).unwrap());
+        two.fake.hold(false);
+        let fetched = two.decode.wait(op, LONG).unwrap();
+        assert_eq!((fetched.outcome, fetched.blocks.count()), (Outcome::Stale, 0), "{by:?}: {:?}", fetched.why);
+    }
 }
 
 #[test]
 fn an_operation_that_is_cancelled_ends_when_the_device_has_finished() {
-    let two = Two::new();
+    for by in By::ALL {
+        let two = Two::new(by);
+        let grant = two.sealed();
+        two.fake.hold(true);
+        let blocks: Vec<u32> = (0..16).collect();
+        let op = two.decode.fetch(&grant, &two.cache, &blocks, LONG).unwrap();
+        two.begun();
+        two.decode.cancel(op).unwrap();
+        let early = two.decode.wait(op, Duration::from_millis(50)).unwrap_err();
+        assert_eq!(early.kind(), ErrorKind::Unavailable, "{by:?}: the device may still write");
+        two.fake.hold(false);
+        let fetched = two.decode.wait(op, LONG).unwrap();
+        assert!(matches!(fetched.outcome, Outcome::Cancelled | Outcome::Done), "{by:?}: {:?}", fetched.outcome);
+        assert_eq!(two.device.counts().under_way, 0, "{by:?}: nothing is written any more");
+    }
+}
+
+#[test]
+fn what_waits_for_a_buffer_ends_at_once_when_it_is_cancelled() {
+    let two = Two::new(By::Slots);
     let grant = two.sealed();
     two.fake.hold(true);
     let blocks: Vec<u32> = (0..16).collect();
-    let op = two.decode.fetch(&grant, &two.cache, &blocks, LONG).unwrap();
-    let device = &two.device;
-    let begun = (0..LONG.as_millis()).any(|_| {
-        std::thread::sleep(Duration::from_millis(1));
-        device.counts().under_way > 0
-    });
-    assert!(begun, "nothing is asked of the device");
-    two.decode.cancel(op).unwrap();
-    let early = two.decode.wait(op, Duration::from_millis(50)).unwrap_err();
-    assert_eq!(early.kind(), ErrorKind::Unavailable, "the device may still write");
+    let fetch = Fetch::new(&grant, &two.cache, &blocks).and_hold();
+    // Four of them fill the buffers, and slots hold the others.
+    let ops: Vec<_> = (0..12).map(|_| two.decode.submit(&fetch).unwrap()).collect();
+    two.begun();
+    std::thread::sleep(Duration::from_millis(100));
+    ops.iter().for_each(|&op| two.decode.cancel(op).unwrap());
+    let ended = ops.iter().filter(|&&op| two.decode.wait(op, Duration::from_millis(50)).is_ok()).count();
+    assert_eq!(ended, ops.len() - 4, "but for those of which the device writes something");
     two.fake.hold(false);
-    let fetched = two.decode.wait(op, LONG).unwrap();
-    assert!(matches!(fetched.outcome, Outcome::Cancelled | Outcome::Done), "{:?}", fetched.outcome);
+    assert_eq!(two.fetch(&grant).outcome, Outcome::Done);
+}
+
+#[test]
+fn an_agent_that_goes_gives_back_what_slots_are_waited_for_with() {
+    let (one, other, folder) = (Fake::new(Kind::Cuda), Fake::new(Kind::Hip), TempDir::new().unwrap());
+    let (lends, reads) = (one.device(), other.device());
+    let build = |name: &str| Agent::builder(name).transport(Shm::in_folder(folder.path())).check(Check::Off);
+    let (prefill, decode) = (build("prefill-0").build().unwrap(), build("decode-0").build().unwrap());
+    let (computed, cache) = (filled(&prefill, &lends, 5), filled(&decode, &reads, 9));
+    let grant = prefill.grant(&computed, &[1, 2], Lease::for_secs(60)).unwrap();
+    one.hold(true);
+    decode.fetch(&grant, &cache, &[3, 4], LONG).unwrap();
+    let is_asked = (0..LONG.as_millis()).any(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        lends.counts().under_way > 0
+    });
+    assert!(is_asked, "nobody asks for the blocks");
+    drop((decode, cache, reads));
+    let is_given_back = (0..LONG.as_millis()).any(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        other.left() == Left::default()
+    });
+    // Whoever lends waits for its device when it goes.
+    one.hold(false);
+    assert!(is_given_back, "{:?} was not given back", other.left());
 }
 
 #[test]

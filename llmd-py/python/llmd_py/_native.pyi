@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import Buffer
 
-__all__ = ["__version__", "Agent", "AgentStats", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Connector", "Considered", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "FetchOp", "Fetched", "Grant", "Handover", "HeaderChanges", "IndexStats", "Kept", "KvEventBatch", "KvEventStream", "KvLayout", "KvPool", "LeaseEnded", "Leg", "Needs", "NextStep", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Problem", "Region", "Request", "Scheduler", "SessionMemo", "StageRoute", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "check_config", "decode_batch"]
+__all__ = ["__version__", "Agent", "AgentStats", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Connector", "Considered", "Decision", "Device", "Endpoint", "EventError", "Explanation", "Fed", "FetchOp", "Fetched", "Grant", "Handover", "HeaderChanges", "IndexStats", "Kept", "KvEventBatch", "KvEventStream", "KvLayout", "KvPool", "LeaseEnded", "Leg", "Needs", "NextStep", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Problem", "Region", "Request", "Scheduler", "SessionMemo", "StageRoute", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "check_config", "decode_batch"]
 
 __version__: Final[str]
 
@@ -18,7 +18,9 @@ class Agent:
     Lends blocks of its pools to other agents, and fetches theirs.
 
     `transports` are tried in the order of what they are expected to cost: `"shm"` between processes of one machine, with its socket
-    in `folder` (by default a folder of the user's own), and `"local"` between the agents of one process. Agents of a `tenant` prove it
+    in `folder` (by default a folder of the user's own), `"cuda_ipc"` between their devices, with its socket there too, by the first
+    device of CUDA or else of ROCm, or by the one that `"cuda_ipc://cuda:1"` names, `"tcp://HOST:PORT"` between machines, listening
+    there, and `"local"` between the agents of one process. Agents of a `tenant` prove it
     by its `key`; without one nothing is proven, and who may connect is the matter of the folder's permissions. `serve` has the keys of
     other tenants who are let in. `check` says when what arrives is held against what was granted: `"always"`, `"remote"` or `"off"`.
 
@@ -87,8 +89,8 @@ class Agent:
     def register(self, /, memory: Any, layout: KvLayout, *, tenant: str | None = None) -> KvPool:
         """
         Takes memory in, laid out like this: from now on its blocks can be granted, and blocks fetched into it. `memory` is a `Region`,
-        or what one can be made of: a writable buffer, a DLPack tensor, a path, a file descriptor. With `tenant`, it is for peers of
-        that tenant alone.
+        or what one can be made of: a writable buffer, a DLPack tensor (on a device too), a path, a file descriptor. With `tenant`, it
+        is for peers of that tenant alone.
 
         Raises `InvalidError` when the memory is shorter than its layout; `UnsupportedError` when no transport of the agent can move
         such memory; `DeniedError` when it is another tenant's already.
@@ -117,6 +119,11 @@ class AgentStats:
     def __ne__(self, value: object, /) -> bool: ...
     def __repr__(self, /) -> str: ...
     @property
+    def cma_bytes(self, /) -> int:
+        """
+        Bytes that were fetched by `shm` out of a peer's memory by its address.
+        """
+    @property
     def denied_reads(self, /) -> int:
         """
         Reads that were denied.
@@ -137,6 +144,11 @@ class AgentStats:
         Bytes that were fetched.
         """
     @property
+    def ipc_bytes(self, /) -> int:
+        """
+        Bytes that were fetched by `cuda_ipc` out of memory that another process's device exported.
+        """
+    @property
     def leases(self, /) -> int:
         """
         Leases that hold.
@@ -150,6 +162,11 @@ class AgentStats:
     def malformed_messages(self, /) -> int:
         """
         Messages that were none.
+        """
+    @property
+    def mapped_bytes(self, /) -> int:
+        """
+        Bytes that were fetched by `shm` out of memory of a peer that this process mapped.
         """
     @property
     def operations(self, /) -> int:
@@ -170,6 +187,11 @@ class AgentStats:
     def served_bytes(self, /) -> int:
         """
         Bytes that were sent to others; not those that others copied by themselves.
+        """
+    @property
+    def staged_bytes(self, /) -> int:
+        """
+        Bytes that were fetched by `shm` and copied there by the peer.
         """
     @property
     def stale_reads(self, /) -> int:
@@ -621,6 +643,37 @@ class Decision:
         """
         The stages that have an endpoint of their own, in the order in which they are done. The last is the decode, which
         answers.
+        """
+
+@final
+class Device:
+    """
+    An accelerator, by its driver, which is loaded when it is wanted: nothing of it is needed before.
+
+    As long as somebody has it (this object, a region on it, a transport that imports by it) it is the same for all of the process
+    who name it, `"cuda:0"` or `"rocm:1"`. A driver that lies where nobody looks for it is named by `library`: open the device so
+    before tensors and transports ask for it, and hold it.
+    """
+    def __repr__(self, /) -> str: ...
+    @staticmethod
+    def cuda(ordinal: SupportsIndex, *, library: str | PathLike[str] | None = None) -> Device:
+        """
+        NVIDIA's device of this number, among those that the process sees, by the CUDA driver: the one of the system, or `library`.
+
+        Raises `UnsupportedError`, naming what was looked for, where there is no driver, and `InvalidError` for a device that there is
+        not and for one that is open by another library.
+        """
+    @property
+    def name(self, /) -> str:
+        """
+        What it is called: `"cuda:0"`.
+        """
+    @staticmethod
+    def rocm(ordinal: SupportsIndex, *, library: str | PathLike[str] | None = None) -> Device:
+        """
+        AMD's device of this number, among those that the process sees, by the HIP runtime: the one of the system, or `library`.
+
+        Raises what `cuda` does.
         """
 
 @final
@@ -1826,6 +1879,10 @@ class Region:
 
     It is a buffer and a DLPack tensor of bytes: `numpy.asarray(region)`, `memoryview(region)` and `torch.from_dlpack(region)` are the
     memory itself. It is given back when nobody has it any more, views of it included.
+
+    It may lie on a device: then nothing reads it by an address but that device, and it is no buffer. Copies there wait for no stream
+    of anybody's: whoever lends blocks has seen to it that they are computed (`torch.cuda.synchronize()`, or an event's), and nobody
+    writes or reads those that are fetched into before the fetch has ended.
     """
     def __buffer__(self, flags: SupportsIndex, /) -> memoryview:
         """
@@ -1839,7 +1896,7 @@ class Region:
         """
     def __dlpack_device__(self, /) -> tuple[int, int]:
         """
-        Which device the memory is on: this machine.
+        Which device the memory is on, in DLPack's numbers: its kind, 1 for this machine, and which of them.
         """
     def __len__(self, /) -> int: ...
     def __repr__(self, /) -> str: ...
@@ -1847,10 +1904,9 @@ class Region:
     def adopt(buffer: Any) -> Region:
         """
         The memory of `buffer`: of anything that lends a writable buffer in one piece, such as a NumPy array, a `bytearray` or an
-        `mmap`, or a DLPack tensor in this machine's memory. It stays there until nobody has the region. Peers cannot map it.
+        `mmap`, or a DLPack tensor, as `from_dlpack` has it. It stays there until nobody has the region. Peers cannot map it.
 
-        Raises `InvalidError` for a buffer that cannot be written to or does not lie in one piece, and `UnsupportedError` for memory of
-        a device.
+        Raises `InvalidError` for a buffer that cannot be written to or does not lie in one piece, and what `from_dlpack` does.
         """
     @staticmethod
     def adopt_fd(fd: SupportsIndex) -> Region:
@@ -1867,11 +1923,36 @@ class Region:
 
         Raises `UnavailableError` when it cannot be opened, and `InvalidError` when it is empty or no file.
         """
+    @property
+    def device(self, /) -> str | None:
+        """
+        What the device is called that it lies on, `"cuda:0"`; `None` for this machine's memory.
+        """
     def fileno(self, /) -> int:
         """
         The descriptor that peers map; it lives as long as the region.
 
         Raises `UnsupportedError` when there is none.
+        """
+    @staticmethod
+    def from_device_pointer(address: SupportsIndex, len: SupportsIndex, device: Device | str, keep: Any | None = None) -> Region:
+        """
+        `len` bytes from `address` on in the memory of a `device`, a `Device` or its name, which somebody else allocated: such as
+        `tensor.data_ptr()`. They stay there as long as `keep` does, which is kept until nobody has the region.
+
+        Raises `InvalidError` for no bytes, and what the device says when it is opened.
+        """
+    @staticmethod
+    def from_dlpack(tensor: Any) -> Region:
+        """
+        The memory of a tensor of another library, or of its capsule: in this machine's memory, or on a device of CUDA or ROCm, which
+        is opened by its number. It stays there until nobody has the region.
+
+        The tensor is asked for without a stream to wait for it: what is in it now does not matter, and what `Region` says of streams
+        holds from then on.
+
+        Raises `InvalidError` for a tensor that is only for reading or does not lie in one piece; `UnsupportedError` for one on another
+        kind of device, and, naming what was looked for, where there is no driver.
         """
     @staticmethod
     def memfd(len: SupportsIndex, *, huge_pages: bool = False, node: SupportsIndex | None = None, lazy: bool = False) -> Region:
@@ -1880,6 +1961,13 @@ class Region:
         node of this number with `node`, and each page taken only when it is first touched with `lazy`.
 
         Raises `ExhaustedError` when there is not as much, and `UnsupportedError` when there are no huge pages or no such node.
+        """
+    @staticmethod
+    def on_device(len: SupportsIndex, device: Device | str) -> Region:
+        """
+        `len` bytes of the memory of a `device`, a `Device` or its name. What is in them is not said.
+
+        Raises `ExhaustedError` when there is no room, and what the device says when it is opened.
         """
     @property
     def shareable(self, /) -> bool:

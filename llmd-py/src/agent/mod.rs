@@ -39,7 +39,9 @@ use crate::whole::{Whole, named};
 /// Lends blocks of its pools to other agents, and fetches theirs.
 ///
 /// `transports` are tried in the order of what they are expected to cost: `"shm"` between processes of one machine, with its socket
-/// in `folder` (by default a folder of the user's own), and `"local"` between the agents of one process. Agents of a `tenant` prove it
+/// in `folder` (by default a folder of the user's own), `"cuda_ipc"` between their devices, with its socket there too, by the first
+/// device of CUDA or else of ROCm, or by the one that `"cuda_ipc://cuda:1"` names, `"tcp://HOST:PORT"` between machines, listening
+/// there, and `"local"` between the agents of one process. Agents of a `tenant` prove it
 /// by its `key`; without one nothing is proven, and who may connect is the matter of the folder's permissions. `serve` has the keys of
 /// other tenants who are let in. `check` says when what arrives is held against what was granted: `"always"`, `"remote"` or `"off"`.
 ///
@@ -104,8 +106,8 @@ impl Agent {
     }
 
     /// Takes memory in, laid out like this: from now on its blocks can be granted, and blocks fetched into it. `memory` is a `Region`,
-    /// or what one can be made of: a writable buffer, a DLPack tensor, a path, a file descriptor. With `tenant`, it is for peers of
-    /// that tenant alone.
+    /// or what one can be made of: a writable buffer, a DLPack tensor (on a device too), a path, a file descriptor. With `tenant`, it
+    /// is for peers of that tenant alone.
     ///
     /// Raises `InvalidError` when the memory is shorter than its layout; `UnsupportedError` when no transport of the agent can move
     /// such memory; `DeniedError` when it is another tenant's already.

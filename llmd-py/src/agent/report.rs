@@ -72,6 +72,14 @@ pub(crate) struct AgentStats {
     malformed_messages: u64,
     /// Notes of leases that had ended, or of none.
     lost_notes: u64,
+    /// Bytes that were fetched by `shm` out of memory of a peer that this process mapped.
+    mapped_bytes: u64,
+    /// Bytes that were fetched by `shm` out of a peer's memory by its address.
+    cma_bytes: u64,
+    /// Bytes that were fetched by `shm` and copied there by the peer.
+    staged_bytes: u64,
+    /// Bytes that were fetched by `cuda_ipc` out of memory that another process's device exported.
+    ipc_bytes: u64,
 }
 
 impl AgentStats {
@@ -89,6 +97,10 @@ impl AgentStats {
             refused_peers: stats.refused_peers,
             malformed_messages: stats.malformed_messages,
             lost_notes: stats.lost_notes,
+            mapped_bytes: stats.mapped_bytes,
+            cma_bytes: stats.cma_bytes,
+            staged_bytes: stats.staged_bytes,
+            ipc_bytes: stats.ipc_bytes,
         }
     }
 }

@@ -4,7 +4,9 @@
 use std::ffi::c_int;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use llmd_kvxfer::device::Keep;
 use llmd_kvxfer::{DlpackForm, HostMemory};
 use pyo3::PyTypeInfo as _;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
@@ -13,6 +15,7 @@ use pyo3::inspect::PyStaticExpr;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyMemoryView, PyString};
 
+use super::device::{self, Named};
 use super::{adopted, capsule};
 use crate::buffer::{class_of, pinned};
 use crate::error::{exception, invalid, raise};
@@ -22,6 +25,10 @@ use crate::whole::{Whole, named};
 ///
 /// It is a buffer and a DLPack tensor of bytes: `numpy.asarray(region)`, `memoryview(region)` and `torch.from_dlpack(region)` are the
 /// memory itself. It is given back when nobody has it any more, views of it included.
+///
+/// It may lie on a device: then nothing reads it by an address but that device, and it is no buffer. Copies there wait for no stream
+/// of anybody's: whoever lends blocks has seen to it that they are computed (`torch.cuda.synchronize()`, or an event's), and nobody
+/// writes or reads those that are fetched into before the fetch has ended.
 #[pyclass(frozen, module = "llmd_py")]
 #[derive(Clone, Debug)]
 pub(crate) struct Region(pub(crate) llmd_kvxfer::Region);
@@ -61,9 +68,6 @@ fn of_object(object: &Bound<'_, PyAny>) -> PyResult<llmd_kvxfer::Region> {
     })
 }
 
-/// The device that a tensor of ours is on, in DLPack's numbers: this machine's memory.
-const DEVICE: (i32, i32) = (1, 0);
-
 impl Region {
     fn of_path(path: PathBuf) -> PyResult<Self> {
         llmd_kvxfer::Region::adopt_path(path).map(Self).map_err(raise)
@@ -102,10 +106,9 @@ impl Region {
     }
 
     /// The memory of `buffer`: of anything that lends a writable buffer in one piece, such as a NumPy array, a `bytearray` or an
-    /// `mmap`, or a DLPack tensor in this machine's memory. It stays there until nobody has the region. Peers cannot map it.
+    /// `mmap`, or a DLPack tensor, as `from_dlpack` has it. It stays there until nobody has the region. Peers cannot map it.
     ///
-    /// Raises `InvalidError` for a buffer that cannot be written to or does not lie in one piece, and `UnsupportedError` for memory of
-    /// a device.
+    /// Raises `InvalidError` for a buffer that cannot be written to or does not lie in one piece, and what `from_dlpack` does.
     #[staticmethod]
     fn adopt(buffer: &Bound<'_, PyAny>) -> PyResult<Self> {
         of_object(buffer).map(Self)
@@ -126,6 +129,56 @@ impl Region {
     #[staticmethod]
     fn adopt_fd(fd: RawFd) -> PyResult<Self> {
         Self::of_fd(fd)
+    }
+
+    /// The memory of a tensor of another library, or of its capsule: in this machine's memory, or on a device of CUDA or ROCm, which
+    /// is opened by its number. It stays there until nobody has the region.
+    ///
+    /// The tensor is asked for without a stream to wait for it: what is in it now does not matter, and what `Region` says of streams
+    /// holds from then on.
+    ///
+    /// Raises `InvalidError` for a tensor that is only for reading or does not lie in one piece; `UnsupportedError` for one on another
+    /// kind of device, and, naming what was looked for, where there is no driver.
+    #[staticmethod]
+    fn from_dlpack(tensor: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let wrong = || PyTypeError::new_err(format!("the tensor is {}, expected a DLPack tensor", class_of(tensor)));
+        adopted(tensor)?.map(Self).ok_or_else(wrong)
+    }
+
+    /// `len` bytes from `address` on in the memory of a `device`, a `Device` or its name, which somebody else allocated: such as
+    /// `tensor.data_ptr()`. They stay there as long as `keep` does, which is kept until nobody has the region.
+    ///
+    /// Raises `InvalidError` for no bytes, and what the device says when it is opened.
+    #[staticmethod]
+    #[pyo3(signature = (address, len, device, keep=None))]
+    fn from_device_pointer(
+        py: Python<'_>,
+        address: Whole,
+        len: Whole,
+        device: Named,
+        keep: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let (address, len, keep) = (address.named("address")?, len.named("len")?, Arc::new(keep) as Keep);
+        let device = device.open(py)?;
+        // SAFETY: the caller says that the bytes are the device's and stay as long as what is kept. The device itself refuses others.
+        let memory = unsafe { device.adopt(address, len, keep) }.map_err(raise)?;
+        py.detach(|| llmd_kvxfer::Region::on_device(device, memory)).map(Self).map_err(raise)
+    }
+
+    /// `len` bytes of the memory of a `device`, a `Device` or its name. What is in them is not said.
+    ///
+    /// Raises `ExhaustedError` when there is no room, and what the device says when it is opened.
+    #[staticmethod]
+    fn on_device(py: Python<'_>, len: Whole, device: Named) -> PyResult<Self> {
+        let (len, device) = (len.named("len")?, device.open(py)?);
+        let allocate = || llmd_kvxfer::Region::on_device(Arc::clone(&device), device.allocate(len)?);
+        py.detach(allocate).map(Self).map_err(raise)
+    }
+
+    /// What the device is called that it lies on, `"cuda:0"`; `None` for this machine's memory.
+    #[getter]
+    fn device(&self) -> Option<String> {
+        self.0.device_id().map(device::name)
     }
 
     /// Whether blocks may be fetched into it.
@@ -195,9 +248,9 @@ impl Region {
         dl_device: Option<(i32, i32)>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        // There is nothing to wait for in this machine's memory.
+        // Nothing writes it by itself, and what is fetched has ended.
         drop(stream);
-        if copy == Some(true) || dl_device.is_some_and(|device| device != DEVICE) {
+        if copy == Some(true) || dl_device.is_some_and(|device| device != self.0.dlpack_device()) {
             return Err(PyBufferError::new_err("a region is lent where it lies, and not copied"));
         }
         let form = match max_version {
@@ -208,16 +261,17 @@ impl Region {
         Ok(capsule(py, &self.0, form)?.into_any())
     }
 
-    /// Which device the memory is on: this machine.
+    /// Which device the memory is on, in DLPack's numbers: its kind, 1 for this machine, and which of them.
     fn __dlpack_device__(&self) -> (i32, i32) {
-        DEVICE
+        self.0.dlpack_device()
     }
 
     fn __repr__(&self) -> String {
-        let how = match (self.0.is_shareable(), self.0.is_writable()) {
-            (true, true) => "shareable",
-            (true, false) => "shareable, only for reading",
-            (false, _) => "of this process",
+        let how = match (self.device(), self.0.is_shareable(), self.0.is_writable()) {
+            (Some(device), ..) => return format!("<Region of {} bytes, on {device}>", self.0.len()),
+            (None, true, true) => "shareable",
+            (None, true, false) => "shareable, only for reading",
+            (None, false, _) => "of this process",
         };
         format!("<Region of {} bytes, {how}>", self.0.len())
     }

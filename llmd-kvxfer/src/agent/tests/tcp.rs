@@ -299,7 +299,7 @@ impl Raw {
         let me = Identity { agent: AgentId::from_bytes([7; 16]), name: "raw".into() };
         let (connecting, hello) = Connecting::new(&me, "default", &keys).unwrap();
         raw.send(&hello);
-        let (who, proof) = connecting.on_answer(&raw.receive().unwrap()).unwrap();
+        let (who, proof) = connecting.on_answer(&raw.receive().unwrap(), &[]).unwrap();
         assert_eq!(who.agent, agent.inner.home.agent());
         raw.send(&proof);
         raw

@@ -81,7 +81,7 @@ impl Client {
     fn answer(&mut self, now: Duration, home: &Home, ours: &str, lent: &mut Lent, bytes: &[u8]) -> Result<()> {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Silent) {
             Stage::Silent => {
-                let (listening, welcome) = match Listening::on_hello(&home.me, &home.keys, bytes) {
+                let (listening, welcome) = match Listening::on_hello(&home.me, &home.keys, bytes, &[]) {
                     Ok(answer) => answer,
                     Err((error, refused)) => {
                         let _sent = self.link.send(&refused);

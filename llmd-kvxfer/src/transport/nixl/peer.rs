@@ -216,7 +216,7 @@ impl Peer {
 
     fn on_answer(&mut self, connecting: Connecting, bytes: &[u8], ours: &str) -> Result<()> {
         let signed = connecting.signed(bytes);
-        let (who, proof) = connecting.on_answer(bytes)?;
+        let (who, proof) = connecting.on_answer(bytes, &[])?;
         if who.agent != self.agent {
             let message = format!("agent {} listens there, expected {}: it was restarted", who.agent, self.agent);
             return Err(Error::new(ErrorKind::Unavailable, message));

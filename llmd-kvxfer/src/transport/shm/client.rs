@@ -131,7 +131,7 @@ impl Client {
         let Received { bytes, fds } = received;
         match std::mem::replace(&mut self.stage, Stage::Silent) {
             Stage::Silent => {
-                let (listening, welcome) = match Listening::on_hello(&home.me, &home.keys, &bytes) {
+                let (listening, welcome) = match Listening::on_hello(&home.me, &home.keys, &bytes, &[]) {
                     Ok(answer) => answer,
                     Err((error, refused)) => {
                         let _sent = self.socket.send(&refused, &[]);

@@ -245,16 +245,16 @@ impl Peer {
     }
 
     /// All that waited, now that it is lost.
-    pub(super) fn end(self, error: &Error) -> Vec<Ending> {
+    pub(super) fn end(mut self, error: &Error) -> Vec<Ending> {
         let outcome = outcome_of(error.kind());
         self.staging.lose(outcome, &error.to_string());
-        let ended = self.waiting.into_iter();
+        let ended = std::mem::take(&mut self.waiting).into_iter();
         ended.map(|transfer| Ending::failed(transfer.id, transfer.blocks.len(), outcome, error.to_string())).collect()
     }
 
     fn take(&mut self, Received { bytes, fds }: Received, doorbell: BorrowedFd<'_>) -> Result<()> {
         if let Some(connecting) = self.connecting.take() {
-            let (who, proof) = connecting.on_answer(&bytes)?;
+            let (who, proof) = connecting.on_answer(&bytes, &[])?;
             if who.agent != self.agent {
                 let message = format!("agent {} listens there, expected {}: it was restarted", who.agent, self.agent);
                 return Err(Error::new(ErrorKind::Unavailable, message));
@@ -346,10 +346,6 @@ impl Peer {
                 Memory::Process(*process, self.packed(grant.pool(), &there.layout, &transfer.pool, PACKED)?)
             }
             Reached::Imported(engine, memory) => Memory::Device(Arc::clone(engine), memory.clone()),
-            Reached::Staged(_) if transfer.pool.region().is_on_device() => {
-                let message = format!("pool {} is in a device, into which nothing is staged", transfer.pool.id());
-                return Err(Error::new(ErrorKind::Unsupported, message));
-            }
             Reached::Staged(_) => {
                 let packed = self.packed(grant.pool(), &there.layout, &transfer.pool, SLOT)?;
                 let area = self.area(packed.bytes())?;
@@ -439,6 +435,13 @@ impl There {
 
 fn not_so(len: u64, why: &str) -> Error {
     Error::new(ErrorKind::Corrupt, format!("a pool of {len} bytes, {why}"))
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Transfers have the slots that they come through, and these have those that wait for them.
+        self.staging.lose(Outcome::PeerLost, "the agent that reads is over");
+    }
 }
 
 impl AsFd for Peer {

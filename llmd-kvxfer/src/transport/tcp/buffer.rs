@@ -2,6 +2,7 @@
 
 use llmd_core::Result;
 
+use super::link::Link;
 use super::message::unframe;
 use super::socket::{Moved, Socket};
 
@@ -26,13 +27,13 @@ impl Buffer {
         self.start += count;
     }
 
-    /// Takes more from the connection.
-    pub(super) fn fill(&mut self, socket: &Socket) -> Result<Moved> {
+    /// Takes more from where `receive` has it.
+    pub(super) fn fill(&mut self, receive: impl FnOnce(&mut [u8]) -> Result<Moved>) -> Result<Moved> {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let moved = socket.receive(&mut self.bytes[self.end..])?;
+        let moved = receive(&mut self.bytes[self.end..])?;
         if let Moved::Bytes(count) = moved {
             self.end += count;
         }
@@ -78,13 +79,13 @@ impl Outgoing {
     }
 
     /// Sends what there is. Says no when the connection takes no more now.
-    pub(super) fn flush(&mut self, socket: &Socket) -> Result<bool> {
+    pub(super) fn flush(&mut self, link: &mut Link, socket: &Socket) -> Result<bool> {
         while !self.is_empty() {
-            match socket.send(self.bytes())? {
+            match link.send(socket, self.bytes())? {
                 Moved::Bytes(count) => self.skip(count),
                 Moved::Later | Moved::Closed => return Ok(false),
             }
         }
-        Ok(true)
+        link.flush(socket)
     }
 }

@@ -6,14 +6,19 @@
 
 mod buffer;
 mod hub;
+mod link;
 mod message;
 mod pull;
 mod pulling;
 mod runs;
 mod scatter;
 mod serving;
+#[cfg(feature = "tls")]
+mod session;
 mod socket;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -25,11 +30,14 @@ use std::time::Duration;
 use llmd_core::{Error, ErrorKind, Result};
 
 use self::hub::{DATA, Hub, News};
+use self::link::Protection;
 use self::pull::{Peer, Pull};
 use self::pulling::Pulling;
 use self::serving::Serving;
 use self::socket::Socket;
 use self::stream::{Role, Stream};
+#[cfg(feature = "tls")]
+pub use self::tls::Tls;
 use super::left_alone::LeftAlone;
 use super::local::not_started;
 use super::target::Target;
@@ -48,13 +56,15 @@ pub(crate) fn messages_again(bytes: &[u8]) -> [Option<Vec<u8>>; 2] {
 
 /// Between agents that reach each other by TCP. Each read is checked by the side that granted it.
 ///
-/// Who may read what is proven by the tenant's key; the bytes themselves go as they are.
+/// Who may read what is proven by the tenant's key. The bytes themselves go as they are, unless TLS is switched on
+/// (feature `tls`).
 #[derive(Debug)]
 pub struct Tcp {
     listener: Option<TcpListener>,
     listens: SocketAddr,
     advertised: Option<String>,
     streams: usize,
+    protection: Protection,
     started: Option<Started>,
 }
 
@@ -64,6 +74,7 @@ struct Started {
     listener: TcpListener,
     address: String,
     streams: usize,
+    protection: Protection,
     /// Connections of peers that read from us.
     clients: usize,
     peers: HashMap<Target, Streams>,
@@ -115,7 +126,8 @@ impl Tcp {
         })?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let streams = (cores / 2).clamp(2, 4);
-        Ok(Self { listener: Some(listener), listens, advertised: None, streams, started: None })
+        let protection = Protection::Plain;
+        Ok(Self { listener: Some(listener), listens, advertised: None, streams, protection, started: None })
     }
 
     /// Where peers find it, such as `10.0.0.7:7777`: for those that listen at all addresses of the machine, or behind another.
@@ -129,6 +141,14 @@ impl Tcp {
     pub const fn streams(mut self, streams: usize) -> Self {
         self.streams = streams;
         self
+    }
+
+    /// Encrypts all that is said, and has both sides prove by a certificate who they are. Peers that speak no TLS are refused, and so
+    /// are those of which the certificate is not as [`Tls`] says.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(self, tls: Tls) -> Self {
+        Self { protection: Protection::Tls(tls), ..self }
     }
 
     /// Where it listens.
@@ -181,6 +201,7 @@ impl Transport for Tcp {
             listener,
             address,
             streams: self.streams,
+            protection: self.protection.clone(),
             clients: 0,
             peers: HashMap::new(),
             shaking: Vec::new(),
@@ -320,7 +341,8 @@ impl Started {
     fn connect_one(&mut self, now: Duration, to: SocketAddr, peer: &Arc<Peer>, has_notes: bool) -> Result<Arc<Stream>> {
         let home = &self.hub.home;
         let (connecting, hello) = Connecting::new(&home.me, &home.tenant, &home.keys)?;
-        let pulling = Pulling::new(peer, has_notes, connecting, &hello);
+        let link = self.protection.connecting(to)?;
+        let pulling = Pulling::new(peer, has_notes, link, connecting, &hello);
         self.add(now, Socket::connect(to)?, Role::Pulling(Box::new(pulling)))
     }
 
@@ -365,7 +387,8 @@ impl Started {
                 self.hub.home.counts.refused_peers.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            if self.add(now, socket, Role::Serving(Box::new(Serving::new()))).is_ok() {
+            let Ok(link) = self.protection.listening(&socket) else { continue };
+            if self.add(now, socket, Role::Serving(Box::new(Serving::new(link)))).is_ok() {
                 self.clients += 1;
             }
         }

@@ -9,10 +9,11 @@ use smallvec::SmallVec;
 use super::super::outcome_of;
 use super::buffer::{Buffer, Outgoing};
 use super::hub::{Hub, News};
+use super::link::Link;
 use super::message::{Answer, Ask, MAX_ANSWER, MAX_ASK, MAX_VIEWS, Read};
 use super::pull::{Ended, Peer, Segment};
 use super::runs::{End, Place, Runs};
-use super::scatter::{self, Pieces};
+use super::scatter;
 use super::socket::{Moved, Socket};
 use super::stream::{Stream, Turn, interest};
 use crate::copy::Sum;
@@ -28,9 +29,9 @@ pub(super) struct Pulling {
     has_notes: bool,
     /// Until the peer has answered.
     connecting: Option<Connecting>,
+    link: Link,
     input: Buffer,
     output: Outgoing,
-    pieces: Pieces,
     views: Vec<View>,
     /// Which of the views is replaced next.
     oldest: usize,
@@ -84,16 +85,16 @@ const GRACE: Duration = Duration::from_secs(1);
 const MAX_OUTPUT: usize = 64 << 10;
 
 impl Pulling {
-    pub(super) fn new(peer: &Arc<Peer>, has_notes: bool, connecting: Connecting, hello: &[u8]) -> Self {
+    pub(super) fn new(peer: &Arc<Peer>, has_notes: bool, link: Link, connecting: Connecting, hello: &[u8]) -> Self {
         let mut output = Outgoing::default();
         output.frame(hello);
         Self {
             peer: Arc::clone(peer),
             has_notes,
             connecting: Some(connecting),
+            link,
             input: Buffer::new(UNKNOWN.max(MAX_ANSWER + 4)),
             output,
-            pieces: Pieces::default(),
             views: Vec::new(),
             oldest: 0,
             next_id: 0,
@@ -110,11 +111,11 @@ impl Pulling {
         // What was taken already is looked at in this turn: nothing else would say that it is there.
         while taken < budget || !self.input.bytes().is_empty() {
             let moved = if let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.left > 0) {
-                receiving.receive(&stream.socket, &mut self.input, &mut self.pieces)?
+                receiving.receive(&stream.socket, &mut self.link, &mut self.input)?
             } else if self.take_frame(stream, hub)? {
                 continue;
             } else {
-                self.input.fill(&stream.socket)?
+                self.input.fill(|room| self.link.receive(&stream.socket, room))?
             };
             match moved {
                 Moved::Bytes(count) => taken += count,
@@ -123,7 +124,7 @@ impl Pulling {
             }
         }
         self.ask(stream, hub)?;
-        interest(!self.output.is_empty())
+        interest(self.link.is_behind(!self.output.is_empty()) || self.link.holds_some())
     }
 
     pub(super) fn peer(&self) -> &Arc<Peer> {
@@ -168,7 +169,7 @@ impl Pulling {
                 self.ask_for(segment, hub);
             }
         }
-        self.output.flush(&stream.socket)?;
+        self.output.flush(&mut self.link, &stream.socket)?;
         Ok(())
     }
 
@@ -219,7 +220,7 @@ impl Pulling {
         let most = if self.connecting.is_some() { MAX_ASK } else { MAX_ANSWER };
         let Some(body) = self.input.frame(most)? else { return Ok(false) };
         if let Some(connecting) = self.connecting.take() {
-            let (who, proof) = connecting.on_answer(body)?;
+            let (who, proof) = connecting.on_answer(body, &self.link.binding()?)?;
             if who.agent != self.peer.target.agent {
                 let message =
                     format!("agent {} listens there, expected {}: it was restarted", who.agent, self.peer.target.agent);
@@ -294,10 +295,10 @@ impl Receiving {
     }
 
     /// Takes bytes to where they belong.
-    fn receive(&mut self, socket: &Socket, input: &mut Buffer, pieces: &mut Pieces) -> Result<Moved> {
+    fn receive(&mut self, socket: &Socket, link: &mut Link, input: &mut Buffer) -> Result<Moved> {
         let Some(segment) = &self.segment else {
             if input.bytes().is_empty()
-                && let moved @ (Moved::Later | Moved::Closed) = input.fill(socket)?
+                && let moved @ (Moved::Later | Moved::Closed) = input.fill(|room| link.receive(socket, room))?
             {
                 return Ok(moved);
             }
@@ -308,7 +309,7 @@ impl Receiving {
         };
         let region = segment.pull.transfer().pool.region();
         let moved = if input.bytes().is_empty() {
-            pieces.receive(socket, region, &self.runs, self.at, AT_ONCE.min(self.left as usize))?
+            link.receive_to(socket, region, &self.runs, self.at, AT_ONCE.min(self.left as usize))?
         } else {
             let (offset, len) = self.runs.rest(self.at).unwrap_or_default();
             let count = input.bytes().len().min(len as usize);

@@ -10,9 +10,10 @@ use llmd_core::{Error, ErrorKind, Result};
 use super::super::poller::Interest;
 use super::buffer::{Buffer, Outgoing};
 use super::hub::Hub;
+use super::link::{Link, speaks_tls};
 use super::message::{Answer, Ask, MAX_ASK, MAX_PERIODS, MAX_VIEWS, Read};
 use super::runs::{End, Place, Runs};
-use super::scatter::{self, Pieces};
+use super::scatter;
 use super::socket::Moved;
 use super::stream::{Stream, Turn, interest};
 use crate::copy::{Expected, Sum, sum_of};
@@ -27,9 +28,9 @@ use crate::transport::{Check, Home, Reading};
 #[derive(Debug)]
 pub(super) struct Serving {
     stage: Stage,
+    link: Link,
     input: Buffer,
     output: Outgoing,
-    pieces: Pieces,
     views: [Option<Known>; MAX_VIEWS],
     asked: VecDeque<(Read, Duration)>,
     sending: Option<Sending>,
@@ -85,12 +86,12 @@ const MAX_SEGMENT: u64 = 16 << 20;
 const AT_ONCE: usize = 1 << 20;
 
 impl Serving {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(link: Link) -> Self {
         Self {
             stage: Stage::Silent,
+            link,
             input: Buffer::new(16 << 10),
             output: Outgoing::default(),
-            pieces: Pieces::default(),
             views: [const { None }; MAX_VIEWS],
             asked: VecDeque::new(),
             sending: None,
@@ -105,10 +106,12 @@ impl Serving {
             if self.is_full() {
                 break true;
             }
-            match self.input.fill(&stream.socket)? {
-                Moved::Bytes(_) => {}
-                Moved::Later => break false,
-                Moved::Closed => return Ok(Turn::Closed),
+            match self.input.fill(|room| self.link.receive(&stream.socket, room)) {
+                Ok(Moved::Bytes(_)) => {}
+                Ok(Moved::Later) => break false,
+                Ok(Moved::Closed) => return Ok(Turn::Closed),
+                Err(error) if self.is_in() => return Err(error),
+                Err(error) => return Err(self.hang_up(stream, &Refused::of(&error).encode(), error)),
             }
         };
         let mut given = 0;
@@ -119,7 +122,10 @@ impl Serving {
             match self.send(stream, &hub.home)? {
                 Some(count) => given += count,
                 None if self.is_full() => return Ok(Turn::When(Interest::Write)),
-                None => return interest(was_full || self.sending.is_some() || !self.output.is_empty()),
+                None => {
+                    let has_more = self.sending.is_some() || !self.output.is_empty();
+                    return interest(was_full || self.link.is_behind(has_more));
+                }
             }
         }
         interest(true)
@@ -138,10 +144,13 @@ impl Serving {
     fn send(&mut self, stream: &Stream, home: &Home) -> Result<Option<usize>> {
         let head = self.output.bytes();
         let moved = match &self.sending {
-            None if head.is_empty() => return Ok(None),
-            None => stream.socket.send(head)?,
+            None if head.is_empty() => {
+                self.link.flush(&stream.socket)?;
+                return Ok(None);
+            }
+            None => self.link.send(&stream.socket, head)?,
             Some(Sending { pool, runs, at, .. }) => {
-                self.pieces.send(&stream.socket, head, pool.region(), runs, *at, AT_ONCE)?
+                self.link.send_from(&stream.socket, head, pool.region(), runs, *at, AT_ONCE)?
             }
         };
         let Moved::Bytes(count) = moved else { return Ok(None) };
@@ -224,6 +233,10 @@ impl Serving {
 
     /// Takes a frame that is all there.
     fn take_frame(&mut self, stream: &Stream, home: &Home) -> Result<bool> {
+        if matches!(self.stage, Stage::Silent) && speaks_tls(self.input.bytes()) == Some(true) {
+            let error = Error::new(ErrorKind::Denied, "a peer that speaks TLS, expected one that does not");
+            return Err(self.hang_up(stream, &Refused::of(&error).encode(), error));
+        }
         let Some(body) = self.input.frame(MAX_ASK)? else { return Ok(false) };
         if let Stage::In { tenant } = &self.stage {
             let (ask, tenant) = (Ask::decode(body)?, Arc::clone(tenant));
@@ -231,13 +244,15 @@ impl Serving {
             return Ok(true);
         }
         match std::mem::replace(&mut self.stage, Stage::Silent) {
-            Stage::Silent | Stage::In { .. } => match Listening::on_hello(&home.me, &home.keys, body) {
-                Ok((listening, welcome)) => {
-                    self.output.frame(&welcome);
-                    self.stage = Stage::Welcomed(listening);
+            Stage::Silent | Stage::In { .. } => {
+                match Listening::on_hello(&home.me, &home.keys, body, &self.link.binding()?) {
+                    Ok((listening, welcome)) => {
+                        self.output.frame(&welcome);
+                        self.stage = Stage::Welcomed(listening);
+                    }
+                    Err((error, refused)) => return Err(self.hang_up(stream, &refused, error)),
                 }
-                Err((error, refused)) => return Err(self.hang_up(stream, &refused, error)),
-            },
+            }
             Stage::Welcomed(listening) => match listening.on_proof(body) {
                 Ok((_, tenant)) => {
                     self.stage = Stage::In { tenant: tenant.into() };
@@ -255,7 +270,7 @@ impl Serving {
     /// Says why it is refused, if the peer listens.
     fn hang_up(&mut self, stream: &Stream, refused: &[u8], error: Error) -> Error {
         self.output.frame(refused);
-        let _said = self.output.flush(&stream.socket);
+        self.link.refuse(&stream.socket, self.output.bytes());
         error
     }
 

@@ -68,6 +68,14 @@ impl Socket {
         went(send(&self.0, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT))
     }
 
+    /// Where whoever is at the other end comes from.
+    #[cfg(feature = "tls")]
+    pub(super) fn peer(&self) -> Result<SocketAddr> {
+        let address = rustix::net::getpeername(&self.0).ok().flatten();
+        let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+        address.ok_or_else(|| Error::new(ErrorKind::Unavailable, "a peer that is gone already"))
+    }
+
     fn ready(socket: OwnedFd) -> Result<Self> {
         let set = || {
             sockopt::set_tcp_nodelay(&socket, true)?;

@@ -3,6 +3,8 @@
 //! The side that reads makes the memory and says which of its slots are free by asking for blocks to be copied into them: some
 //! slots are filled while others are emptied. One that empties none harms nobody else.
 
+mod draining;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
@@ -15,15 +17,16 @@ use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::super::copiers::{Step, Work};
-use super::super::job::{AT_ONCE, Found, Inbox, Standing};
-use super::super::{Home, Transfer, Way, outcome_of};
-use super::line::Line;
-use super::message::{Answer, Request};
-use super::serving::slot;
-use crate::copy::{Copying, Expected, Origin, Packed, Renamed, Stores, places, takes};
+use self::draining::Draining;
+use crate::copy::{Copying, Expected, Origin, Packed, Renamed, Span, Stores, places, takes};
 use crate::outcome::Outcome;
 use crate::region::Mapping;
+use crate::transport::copiers::{Step, Work};
+use crate::transport::job::{AT_ONCE, Found, Inbox, Standing};
+use crate::transport::shm::line::Line;
+use crate::transport::shm::message::{Answer, Request};
+use crate::transport::shm::serving::slot;
+use crate::transport::{Home, Transfer, Way, outcome_of};
 
 /// How many bytes a slot has unless blocks are larger, and at most.
 pub(super) const SLOT: u64 = 1 << 20;
@@ -68,9 +71,14 @@ struct Area {
 }
 
 /// A part of a transfer that is to be copied into a slot.
-#[derive(Clone)]
 struct Asked {
     job: Arc<StagedJob>,
+    place: Place,
+}
+
+/// Which part of a transfer, and the slot that is its own until it is given back.
+#[derive(Clone, Copy)]
+struct Place {
     part: usize,
     area: usize,
     slot: u32,
@@ -159,12 +167,16 @@ impl Staging {
             let why = format!("agent {} said so", asked.job.transfer.grant.agent());
             asked.job.stop(outcome, Some(why));
         }
-        if asked.job.is_stopped() {
-            self.give_back(asked.area, asked.slot);
+        let Asked { job, place } = asked;
+        if job.is_stopped() {
+            self.give_back(place);
             return Ok(());
         }
-        let landed = Landed { staging: Arc::clone(self), asked, is_taken: AtomicBool::new(false) };
-        if landed.asked.job.part_bytes() <= AT_ONCE && landed.step() == Step::Taken {
+        if let Some(draining) = &job.draining {
+            return draining.take(place, &job);
+        }
+        let landed = Landed { job, place, is_taken: AtomicBool::new(false) };
+        if landed.job.part_bytes() <= AT_ONCE && landed.step() == Step::Taken {
             return Ok(());
         }
         home.copiers.submit(Arc::new(landed))
@@ -195,12 +207,23 @@ impl Staging {
         jobs.iter().for_each(|job| job.stop(outcome, Some(why.to_owned())));
     }
 
-    fn give_back(&self, area: usize, slot: u32) {
+    /// The memory of a slot, and what keeps it there.
+    fn memory(&self, place: Place) -> Result<(Arc<Mapping>, Span)> {
+        let state = self.state.lock();
+        let area = state.areas.get(place.area);
+        let area = area.ok_or_else(|| Error::new(ErrorKind::Internal, "a slot of memory that nobody made"))?;
+        let len = area.slot_bytes as usize;
+        let span = slot(&area.memory, place.slot as usize * len, len)?;
+        Ok((Arc::clone(&area.memory), span))
+    }
+
+    /// Nobody reads what is in a slot any more.
+    fn give_back(&self, place: Place) {
         let mut state = self.state.lock();
-        if let Some(there) = state.areas.get_mut(area) {
-            there.free.push(slot);
+        if let Some(there) = state.areas.get_mut(place.area) {
+            there.free.push(place.slot);
         }
-        state.ask(&self.line, area);
+        state.ask(&self.line, place.area);
     }
 }
 
@@ -223,7 +246,7 @@ impl State {
                 return;
             }
             there.free.pop();
-            asked.insert(*next, Asked { job: Arc::clone(job), part, area, slot });
+            asked.insert(*next, Asked { job: Arc::clone(job), place: Place { part, area, slot } });
             *next += 1;
         }
     }
@@ -256,6 +279,8 @@ pub(super) struct StagedJob {
     inbox: Arc<Inbox>,
     /// How many parts there are: each as many periods as a slot has room for.
     parts: usize,
+    /// How they go on from their slots, where they are for a device.
+    draining: Option<Draining>,
     progress: Mutex<Progress>,
 }
 
@@ -264,7 +289,7 @@ struct Progress {
     next: usize,
     /// Parts that are not over.
     left: usize,
-    /// Parts that are copied out of their slots right now.
+    /// Parts of which blocks are written right now.
     writing: usize,
     is_stopped: bool,
     is_over: bool,
@@ -279,7 +304,8 @@ impl StagedJob {
         let found = Found::new(transfer.blocks.len());
         let progress = Progress { next: 0, left: parts, writing: 0, is_stopped: false, is_over: false, found };
         let (home, inbox) = (Arc::clone(home), Arc::clone(inbox));
-        Self { transfer, source, home, inbox, parts, progress: Mutex::new(progress) }
+        let draining = Draining::into(&transfer.pool);
+        Self { transfer, source, home, inbox, parts, draining, progress: Mutex::new(progress) }
     }
 
     /// Ends it as cancelled, once nothing is written to its blocks any more.
@@ -341,16 +367,31 @@ impl StagedJob {
         self.source.packed.bytes().min(self.transfer.bytes())
     }
 
+    /// The blocks of a part that are read, as the lease has them.
+    fn blocks(&self, part: usize) -> &[u32] {
+        let (read, first) = (self.read(part), self.transfer.grant.places().start as usize);
+        &self.source.blocks[first + read.start..first + read.end]
+    }
+
     /// Copies a part out of its slot. `false` when a block of it is not sealed yet, and may still be.
-    fn scatter(&self, asked: &Asked, memory: &Mapping, slot_bytes: u64) -> bool {
-        let mut progress = self.progress.lock();
-        if progress.is_stopped {
+    fn scatter(&self, place: Place) -> bool {
+        if !self.begin_part() {
             return true;
         }
-        progress.writing += 1;
-        drop(progress);
-        let mut failed = SmallVec::<[(usize, Outcome); 8]>::new();
-        let ran = self.copy(asked, memory, slot_bytes, &mut failed);
+        let mut failed = Failed::new();
+        let ran = self.copy(place, &mut failed);
+        self.end_part(place.part, ran, failed)
+    }
+
+    /// Blocks of a part are written from now on; `false` when none are any more.
+    fn begin_part(&self) -> bool {
+        let mut progress = self.progress.lock();
+        progress.writing += usize::from(!progress.is_stopped);
+        !progress.is_stopped
+    }
+
+    /// What became of a part that was begun. `false` when a block of it is not sealed yet and may still be: it is to be begun again.
+    fn end_part(&self, part: usize, ran: Result<()>, failed: Failed) -> bool {
         let holds = self.source.standing.holds(self.transfer.grant.lease());
         let is_unsealed = failed.iter().any(|&(_, why)| why == Outcome::Timeout);
         let may_be_sealed = holds && is_unsealed && self.home.now() < self.transfer.deadline;
@@ -364,14 +405,14 @@ impl StagedJob {
             }
             Err(error) => {
                 progress.is_stopped = true;
-                progress.found.fail(outcome_of(error.kind()), Some(error.to_string()));
+                progress.found.fail(here(outcome_of(error.kind())), Some(error.to_string()));
             }
             Ok(()) if may_be_sealed && !progress.is_stopped => return false,
             Ok(()) => {
                 if is_unsealed {
                     progress.found.fail(Outcome::Timeout, Some("blocks were not sealed in time".into()));
                 }
-                progress.found.wrote(self.written(asked.part), failed);
+                progress.found.wrote(self.written(part), failed);
                 progress.left -= 1;
             }
         }
@@ -379,18 +420,10 @@ impl StagedJob {
         true
     }
 
-    fn copy(
-        &self,
-        asked: &Asked,
-        memory: &Mapping,
-        slot_bytes: u64,
-        failed: &mut SmallVec<[(usize, Outcome); 8]>,
-    ) -> Result<()> {
+    fn copy(&self, place: Place, failed: &mut Failed) -> Result<()> {
         let packed = &self.source.packed;
-        let span = slot(memory, asked.slot as usize * slot_bytes as usize, slot_bytes as usize)?;
-        let (read, written) = (self.read(asked.part), self.written(asked.part));
-        let first = self.transfer.grant.places().start as usize;
-        let blocks = &self.source.blocks[first + read.start..first + read.end];
+        let (_memory, span) = self.source.staging.memory(place)?;
+        let (blocks, written) = (self.blocks(place.part), self.written(place.part));
         let renamed = self.source.check.as_ref().map(|expected| Renamed { blocks, expected: &**expected });
         let copying = Copying {
             plan: &packed.scatter,
@@ -422,10 +455,18 @@ impl fmt::Debug for StagedJob {
     }
 }
 
+/// The places of blocks that are not right, and why.
+type Failed = SmallVec<[(usize, Outcome); 8]>;
+
+/// The peer has done its part: what fails now is of this machine.
+fn here(outcome: Outcome) -> Outcome {
+    if outcome == Outcome::PeerLost { Outcome::Io } else { outcome }
+}
+
 /// A part that is in its slot.
 struct Landed {
-    staging: Arc<Staging>,
-    asked: Asked,
+    job: Arc<StagedJob>,
+    place: Place,
     is_taken: AtomicBool,
 }
 
@@ -434,14 +475,11 @@ impl Work for Landed {
         if self.is_taken.swap(true, Ordering::AcqRel) {
             return Step::Taken;
         }
-        let Asked { job, area, slot, .. } = &self.asked;
-        let memory = self.staging.state.lock().areas.get(*area).map(|area| (Arc::clone(&area.memory), area.slot_bytes));
-        let Some((memory, slot_bytes)) = memory else { return Step::Taken };
-        if !job.scatter(&self.asked, &memory, slot_bytes) {
+        if !self.job.scatter(self.place) {
             self.is_taken.store(false, Ordering::Release);
             return Step::Later;
         }
-        self.staging.give_back(*area, *slot);
+        self.job.source.staging.give_back(self.place);
         Step::Taken
     }
 }
