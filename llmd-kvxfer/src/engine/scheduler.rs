@@ -23,7 +23,7 @@ pub struct SchedulerSettings {
     pub loading: Loading,
     /// Fewer tokens than these are computed here.
     pub min_tokens: u32,
-    /// How long it waits for its workers at most, each time. Default: 100 ms.
+    /// How long it waits for its workers at most, each time: what is not lent in time was prefilled in vain. Default: 1 s.
     pub patience: Duration,
     /// At most how many requests are remembered that wait to be fetched. Default: 65 536.
     pub max_requests: usize,
@@ -32,7 +32,7 @@ pub struct SchedulerSettings {
 impl Default for SchedulerSettings {
     fn default() -> Self {
         let decode::Settings { block_tokens, loading, min_tokens, .. } = decode::Settings::default();
-        Self { block_tokens, loading, min_tokens, patience: Duration::from_millis(100), max_requests: 1 << 16 }
+        Self { block_tokens, loading, min_tokens, patience: Duration::from_secs(1), max_requests: 1 << 16 }
     }
 }
 
@@ -63,6 +63,8 @@ struct Offer {
 pub struct SchedulerStats {
     /// Requests that were lent.
     pub granted: u64,
+    /// How long the engine waited for that, all together.
+    pub grants_took: Duration,
     /// Requests that were not, because a worker would not.
     pub not_granted: u64,
     /// Requests that were not, because a worker did not answer in time.
@@ -137,6 +139,7 @@ impl Scheduler {
         groups: Vec<(GroupIdx, u32, Vec<u32>)>,
     ) -> Result<Option<String>> {
         self.is_connected(self.settings.patience)?;
+        let began = now();
         self.next_number += 1;
         let number = self.next_number;
         let groups = groups.into_iter().map(|(group, from_token, blocks)| Computed { group, from_token, blocks });
@@ -151,6 +154,7 @@ impl Scheduler {
                 // Without it they would keep what nobody waits for: then it is not lent.
                 self.say(&end)?;
                 self.stats.granted += 1;
+                self.stats.grants_took += now() - began;
                 Ok(Some(params))
             }
             other => {

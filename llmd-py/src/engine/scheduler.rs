@@ -46,7 +46,7 @@ impl KvScheduler {
 #[pymethods]
 impl KvScheduler {
     #[new]
-    #[pyo3(signature = (workers, *, block_tokens=None, min_tokens=None, loading="background", patience=0.1))]
+    #[pyo3(signature = (workers, *, block_tokens=None, min_tokens=None, loading="background", patience=1.0))]
     fn new(
         py: Python<'_>,
         workers: Vec<(String, Vec<u8>)>,
@@ -146,6 +146,7 @@ impl KvScheduler {
         let stats = self.with(py, |scheduler| Ok(scheduler.stats()))?;
         Ok(BTreeMap::from([
             ("grants", stats.granted),
+            ("grants_microseconds", stats.grants_took.as_micros() as u64),
             ("grants_refused", stats.not_granted),
             ("grants_late", stats.late_grants),
             ("offers", stats.arrived),

@@ -45,7 +45,7 @@ class Settings:
     """How many ranks of a decoder read from each rank of a prefiller: 2 where it has twice as many."""
     bind: str | None = None
     """Where a worker listens for its own scheduler, as `tcp://HOST:PORT`, when an engine spans machines. Else a socket in `folder`."""
-    patience: float = 0.1
+    patience: float = 1.0
     """For how many seconds at most the scheduler waits for its workers to grant what was computed."""
 
     @classmethod
