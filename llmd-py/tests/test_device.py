@@ -72,7 +72,7 @@ def test_a_device_has_a_name(driver: Driver) -> None:
     assert device.name == f"{driver.vendor}:1" and repr(device) == f"<Device {device.name}>"
     with pytest.raises(InvalidError, match="expected one of 2 devices"):
         driver.open(2)
-    with pytest.raises(InvalidError, match=f"by which it is open"):
+    with pytest.raises(InvalidError, match="by which it is open"):
         (Device.cuda if driver.vendor == "cuda" else Device.rocm)(1, library="/other.so")
 
 
