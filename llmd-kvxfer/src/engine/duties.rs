@@ -189,7 +189,8 @@ impl Duties {
     /// The scheduler is gone: what it was not told of, or did not confirm, nobody will fetch.
     pub(super) fn orphan(&mut self, now: Duration) {
         let unconfirmed = |answering: &Answering| *answering != Answering::Confirmed;
-        let orphans = self.lent.iter().filter(|(_, answering)| unconfirmed(answering)).map(|(request, _)| request.clone());
+        let orphans =
+            self.lent.iter().filter(|(_, answering)| unconfirmed(answering)).map(|(request, _)| request.clone());
         for request in orphans.collect::<Vec<_>>() {
             self.revoke(now, &request);
         }
@@ -226,9 +227,8 @@ impl Duties {
     /// None of the blocks of a request is here.
     fn lose(&mut self, request: &RequestId, done: &mut Done) {
         let groups = self.awaited.get(request).cloned().unwrap_or_default();
-        let blocks = groups.iter().flat_map(|group| {
-            group.blocks.iter().map(|&block| FailedBlock { group: group.group, block })
-        });
+        let blocks =
+            groups.iter().flat_map(|group| group.blocks.iter().map(|&block| FailedBlock { group: group.group, block }));
         self.received(request, &blocks.collect::<Vec<_>>(), done);
     }
 
@@ -393,9 +393,11 @@ impl Duties {
         within: Duration,
     ) -> Result<(OpId, Grant)> {
         let pool = self.pools.get(&part.group);
-        let pool = pool.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("{part}, of which there is no pool here")))?;
+        let pool =
+            pool.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("{part}, of which there is no pool here")))?;
         let granted = Grant::from_bytes(grant)?;
-        let (theirs, ours) = (self.tokens_of(granted.layout().shape().tokens), self.tokens_of(pool.layout().shape().tokens));
+        let (theirs, ours) =
+            (self.tokens_of(granted.layout().shape().tokens), self.tokens_of(pool.layout().shape().tokens));
         let first = (skip_tokens / theirs) as usize;
         let wanted = (blocks.len() * ours as usize).div_ceil(theirs as usize);
         let end = (first + wanted).min(granted.blocks().len());

@@ -129,7 +129,10 @@ impl Link {
         let Some((len, rest)) = self.input.split_first_chunk::<4>() else { return Ok(None) };
         let len = u32::from_le_bytes(*len) as usize;
         if len > MAX_BYTES {
-            return Err(Error::new(ErrorKind::Corrupt, format!("a frame of {len} bytes, expected at most {MAX_BYTES}")));
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("a frame of {len} bytes, expected at most {MAX_BYTES}"),
+            ));
         }
         let Some(body) = rest.get(..len).map(<[u8]>::to_vec) else { return Ok(None) };
         self.input.drain(..4 + len);
@@ -207,9 +210,10 @@ pub(super) fn greeted(said: &[u8]) -> Result<Nonce> {
             nonce.copy_from_slice(rest);
             Ok(nonce)
         }
-        Some((&version, _)) if version != VERSION => {
-            Err(Error::new(ErrorKind::Unsupported, format!("version {version} of what engines say, expected {VERSION}")))
-        }
+        Some((&version, _)) if version != VERSION => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("version {version} of what engines say, expected {VERSION}"),
+        )),
         _ => Err(Error::new(ErrorKind::Corrupt, format!("a greeting of {} bytes, expected 33", said.len()))),
     }
 }

@@ -25,7 +25,10 @@ impl Listener {
         let invalid = || Error::new(ErrorKind::Invalid, format!("`{address}`, expected tcp://HOST:PORT"));
         let host = address.strip_prefix(TCP).and_then(|host| host.parse::<SocketAddr>().ok()).ok_or_else(invalid)?;
         if host.ip().is_unspecified() {
-            return Err(Error::new(ErrorKind::Invalid, format!("`{address}`, expected an address that can be connected to")));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("`{address}`, expected an address that can be connected to"),
+            ));
         }
         let listen = || {
             let listener = TcpListener::bind(host)?;
@@ -39,11 +42,7 @@ impl Listener {
     /// In a folder, which is made for this user alone if it is not there.
     pub(super) fn within(folder: &Path, name: &str) -> Result<Self> {
         let shown = folder.display().to_string();
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|cause| unavailable(&shown, cause))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|cause| unavailable(&shown, cause))?;
         let there = fs::metadata(folder).map_err(|cause| unavailable(&shown, cause))?;
         let (owner, me) = (there.uid(), rustix::process::getuid().as_raw());
         if there.permissions().mode() & 0o022 != 0 && owner != me {

@@ -29,15 +29,37 @@ pub(super) struct Computed {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Command {
     /// Lend what was computed, and answer under this number.
-    Computed { number: u64, request: RequestId, tokens: u32, groups: Vec<Computed> },
+    Computed {
+        number: u64,
+        request: RequestId,
+        tokens: u32,
+        groups: Vec<Computed>,
+    },
     /// The answer to this request names what was lent: the engine waits until its blocks are free.
-    Confirm { request: RequestId },
+    Confirm {
+        request: RequestId,
+    },
     /// It does not, and the engine has taken its blocks back.
-    Revoke { request: RequestId },
-    Arrive { request: RequestId, prompt_tokens: u32, text: String },
-    Allocated { request: RequestId, local_tokens: u32, external_tokens: u32, groups: Vec<Allocation> },
-    Abort { request: RequestId },
-    Preempted { request: RequestId },
+    Revoke {
+        request: RequestId,
+    },
+    Arrive {
+        request: RequestId,
+        prompt_tokens: u32,
+        text: String,
+    },
+    Allocated {
+        request: RequestId,
+        local_tokens: u32,
+        external_tokens: u32,
+        groups: Vec<Allocation>,
+    },
+    Abort {
+        request: RequestId,
+    },
+    Preempted {
+        request: RequestId,
+    },
 }
 
 /// What a worker says.
@@ -216,12 +238,19 @@ mod tests {
 
     fn commands() -> impl Strategy<Value = Command> {
         let blocks = || vec(any::<u32>(), 0..6);
-        let computed = (any::<u32>(), any::<u32>(), blocks())
-            .prop_map(|(group, from_token, blocks)| Computed { group: GroupIdx(group), from_token, blocks });
-        let allocated =
-            (any::<u32>(), any::<u32>(), any::<u32>(), blocks()).prop_map(|(group, block_tokens, from_token, blocks)| {
-                Allocation { group: GroupIdx(group), block_tokens, from_token, blocks }
-            });
+        let computed = (any::<u32>(), any::<u32>(), blocks()).prop_map(|(group, from_token, blocks)| Computed {
+            group: GroupIdx(group),
+            from_token,
+            blocks,
+        });
+        let allocated = (any::<u32>(), any::<u32>(), any::<u32>(), blocks()).prop_map(
+            |(group, block_tokens, from_token, blocks)| Allocation {
+                group: GroupIdx(group),
+                block_tokens,
+                from_token,
+                blocks,
+            },
+        );
         prop_oneof![
             (any::<u64>(), requests(), any::<u32>(), vec(computed, 0..3))
                 .prop_map(|(number, request, tokens, groups)| Command::Computed { number, request, tokens, groups }),
@@ -261,7 +290,7 @@ mod tests {
         let request = RequestId::new("cmpl-7").unwrap();
         let computed = Computed { group: GroupIdx(0), from_token: 0, blocks: vec![4, 9, 2] };
         let command = Command::Computed { number: 1, request: request.clone(), tokens: 40, groups: vec![computed] };
-        assert_eq!(hex::encode(command.encode()), "010106636d706c2d37280100000308" .to_owned() + "0a0d");
+        assert_eq!(hex::encode(command.encode()), "010106636d706c2d37280100000308".to_owned() + "0a0d");
         let shape = KvShape { layers: 1, blocks: 2, heads: 1, tokens: 1, parts: 1, content: 8 };
         let layout = KvLayout::named("LBNHC", shape).unwrap().of_format("x");
         let hello = Reply::Hello { shard: 0, shards: 1, groups: vec![(GroupIdx(0), layout)] };

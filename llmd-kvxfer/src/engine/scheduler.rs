@@ -175,10 +175,9 @@ impl Scheduler {
             let params = Params::from_text(&text)?;
             (tokens, ttl) = (params.tokens(), params.ttl());
             let granted = params.granted().iter().cloned();
-            all.extend(granted.map(|granted| Granted {
-                part: Part { shard: worker as u32, ..granted.part },
-                ..granted
-            }));
+            all.extend(
+                granted.map(|granted| Granted { part: Part { shard: worker as u32, ..granted.part }, ..granted }),
+            );
         }
         all.sort_by_key(|granted| granted.part);
         Ok(Some(Params::new(tokens, ttl, all)?.to_text()))

@@ -53,7 +53,8 @@ impl Shards {
             for (shard, from) in self.needed(worker, *group, there, layout)?.into_iter().enumerate() {
                 let part = Part { group: *group, shard: from as u32 };
                 let granted = params.granted().iter().find(|granted| granted.part == part);
-                let granted = granted.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("an offer without {part}")))?;
+                let granted =
+                    granted.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("an offer without {part}")))?;
                 needed.push(Granted { part: Part { group: *group, shard: shard as u32 }, ..granted.clone() });
             }
         }

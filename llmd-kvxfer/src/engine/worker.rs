@@ -209,7 +209,11 @@ struct Serving {
 enum State {
     Alone,
     /// It connected, was greeted with this nonce, and has to prove itself until then.
-    Greeted { link: Link, nonce: Nonce, until: Duration },
+    Greeted {
+        link: Link,
+        nonce: Nonce,
+        until: Duration,
+    },
     In(Link),
 }
 
