@@ -31,7 +31,6 @@ mod agent;
 mod chance;
 mod copy;
 pub mod device;
-pub mod engine;
 mod grant;
 mod handshake;
 mod layout;

@@ -16,19 +16,6 @@ pub enum Loading {
     InBackground,
 }
 
-impl Loading {
-    /// At which token what comes from outside ends at the latest, of a prompt of which a prefiller holds so many.
-    pub(crate) fn end(self, held_tokens: u32, prompt_tokens: u32, block_tokens: u32) -> u32 {
-        let here = held_tokens.min(prompt_tokens);
-        let full = |tokens: u32| tokens - tokens % block_tokens;
-        match self {
-            Self::InBackground if here == prompt_tokens => here,
-            Self::InBackground => full(here),
-            Self::InStep => full(here.min(prompt_tokens - 1)),
-        }
-    }
-}
-
 /// How the decoder's side behaves, and what bounds it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
