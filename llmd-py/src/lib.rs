@@ -10,6 +10,7 @@ mod connector;
 mod decision;
 mod dlpack;
 mod endpoint;
+mod engine;
 mod error;
 mod event;
 mod explanation;
@@ -54,6 +55,8 @@ mod _native {
     use super::dlpack::Region;
     #[pymodule_export]
     use super::endpoint::Endpoint;
+    #[pymodule_export]
+    use super::engine::{KvScheduler, KvWorker};
     #[pymodule_export]
     use super::error::_raise;
     #[pymodule_export]

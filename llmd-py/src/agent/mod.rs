@@ -54,7 +54,7 @@ use crate::whole::{Whole, named};
 pub(crate) struct Agent(Arc<Shared>);
 
 impl Agent {
-    fn agent(&self) -> PyResult<llmd_kvxfer::Agent> {
+    pub(crate) fn agent(&self) -> PyResult<llmd_kvxfer::Agent> {
         self.0.agent().map_err(raise)
     }
 }

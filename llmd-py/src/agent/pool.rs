@@ -12,7 +12,7 @@ use crate::whole::Whole;
 /// A region that an agent knows, with its layout: what blocks are granted of and fetched into. `Agent.register` makes it.
 #[pyclass(frozen, module = "llmd_py")]
 #[derive(Debug)]
-pub(crate) struct KvPool(pub(super) llmd_kvxfer::Pool);
+pub(crate) struct KvPool(pub(crate) llmd_kvxfer::Pool);
 
 #[pymethods]
 impl KvPool {
