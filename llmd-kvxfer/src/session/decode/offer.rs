@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::load::Out;
-use super::{Action, Loading, Settings};
+use super::{Action, Settings};
 use crate::session::{Params, RequestId};
 
 /// What a prefiller offers of a request.
@@ -55,12 +55,6 @@ impl Offer {
 
     /// At which token what comes from outside ends at the latest.
     pub(super) fn end(&self, settings: &Settings) -> u32 {
-        let here = self.params.tokens().min(self.prompt_tokens);
-        let full = |tokens: u32| tokens - tokens % settings.block_tokens;
-        match settings.loading {
-            Loading::InBackground if here == self.prompt_tokens => here,
-            Loading::InBackground => full(here),
-            Loading::InStep => full(here.min(self.prompt_tokens - 1)),
-        }
+        settings.end(self.params.tokens(), self.prompt_tokens)
     }
 }
