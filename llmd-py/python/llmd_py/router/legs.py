@@ -43,14 +43,16 @@ class _Refused(Exception):
 class _Resumed:
     """An answer whose first pieces were read already."""
 
-    def __init__(self, answer: Answer, first: bytes) -> None:
+    def __init__(self, answer: Answer, first: bytes, rest: AsyncIterator[bytes] | None) -> None:
         self.status, self.headers = answer.status, answer.headers
-        self._answer, self._first = answer, first
+        self.first = first
+        self._answer, self._rest = answer, rest
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._first
-        async for piece in self._answer:
-            yield piece
+        yield self.first
+        if self._rest is not None:
+            async for piece in self._rest:
+                yield piece
 
     async def aclose(self) -> None:
         await self._answer.aclose()
@@ -97,10 +99,10 @@ class Legs:
             return await self._at_once(stage, handover)
         if handover.order == "decode-first":
             begun = await self._decode(handover, handover.attempt())
-            first = await self._first(begun.answer)
-            if not handover.below_threshold(first):
-                return Begun(_Resumed(begun.answer, first), begun.leg)
-            await begun.answer.aclose()
+            tried = await self._first(begun.answer)
+            if not handover.below_threshold(tried.first):
+                return Begun(tried, begun.leg)
+            await tried.aclose()
         said = await self._prefill(stage, handover.prefill())
         leg = handover.decode(said)
         self.pick.decision.stage_done("prefill")
@@ -179,12 +181,15 @@ class Legs:
                 await answer.aclose()
             leg = handover.attempt()  # what was handed over may be gone with who failed: the next one computes the prompt itself
 
-    async def _first(self, answer: Answer) -> bytes:
-        if "event-stream" not in answer.headers.get("content-type", ""):
-            return await read(answer, self.limits.answer_bytes)
-        async for piece in answer:
-            return piece
-        return b""
+    async def _first(self, answer: Answer) -> _Resumed:
+        try:
+            if "event-stream" not in answer.headers.get("content-type", ""):
+                return _Resumed(answer, await read(answer, self.limits.answer_bytes), None)
+            rest = aiter(answer)
+            return _Resumed(answer, await anext(rest, b""), rest)
+        except BaseException:
+            await answer.aclose()
+            raise
 
     def _headers(self, leg: Leg) -> dict[str, str]:
         dropped = _HOP.union(self.pick.remove)

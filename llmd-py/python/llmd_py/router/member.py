@@ -132,8 +132,8 @@ class Member:
                 block_size=page.block_size,
                 num_blocks=page.num_blocks,
                 max_lora=page.max_lora,
-                running_lora_adapters=page.running_loras,
-                waiting_lora_adapters=page.waiting_loras,
+                running_lora_adapters=page.running_loras if page.max_lora is not None else None,
+                waiting_lora_adapters=page.waiting_loras if page.max_lora is not None else None,
             )
             self.block_size, self.hash_algo = page.block_size or self.block_size, page.hash_algo or self.hash_algo
             if self._stream is not None and endpoint.worker in self._watched:
