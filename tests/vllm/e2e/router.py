@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
@@ -24,7 +25,7 @@ from prompts import Prompt, all_kinds, tokens
 #: How many requests are compared, and how many in the short form.
 REQUESTS, FEW = 240, 40
 #: So few blocks that prompts evict each other.
-BLOCKS = 160
+BLOCKS = 200
 #: Seconds in which an engine that has answered publishes nothing more.
 QUIET = 0.08
 
@@ -54,6 +55,10 @@ class Found:
     hit_tokens: int = 0
     #: Requests of which the engine reported another hit than was predicted.
     hit_prediction_errors: int = 0
+    #: Requests of which the scheduler itself predicted another.
+    scheduler_prediction_errors: int = 0
+    #: The same of a cache that was emptied without a word to the router: 1, since who compares must see it.
+    errors_when_not_told: int = 0
     #: Blocks that were predicted and of which the engine's events had another name than is computed.
     name_errors: int = 0
     failed_requests: int = 0
@@ -145,6 +150,7 @@ async def _measure(engines: Sequence[Engine], loras: Mapping[str, Path], count: 
                         await router.clear(engine.name)
                         found.resets += 1
                 await _compare(router, wire, next(asked), found, loras)
+            found.errors_when_not_told = await _untold(router, wire, engines, loras)
             seconds = await _picks(router)
     finally:
         wire.close()
@@ -188,6 +194,7 @@ async def _compare(
     reported = (answer["usage"].get("prompt_tokens_details") or {}).get("cached_tokens") or 0
     found.hit_tokens += reported
     found.requests_with_hits += reported > 0
+    found.scheduler_prediction_errors += reported != pick.decision.predicted_hit_tokens
     if reported != pick.hit_tokens:
         found.hit_prediction_errors += 1
         what = {**prompt, "prompt": len(prompt.get("prompt", ()))}
@@ -195,6 +202,19 @@ async def _compare(
     if missing is None:
         await wire.drain(router)
         found.name_errors += await _misnamed(router, body, pick.endpoint.worker, pick.hit_tokens, loras)
+
+
+async def _untold(router: Router, wire: Wire, engines: Sequence[Engine], loras: Mapping[str, Path]) -> int:
+    """Empty the caches without a word to the router, and count what the comparison sees of it."""
+    found, prompt = Found(), {"prompt": tokens(99, 10 * BLOCK_TOKENS + 5)}
+    for _ in range(2):
+        await _compare(router, wire, prompt, found, loras)
+    if found.hit_prediction_errors or found.hit_tokens != 10 * BLOCK_TOKENS:
+        raise AssertionError(f"a prompt that was sent twice: {found}")
+    for engine in engines:
+        engine.forget()
+    await _compare(router, wire, prompt, found, loras)
+    return found.hit_prediction_errors
 
 
 async def _misnamed(router: Router, body: Mapping[str, Any], worker: str, hit: int, loras: Mapping[str, Path]) -> int:
@@ -225,7 +245,7 @@ def _prompts(loras: Sequence[str]) -> Iterator[Prompt]:
     drawn, kinds = random.Random(5), [prompt for _, prompt in all_kinds(loras)]
     talks = [{"prompt": tokens(200 + talk, 40 + 31 * talk), **under} for talk, under in enumerate(_unders(loras))]
     while True:
-        if drawn.random() < 0.5:
+        if drawn.random() < 0.3:
             yield {**drawn.choice(kinds), "max_tokens": drawn.choice([1, 2, 33, 70])}
         else:
             talk = drawn.choice(talks)
@@ -250,12 +270,13 @@ def _published(engine: Engine) -> str:
 
 
 def _ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Draw free ports below those that the system hands out: an engine takes its own only after half a minute."""
+    free: set[int] = set()
+    while len(free) < count:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            free.add(port)
+    return list(free)
 
 
 if __name__ == "__main__":
