@@ -273,3 +273,43 @@ def test_the_gateway_around_a_scheduler_goes_on_without_an_engine_and_says_when_
         with pytest.raises(openai.InternalServerError, match="every engine failed") as caught:
             client.completions.create(model=MODEL, prompt="anybody", max_tokens=2)
         assert caught.value.status_code == 503
+
+
+def test_the_router_before_engines_sends_a_prompt_back_and_explains(tmp_path: Path) -> None:
+    config = tmp_path / "epp.yaml"
+    config.write_text(POLICY)
+    engines: list[Engine] = []
+    started: list[Process] = []
+    try:
+        for name in ("e0", "e1"):
+            engines.append(Engine(name, tmp_path))
+            started.append(engines[-1])
+        args = [str(EXAMPLES / "router.py"), "0", *(engine.http for engine in engines), str(config)]
+        router = Process(sys.executable, args, tmp_path / "router.log")
+        started.append(router)
+        base = f"http://{router.ready['listening']}"
+        with openai.OpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0, timeout=60) as client:
+            ask = client.chat.completions.with_raw_response.create
+
+            def is_found() -> bool:
+                answer = ask(model=MODEL, messages=conversation("tin"), max_tokens=2)
+                usage = answer.parse().usage
+                assert usage is not None and usage.prompt_tokens_details is not None
+                predicted = int(answer.headers["x-llmd-predicted-hit-tokens"])
+                return predicted == usage.prompt_tokens_details.cached_tokens == (usage.prompt_tokens - 1) // BLOCK_SIZE * BLOCK_SIZE
+
+            wait_until("the index knows the prompt", is_found)
+            stream = client.completions.create(model=MODEL, prompt="a very long story", max_tokens=20_000, stream=True)
+            assert next(iter(stream)).choices[0].text
+            stream.close()
+            wait_until("the engine has let it go", lambda: sum(engine.running() for engine in engines) == 0)
+            with pytest.raises(openai.BadRequestError, match="no JSON"):
+                client.post("/completions", content=b"{", cast_to=object, options={"headers": {"content-type": "text/plain"}})
+            for engine in engines:
+                engine.kill()
+            with pytest.raises(openai.InternalServerError, match="every engine failed"):
+                client.completions.create(model=MODEL, prompt="anybody", max_tokens=2)
+        assert "Traceback" not in router.log.read_text()
+    finally:
+        for process in started:
+            process.kill()

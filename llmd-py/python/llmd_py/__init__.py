@@ -1,5 +1,9 @@
 """llm-d's data plane as a library: who holds which prefix, and where a request should go."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from llmd_py import errors
 from llmd_py._native import (
     Agent,
@@ -53,6 +57,9 @@ from llmd_py._native import (
     decode_batch,
 )
 
+if TYPE_CHECKING:
+    from llmd_py.router import Router
+
 __all__ = [
     "Agent",
     "AgentStats",
@@ -93,6 +100,7 @@ __all__ = [
     "Problem",
     "Region",
     "Request",
+    "Router",
     "Scheduler",
     "SessionMemo",
     "StageRoute",
@@ -105,3 +113,11 @@ __all__ = [
     "decode_batch",
     "errors",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Router":  # of Python's own, and more to import than all else together
+        from llmd_py.router import Router
+
+        return Router
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
