@@ -20,7 +20,7 @@
 //!
 //! A [`Region`] is memory, and with its layout an [`Agent`] makes a [`Pool`] of it. The engine that has computed a request grants its
 //! blocks; the [`Grant`] goes with the request as bytes; the engine that decodes it fetches them, by whichever [`Transport`] is
-//! fastest. [`session`] holds the two state machines that hand over a request; with feature `nixl` the module of that name reaches
+//! fastest. [`session`] holds the two state machines that hand over a request, and [`engine`] runs them in the processes of one; with feature `nixl` the module of that name reaches
 //! NIXL's own agents.
 //!
 //! Layouts, plans, leases, grants and sessions do no I/O, own no thread and read no clock.

@@ -1,5 +1,6 @@
 //! `cargo xtask e2e`: whole programs at work while whatever can break is broken.
 
+mod vllm;
 mod xfer;
 
 use clap::Subcommand;
@@ -16,11 +17,13 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Vllm(vllm::Args),
     Xfer(xfer::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result {
     match &args.what {
+        What::Vllm(args) => vllm::run(args),
         What::Xfer(args) => xfer::run(args),
     }
 }

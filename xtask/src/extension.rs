@@ -54,10 +54,10 @@ fn stage_in(folder: &Path, sources: &Path, built: &Path) -> std::io::Result<()> 
     fs::create_dir_all(&package)?;
     for entry in fs::read_dir(sources)? {
         let file = entry?.path();
+        let Some(name) = file.file_name() else { continue };
         // An extension that `maturin develop` left there, and `__pycache__`, stay behind.
-        if file.extension().is_some_and(|end| end == "py" || end == "pyi" || end == "typed")
-            && let Some(name) = file.file_name()
-        {
+        let is_source = file.extension().is_some_and(|end| end == "py" || end == "pyi" || end == "typed");
+        if is_source || (file.is_dir() && file.join("__init__.py").is_file()) {
             symlink(&file, package.join(name))?;
         }
     }
@@ -75,7 +75,10 @@ mod tests {
         let scratch = env::temp_dir().join(format!("llmd-xtask-stage-{}", process::id()));
         let (sources, built) = (scratch.join("sources"), scratch.join("built.so"));
         fs::create_dir_all(sources.join("__pycache__")).unwrap();
-        for (file, text) in [("__init__.py", "new"), ("py.typed", ""), ("_native.abi3.so", "old")] {
+        fs::create_dir_all(sources.join("vllm")).unwrap();
+        for (file, text) in
+            [("__init__.py", "new"), ("vllm/__init__.py", ""), ("py.typed", ""), ("_native.abi3.so", "old")]
+        {
             fs::write(sources.join(file), text).unwrap();
         }
         fs::write(&built, "new").unwrap();
@@ -86,7 +89,7 @@ mod tests {
         let staged = scratch.join("stage/llmd_py");
         let mut names: Vec<_> = fs::read_dir(&staged).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["__init__.py", "_native.abi3.so", "py.typed"]);
+        assert_eq!(names, ["__init__.py", "_native.abi3.so", "py.typed", "vllm"]);
         assert_eq!(fs::read_to_string(staged.join(EXTENSION)).unwrap(), "new");
         fs::remove_dir_all(&scratch).unwrap();
     }

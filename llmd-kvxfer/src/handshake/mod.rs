@@ -13,7 +13,6 @@
 
 mod message;
 mod proof;
-#[cfg(feature = "nixl")]
 mod signed;
 
 use std::collections::BTreeMap;
@@ -23,7 +22,6 @@ use llmd_core::{Error, ErrorKind, Result};
 
 pub(crate) use self::message::{Hello, Proof, Refused, Welcome};
 use self::proof::{Side, prove};
-#[cfg(feature = "nixl")]
 pub(crate) use self::signed::{SIGNATURE, Signed};
 use crate::grant::AgentId;
 
@@ -63,7 +61,7 @@ impl fmt::Debug for Keys {
 }
 
 /// The side that connects, after its Hello.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Connecting {
     hello: Vec<u8>,
     tenant: String,
@@ -102,7 +100,6 @@ impl Connecting {
     }
 }
 
-#[cfg(feature = "nixl")]
 impl Connecting {
     /// What signs all that is said after the proof, when this is the answer.
     pub(crate) fn signed(&self, answer: &[u8]) -> Result<Signed> {
@@ -117,7 +114,6 @@ pub(crate) struct Listening {
     who: Identity,
     tenant: String,
     expected: Option<[u8; 32]>,
-    #[cfg(feature = "nixl")]
     signed: Signed,
 }
 
@@ -137,7 +133,6 @@ impl Listening {
     }
 
     /// What signs all that is said after the proof.
-    #[cfg(feature = "nixl")]
     pub(crate) fn signed(&self) -> Signed {
         self.signed.clone()
     }
@@ -170,15 +165,8 @@ impl Listening {
         welcome.proof = prove(key, Side::Listening, &said);
         let expected = prove(key, Side::Connecting, &said);
         let who = Identity { agent: hello.agent, name: hello.name };
-        #[cfg(feature = "nixl")]
         let signed = Signed::new(key, Side::Listening, &said);
-        let listening = Self {
-            who,
-            tenant: hello.tenant,
-            expected,
-            #[cfg(feature = "nixl")]
-            signed,
-        };
+        let listening = Self { who, tenant: hello.tenant, expected, signed };
         Ok((listening, welcome.encode()))
     }
 }

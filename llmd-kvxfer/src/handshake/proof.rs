@@ -18,7 +18,6 @@ impl Side {
         }
     }
 
-    #[cfg(feature = "nixl")]
     pub(super) const fn other(self) -> Self {
         match self {
             Self::Connecting => Self::Listening,

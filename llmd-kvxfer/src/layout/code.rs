@@ -6,7 +6,7 @@ use super::{Axis, KvLayout, KvShape};
 use crate::wire::{Reader, Writer};
 
 /// How long the name of a format may be.
-const MAX_FORMAT: usize = 64;
+const MAX_FORMAT: usize = 256;
 
 impl KvLayout {
     pub(crate) fn encode(&self, writer: &mut Writer) {

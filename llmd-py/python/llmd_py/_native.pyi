@@ -9,6 +9,7 @@ from typing import Any, Final, SupportsFloat, SupportsIndex, final
 from typing_extensions import Buffer
 
 __all__ = ["__version__", "Agent", "AgentStats", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Connector", "Considered", "Decision", "Device", "Endpoint", "EventError", "Explanation", "Fed", "FetchOp", "Fetched", "Grant", "Handover", "HeaderChanges", "IndexStats", "Kept", "KvEventBatch", "KvEventStream", "KvLayout", "KvPool", "LeaseEnded", "Leg", "Needs", "NextStep", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Problem", "Region", "Request", "Scheduler", "SessionMemo", "StageRoute", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "check_config", "decode_batch"]
+__all__ = ["__version__", "Agent", "AgentStats", "AllBlocksCleared", "BlockHasher", "BlockRemoved", "BlockStored", "Chain", "Connector", "Considered", "Decision", "Endpoint", "EventError", "Explanation", "Fed", "FetchOp", "Fetched", "Grant", "Handover", "HeaderChanges", "IndexStats", "Kept", "KvEventBatch", "KvEventStream", "KvLayout", "KvPool", "KvScheduler", "KvWorker", "LeaseEnded", "Leg", "Needs", "NextStep", "Overlap", "Pool", "PrefixExplanation", "PrefixIndex", "Problem", "Region", "Request", "Scheduler", "SessionMemo", "StageRoute", "TrtllmDecoder", "TrtllmEvents", "WorkerExplanation", "WorkerStatus", "_raise", "_run_gateway", "check_config", "decode_batch"]
 
 __version__: Final[str]
 
@@ -1432,6 +1433,110 @@ class KvPool:
         Copies a block's content into the pool, in the order in which it lies there.
 
         Raises `InvalidError` for a block that is not there and for content of another length.
+        """
+
+@final
+class KvScheduler:
+    """
+    Tells the workers of an engine what the engine decided, and knows what it asks.
+
+    `workers` are the addresses of all `KvWorker`s, in the order of their shards, with the same `key`; it waits until all are there. No
+    call waits for them but `computed`, which has so many seconds of `patience`. A worker that is lost is connected with anew.
+
+    `loading` says how the engine takes tokens from outside: `"background"` between its steps, up to the whole prompt, or within a
+    `"step"`, as full blocks that leave a token to compute. Fewer than `min_tokens` are computed here.
+
+    It ends by `close`, at the end of `with`, or when it is garbage. In a forked child it raises `UnavailableError`.
+
+    Raises `InvalidError` for settings that make no sense and for workers that are not these shards, `DeniedError` when one has another
+    key, and `UnavailableError` when one is not there, or has another scheduler.
+    """
+    def __enter__(self, /) -> KvScheduler: ...
+    def __exit__(self, /, _exc_type: type | None, _exc_value: Any | None, _traceback: Any | None) -> None: ...
+    def __new__(cls, /, workers: SupportsGetItem[int, str], *, key: SupportsGetItem[int, SupportsIndex], block_tokens: SupportsIndex | None = None, min_tokens: SupportsIndex | None = None, loading: str = "background", patience: SupportsFloat | SupportsIndex = 0.1) -> KvScheduler: ...
+    def __repr__(self, /) -> str: ...
+    def abort(self, /, request: str) -> bool:
+        """
+        The engine does not want the request any more. True when its blocks are still in use: they may be reused when every worker says
+        that it was sent, or received, whichever is due.
+        """
+    def allocated(self, /, request: str, local_tokens: SupportsIndex, external_tokens: SupportsIndex, groups: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsLenAndGetItem[int] | Buffer]]) -> None:
+        """
+        The engine allocated blocks for so many tokens from outside, behind those that are here: by group, how many tokens a block has,
+        the token at which the first begins, and the blocks without those of local hits. Every worker says once that it was received.
+
+        Raises `InvalidError`, and nothing changes, for more tokens than match, and for blocks that are not those of these tokens.
+        """
+    def arrive(self, /, request: str, prompt_tokens: SupportsIndex, grant: str) -> None:
+        """
+        A request arrived with this text, whose prompt has so many tokens. Its leases are kept while it waits.
+
+        Raises `InvalidError`, and then it is computed here, for a text that cannot be read, for what does not fit here, with what
+        differs, and for a request that is known already.
+        """
+    def close(self, /) -> None:
+        """
+        Ends it: its workers give up what waits. Closing again does nothing.
+        """
+    def computed(self, /, request: str, tokens: SupportsIndex, groups: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsLenAndGetItem[int] | Buffer]]) -> str | None:
+        """
+        A request was computed: its first `tokens` tokens are in these blocks, by group, each with the token at which the first block
+        begins; the last may be partly filled. Gives what goes into the answer as `kv_transfer_params["grant"]`; then the engine keeps
+        the blocks until every worker says that it was sent. `None` when it cannot be fetched: the blocks are the engine's as before.
+
+        Raises `InvalidError` for no tokens, other groups than the workers have, and a request that is lent already.
+        """
+    def matched(self, /, request: str, local_tokens: SupportsIndex) -> int:
+        """
+        How many tokens can come from outside, behind `local_tokens` that are here. Changes nothing, and asks nobody.
+        """
+    def preempted(self, /, request: str) -> bool:
+        """
+        The engine takes the request's blocks back, and may ask for it again. True as for `abort`.
+        """
+    def stats(self, /) -> dict[str, int]:
+        """
+        What was counted since it was made, by name.
+        """
+
+@final
+class KvWorker:
+    """
+    Runs hand-overs for one shard of an engine's KV cache, where its memory is: one thread, which needs no GIL, does for `agent` and its
+    pools, by cache group, whatever the engine's `KvScheduler` tells it. Nobody else polls that agent from then on.
+
+    It listens at a socket in `folder` (by default one of the user's own), or at `bind`, such as `"tcp://10.0.0.1:0"`, for one
+    scheduler at a time, which has the same `key`. Leases last `lease_seconds` unless they are kept, and no longer than `hold_at_most`
+    altogether; `consumers` is how many workers of the other engine need a block of this shard. What others computed waits at most
+    `wait_at_most` seconds and is fetched within `fetch_within`, and again `retries` times when a peer is lost.
+
+    It ends by `close`, at the end of `with`, or when it is garbage. In a forked child it raises `UnavailableError`.
+
+    Raises `InvalidError` for settings that make no sense, and `UnavailableError` when it cannot listen.
+    """
+    def __enter__(self, /) -> KvWorker: ...
+    def __exit__(self, /, _exc_type: type | None, _exc_value: Any | None, _traceback: Any | None) -> None: ...
+    def __new__(cls, /, agent: Agent, groups: SupportsGetItem[int, tuple[SupportsIndex, KvPool]], *, key: SupportsGetItem[int, SupportsIndex], shard: SupportsIndex | None = None, shards: SupportsIndex | None = None, folder: str | PathLike[str] | None = None, bind: str | None = None, lease_seconds: SupportsFloat | SupportsIndex = 30.0, hold_at_most: SupportsFloat | SupportsIndex = 480.0, fetch_within: SupportsFloat | SupportsIndex = 20.0, wait_at_most: SupportsFloat | SupportsIndex = 480.0, retries: SupportsIndex | None = None, consumers: SupportsIndex | None = None, block_tokens: SupportsIndex | None = None) -> KvWorker: ...
+    def __repr__(self, /) -> str: ...
+    @property
+    def address(self, /) -> str:
+        """
+        Where its scheduler finds it.
+        """
+    def close(self, /) -> None:
+        """
+        Ends it. What the agent has begun goes on, and nobody hears of it. Closing again does nothing.
+        """
+    def stats(self, /) -> dict[str, int]:
+        """
+        What was counted since it was made, by name.
+        """
+    def take(self, /) -> tuple[list[str], list[str], list[tuple[str, list[tuple[int, int]]]]]:
+        """
+        What became of requests since this was last asked for, without waiting: those that were sent, whose blocks nobody reads any
+        more; those that were received, into whose blocks nothing is written any more; and of the latter, those with blocks that are not
+        here, as pairs of a group and a block. A request that was lent is sent once, and one for which blocks were allocated is received
+        once, however it ended.
         """
 
 @final

@@ -1,78 +1,89 @@
-//! The scheduler of an engine.
+//! What runs where an engine decides.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use llmd_core::{Error, ErrorKind, GroupIdx, Result};
-use llmd_kvxfer::engine::{Scheduler, SchedulerSettings};
+use llmd_core::{GroupIdx, Result};
+use llmd_kvxfer::engine::{Scheduler, SchedulerSettings, SchedulerStats};
+use llmd_kvxfer::session::Reuse;
 use llmd_kvxfer::session::decode::{Allocation, Loading};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
-use super::{is_ours, named as request_named};
+use super::{closed, is_ours};
 use crate::args::seconds;
 use crate::buffer::Blocks;
 use crate::error::{invalid, raise};
 use crate::whole::{Whole, named};
 
-/// Where the requests and blocks of an engine are known: it tells the engine's workers what is handed over.
+/// Tells the workers of an engine what the engine decided, and knows what it asks.
 ///
-/// `workers` are their addresses and keys, in the order of their ranks. `loading` says how the engine takes tokens from outside: in the
-/// `"background"`, where they may be the whole prompt, or within a `"step"`. Fewer than `min_tokens` are not worth it. No call waits for
-/// longer than `patience` seconds.
+/// `workers` are the addresses of all `KvWorker`s, in the order of their shards, with the same `key`; it waits until all are there. No
+/// call waits for them but `computed`, which has so many seconds of `patience`. A worker that is lost is connected with anew.
 ///
-/// Raises `UnavailableError` and `DeniedError` when a worker cannot be reached, or has another key.
+/// `loading` says how the engine takes tokens from outside: `"background"` between its steps, up to the whole prompt, or within a
+/// `"step"`, as full blocks that leave a token to compute. Fewer than `min_tokens` are computed here.
+///
+/// It ends by `close`, at the end of `with`, or when it is garbage. In a forked child it raises `UnavailableError`.
+///
+/// Raises `InvalidError` for settings that make no sense and for workers that are not these shards, `DeniedError` when one has another
+/// key, and `UnavailableError` when one is not there, or has another scheduler.
 #[pyclass(frozen, module = "llmd_py")]
 #[derive(Debug)]
 pub(crate) struct KvScheduler {
-    scheduler: Mutex<Option<Scheduler>>,
     process: u32,
+    scheduler: Mutex<Option<Arc<Scheduler>>>,
 }
 
 impl KvScheduler {
-    fn with<T>(&self, py: Python<'_>, ask: impl FnOnce(&mut Scheduler) -> Result<T> + Send) -> PyResult<T>
-    where
-        T: Send,
-    {
-        let asked = || {
-            is_ours(self.process, "a scheduler")?;
-            let mut scheduler = self.scheduler.lock();
-            let closed = || Error::new(ErrorKind::Invalid, "the scheduler is closed");
-            scheduler.as_mut().ok_or_else(closed).and_then(ask)
-        };
-        py.detach(asked).map_err(raise)
+    fn with<R: Send>(&self, py: Python<'_>, work: impl FnOnce(&Scheduler) -> Result<R> + Send) -> PyResult<R> {
+        py.detach(|| {
+            is_ours(self.process, "scheduler")?;
+            let scheduler = self.scheduler.lock().clone().ok_or_else(|| closed("scheduler"))?;
+            work(&scheduler)
+        })
+        .map_err(raise)
     }
 }
 
 #[pymethods]
 impl KvScheduler {
     #[new]
-    #[pyo3(signature = (workers, *, block_tokens=None, min_tokens=None, loading="background", patience=1.0))]
+    #[pyo3(signature = (
+        workers, *, key, block_tokens=None, min_tokens=None, loading="background", patience=0.1
+    ))]
     fn new(
         py: Python<'_>,
-        workers: Vec<(String, Vec<u8>)>,
+        workers: Vec<String>,
+        key: Vec<u8>,
         block_tokens: Option<Whole>,
         min_tokens: Option<Whole>,
         loading: &str,
         patience: f64,
     ) -> PyResult<Self> {
         let mut settings = SchedulerSettings::default();
-        settings.block_tokens = named(block_tokens, "block_tokens")?.unwrap_or(settings.block_tokens);
-        settings.min_tokens = named(min_tokens, "min_tokens")?.unwrap_or(settings.min_tokens);
-        settings.patience = seconds("patience", patience)?;
+        if let Some(tokens) = named(block_tokens, "block_tokens")? {
+            settings.block_tokens = tokens;
+        }
+        if let Some(tokens) = named(min_tokens, "min_tokens")? {
+            settings.min_tokens = tokens;
+        }
         settings.loading = match loading {
             "background" => Loading::InBackground,
             "step" => Loading::InStep,
-            other => return Err(invalid(format!("loading is {other:?}, expected \"background\" or \"step\""))),
+            _ => return Err(invalid(format!("loading is {loading:?}, expected \"background\" or \"step\""))),
         };
-        let scheduler = py.detach(|| Scheduler::connect(workers, settings)).map_err(raise)?;
-        Ok(Self { scheduler: Mutex::new(Some(scheduler)), process: std::process::id() })
+        settings.patience = seconds("patience", patience)?;
+        let scheduler = py.detach(|| Scheduler::new(&workers, &key, settings)).map_err(raise)?;
+        Ok(Self { process: std::process::id(), scheduler: Mutex::new(Some(Arc::new(scheduler))) })
     }
 
-    /// A request was computed: so many of its tokens are in these blocks, by group, each from the token on at which its first block
-    /// begins. Gives what the answer has to say as `grant`: then the engine keeps the blocks until every worker has said that they were
-    /// sent. `None` when they are the engine's.
+    /// A request was computed: its first `tokens` tokens are in these blocks, by group, each with the token at which the first block
+    /// begins; the last may be partly filled. Gives what goes into the answer as `kv_transfer_params["grant"]`; then the engine keeps
+    /// the blocks until every worker says that it was sent. `None` when it cannot be fetched: the blocks are the engine's as before.
     ///
-    /// Raises `UnavailableError` when a worker cannot be reached.
+    /// Raises `InvalidError` for no tokens, other groups than the workers have, and a request that is lent already.
     fn computed(
         &self,
         py: Python<'_>,
@@ -80,33 +91,33 @@ impl KvScheduler {
         tokens: Whole,
         groups: Vec<(Whole, Whole, Blocks)>,
     ) -> PyResult<Option<String>> {
-        let (request, tokens) = (request_named(request).map_err(raise)?, tokens.named("tokens")?);
+        let (id, tokens) = (super::request(request)?, tokens.named("tokens")?);
         let groups = groups.into_iter().map(|(group, from_token, blocks)| {
             Ok((GroupIdx(group.named("group")?), from_token.named("from_token")?, blocks.into_vec(py)))
         });
         let groups = groups.collect::<PyResult<Vec<_>>>()?;
-        self.with(py, |scheduler| scheduler.computed(&request, tokens, groups))
+        self.with(py, |scheduler| scheduler.computed(&id, tokens, groups))
     }
 
-    /// A request arrived whose prompt has so many tokens, with what the prefiller's answer said as `grant`.
+    /// A request arrived with this text, whose prompt has so many tokens. Its leases are kept while it waits.
     ///
-    /// It is computed here when it raises: `InvalidError` and `UnsupportedError` when that cannot be read, or is of caches that are not
-    /// like ours; `ExhaustedError`; `UnavailableError`.
+    /// Raises `InvalidError`, and then it is computed here, for a text that cannot be read, for what does not fit here, with what
+    /// differs, and for a request that is known already.
     fn arrive(&self, py: Python<'_>, request: &str, prompt_tokens: Whole, grant: &str) -> PyResult<()> {
-        let (request, tokens) = (request_named(request).map_err(raise)?, prompt_tokens.named("prompt_tokens")?);
-        self.with(py, |scheduler| scheduler.arrive(&request, tokens, grant))
+        let (id, prompt_tokens) = (super::request(request)?, prompt_tokens.named("prompt_tokens")?);
+        self.with(py, |scheduler| scheduler.arrive(&id, prompt_tokens, grant))
     }
 
-    /// How many tokens can come from outside, behind so many that are here.
+    /// How many tokens can come from outside, behind `local_tokens` that are here. Changes nothing, and asks nobody.
     fn matched(&self, py: Python<'_>, request: &str, local_tokens: Whole) -> PyResult<u32> {
-        let (request, local) = (request_named(request).map_err(raise)?, local_tokens.named("local_tokens")?);
-        self.with(py, |scheduler| Ok(scheduler.matched(&request, local)))
+        let (id, local_tokens) = (super::request(request)?, local_tokens.named("local_tokens")?);
+        self.with(py, |scheduler| Ok(scheduler.matched(&id, local_tokens)))
     }
 
-    /// The engine allocated blocks for so many tokens from outside, by group: how many tokens a block has, at which token the first
-    /// begins, and the blocks. Every worker says when they are received. With 0 tokens it wants nothing.
+    /// The engine allocated blocks for so many tokens from outside, behind those that are here: by group, how many tokens a block has,
+    /// the token at which the first begins, and the blocks without those of local hits. Every worker says once that it was received.
     ///
-    /// Raises `UnavailableError` when a worker cannot be told: those that were say so all the same.
+    /// Raises `InvalidError`, and nothing changes, for more tokens than match, and for blocks that are not those of these tokens.
     fn allocated(
         &self,
         py: Python<'_>,
@@ -115,7 +126,7 @@ impl KvScheduler {
         external_tokens: Whole,
         groups: Vec<(Whole, Whole, Whole, Blocks)>,
     ) -> PyResult<()> {
-        let request = request_named(request).map_err(raise)?;
+        let id = super::request(request)?;
         let (local, external) = (local_tokens.named("local_tokens")?, external_tokens.named("external_tokens")?);
         let groups = groups.into_iter().map(|(group, block_tokens, from_token, blocks)| {
             Ok(Allocation {
@@ -126,40 +137,75 @@ impl KvScheduler {
             })
         });
         let groups = groups.collect::<PyResult<Vec<_>>>()?;
-        self.with(py, |scheduler| scheduler.allocated(&request, local, external, groups))
+        self.with(py, |scheduler| scheduler.allocated(&id, local, external, groups))
     }
 
-    /// The engine does not want a request any more.
-    fn abort(&self, py: Python<'_>, request: &str) -> PyResult<()> {
-        let request = request_named(request).map_err(raise)?;
-        self.with(py, |scheduler| scheduler.abort(&request))
+    /// The engine does not want the request any more. True when its blocks are still in use: they may be reused when every worker says
+    /// that it was sent, or received, whichever is due.
+    fn abort(&self, py: Python<'_>, request: &str) -> PyResult<bool> {
+        let id = super::request(request)?;
+        Ok(self.with(py, |scheduler| scheduler.abort(&id))? != Reuse::Now)
     }
 
-    /// The engine takes the blocks of a request back that is being fetched.
-    fn preempted(&self, py: Python<'_>, request: &str) -> PyResult<()> {
-        let request = request_named(request).map_err(raise)?;
-        self.with(py, |scheduler| scheduler.preempted(&request))
+    /// The engine takes the request's blocks back, and may ask for it again. True as for `abort`.
+    fn preempted(&self, py: Python<'_>, request: &str) -> PyResult<bool> {
+        let id = super::request(request)?;
+        Ok(self.with(py, |scheduler| scheduler.preempted(&id))? != Reuse::Now)
     }
 
-    /// What it counted, by name.
+    /// What was counted since it was made, by name.
     fn stats(&self, py: Python<'_>) -> PyResult<BTreeMap<&'static str, u64>> {
-        let stats = self.with(py, |scheduler| Ok(scheduler.stats()))?;
-        Ok(BTreeMap::from([
-            ("grants", stats.granted),
-            ("grants_microseconds", stats.grants_took.as_micros() as u64),
-            ("grants_refused", stats.not_granted),
-            ("grants_late", stats.late_grants),
-            ("offers", stats.arrived),
-            ("offers_refused", stats.refused_offers),
-            ("workers_lost", stats.lost_workers),
-            ("workers_connected", stats.connected_workers),
-        ]))
+        self.with(py, Scheduler::stats).map(|stats| flat(&stats))
     }
 
-    /// Leaves the workers.
+    /// Ends it: its workers give up what waits. Closing again does nothing.
     fn close(&self, py: Python<'_>) {
-        if is_ours(self.process, "a scheduler").is_ok() {
-            py.detach(|| drop(self.scheduler.lock().take()));
+        if is_ours(self.process, "scheduler").is_ok() {
+            py.detach(|| {
+                let scheduler = self.scheduler.lock().take();
+                drop(scheduler);
+            });
         }
     }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _exc_type: Option<Bound<'_, PyType>>,
+        _exc_value: Option<Bound<'_, PyAny>>,
+        _traceback: Option<Bound<'_, PyAny>>,
+    ) {
+        self.close(py);
+    }
+
+    fn __repr__(&self) -> String {
+        "<KvScheduler>".to_owned()
+    }
+}
+
+fn flat(stats: &SchedulerStats) -> BTreeMap<&'static str, u64> {
+    [
+        ("connected", stats.connected as u64),
+        ("requests", stats.requests as u64),
+        ("answered", stats.answered),
+        ("not_granted", stats.not_granted),
+        ("too_late", stats.too_late),
+        ("too_long", stats.too_long),
+        ("arrived", stats.arrived),
+        ("malformed", stats.malformed),
+        ("unfitting", stats.unfitting),
+        ("not_connected", stats.not_connected),
+        ("refused", stats.refused),
+        ("allocated", stats.allocated),
+        ("aborted", stats.aborted),
+        ("preempted", stats.preempted),
+        ("lost_workers", stats.lost_workers),
+        ("failed_attempts", stats.failed_attempts),
+        ("malformed_messages", stats.malformed_messages),
+    ]
+    .into()
 }

@@ -36,7 +36,7 @@ impl Allocation {
     }
 
     /// Whether these are the blocks of the tokens from `local` on until `end`.
-    pub(super) fn check(groups: &[Self], local: u32, end: u32) -> Result<()> {
+    pub(crate) fn check(groups: &[Self], local: u32, end: u32) -> Result<()> {
         if groups.is_empty() || groups.len() > Params::MAX_PARTS {
             return Err(invalid(format!("{} groups: expected 1 to {}", groups.len(), Params::MAX_PARTS)));
         }

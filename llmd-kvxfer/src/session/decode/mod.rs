@@ -117,8 +117,7 @@ impl Decode {
     /// there are too few to be worth it, or nothing is offered. Changes nothing.
     pub fn matched(&self, id: &RequestId, local_tokens: u32) -> u32 {
         let waiting = self.handovers.get(id).filter(|handover| handover.load.is_none());
-        let tokens = waiting.map_or(0, |waiting| waiting.offer.end(&self.settings).saturating_sub(local_tokens));
-        if tokens < self.settings.min_tokens { 0 } else { tokens }
+        self.settings.matched(waiting.map_or(0, |waiting| waiting.offer.end(&self.settings)), local_tokens)
     }
 
     /// The engine allocated blocks for so many tokens from outside, behind those that are here. 0 when it wants nothing, and the
@@ -316,6 +315,16 @@ impl Decode {
     /// How often each thing happened.
     pub const fn counts(&self) -> &Counts {
         &self.out.counts
+    }
+
+    /// The requests for which nothing was allocated yet.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &RequestId> + '_ {
+        self.handovers.iter().filter(|(_, handover)| handover.load.is_none()).map(|(id, _)| id)
+    }
+
+    /// Whether nothing was allocated for this one yet.
+    pub(crate) fn is_waiting(&self, id: &RequestId) -> bool {
+        self.handovers.get(id).is_some_and(|handover| handover.load.is_none())
     }
 
     /// How many requests are held.

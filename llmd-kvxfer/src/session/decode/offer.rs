@@ -55,6 +55,6 @@ impl Offer {
 
     /// At which token what comes from outside ends at the latest.
     pub(super) fn end(&self, settings: &Settings) -> u32 {
-        settings.loading.end(self.params.tokens(), self.prompt_tokens, settings.block_tokens)
+        settings.end(self.params.tokens(), self.prompt_tokens)
     }
 }

@@ -16,19 +16,6 @@ pub enum Loading {
     InBackground,
 }
 
-impl Loading {
-    /// At which token what comes from outside ends at the latest, of a prompt of which a prefiller holds so many.
-    pub(crate) fn end(self, held_tokens: u32, prompt_tokens: u32, block_tokens: u32) -> u32 {
-        let here = held_tokens.min(prompt_tokens);
-        let full = |tokens: u32| tokens - tokens % block_tokens;
-        match self {
-            Self::InBackground if here == prompt_tokens => here,
-            Self::InBackground => full(here),
-            Self::InStep => full(here.min(prompt_tokens - 1)),
-        }
-    }
-}
-
 /// How the decoder's side behaves, and what bounds it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -73,7 +60,25 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(super) fn check(&self) -> Result<()> {
+    /// At which token what comes from outside ends at the latest, when a prefiller offers so many of a prompt of so many, which is not
+    /// empty.
+    pub(crate) fn end(&self, offered_tokens: u32, prompt_tokens: u32) -> u32 {
+        let here = offered_tokens.min(prompt_tokens);
+        let full = |tokens: u32| tokens - tokens % self.block_tokens;
+        match self.loading {
+            Loading::InBackground if here == prompt_tokens => here,
+            Loading::InBackground => full(here),
+            Loading::InStep => full(here.min(prompt_tokens - 1)),
+        }
+    }
+
+    /// How many tokens come from outside behind those that are here, when they end there at the latest: 0 when it is not worth it.
+    pub(crate) const fn matched(&self, end: u32, local_tokens: u32) -> u32 {
+        let tokens = end.saturating_sub(local_tokens);
+        if tokens < self.min_tokens { 0 } else { tokens }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
         let times = [
             ("wait_at_most", self.wait_at_most),
             ("fetch_within", self.fetch_within),

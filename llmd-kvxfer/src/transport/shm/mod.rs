@@ -536,7 +536,7 @@ fn sweep(folder: &Path) {
 const SWEPT: usize = 1024;
 
 /// Makes the folder for this user alone, or makes sure that it is nobody else's.
-fn ours(folder: &Path) -> Result<()> {
+pub(crate) fn ours(folder: &Path) -> Result<()> {
     let refused = |why: String| Error::new(ErrorKind::Unavailable, format!("{}: {why}", folder.display()));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|cause| refused(cause.to_string()))?;
     let there = fs::metadata(folder).map_err(|cause| refused(cause.to_string()))?;

@@ -1,0 +1,63 @@
+"""llmd's connector, which goes wrong on command. The file that `LLMD_E2E_FAULT` names says how: `hook:NAME` has what a hook is for
+raise, once in each process, and `corrupt` changes what is lent. Engines load it in place of the real one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from llmd_py.vllm import LlmdConnector
+
+__all__ = ["FaultyConnector"]
+
+FILE = Path(os.environ.get("LLMD_E2E_FAULT", "/nonexistent"))
+HOOKS = ("connect", "arrived", "matched", "allocated", "finished", "register", "came")
+
+
+def fault() -> str:
+    """Say what is to go wrong: a kind, and a number that tells one time from the next."""
+    try:
+        return FILE.read_text()
+    except OSError:
+        return ""
+
+
+class FaultyConnector(LlmdConnector):
+    """What vLLM loads: what it is made of raises or lies, and it must not."""
+
+    def __init__(self, vllm_config: Any, role: Any, kv_cache_config: Any) -> None:
+        super().__init__(vllm_config, role, kv_cache_config)
+        self._corrupted = ""
+        for side in (self._scheduler, self._worker):
+            for name in HOOKS:
+                if hasattr(side, name):
+                    setattr(side, name, Raising(name, getattr(side, name)))
+
+    def register_kv_caches(self, kv_caches: dict[str, Any]) -> None:
+        self._caches = kv_caches
+        super().register_kv_caches(kv_caches)
+
+    def get_transfer_results(self, finished_req_ids: set[str]) -> Any:
+        said = fault()
+        if said.startswith("corrupt") and finished_req_ids and self._corrupted != said:
+            self._corrupted = said
+            for cache in self._caches.values():
+                cache[1:].add_(1.0)
+        return super().get_transfer_results(finished_req_ids)
+
+
+class Raising:
+    """What raises when it is called while the file says so, once."""
+
+    def __init__(self, name: str, called: Any) -> None:
+        self.name = name
+        self.called = called
+        self.done = ""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        said = fault()
+        if said.startswith(f"hook:{self.name} ") and said != self.done:
+            self.done = said
+            raise RuntimeError(f"a fault on command in {self.name}")
+        return self.called(*arguments, **named)

@@ -1,0 +1,41 @@
+"""Beside NixlConnector: how long the decoder takes until its first token, and what engines cost that have nothing to do."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+
+from engine import Engine, prefilled
+from prompts import tokens
+
+#: How long a prompt is of which the time is taken.
+LENGTH = 1000
+#: For how long nothing is asked, in seconds.
+IDLE = 10.0
+
+
+def times_to_first_token(pairs: Sequence[tuple[Engine, Engine]], prompts: int, within: float = 60.0) -> list[float]:
+    """Give the median time until the decoder's first token for each pair, of so many prompts each, taken in turns."""
+    took: list[list[float]] = [[] for _ in pairs]
+    for number in range(prompts + WARM):
+        prompt = {"prompt": tokens(90_000 + number, LENGTH)}
+        for place in (range(len(pairs)) if number % 2 else reversed(range(len(pairs)))):
+            prefill, decode = pairs[place]
+            params = prefilled(prefill, prompt, within)
+            first = decode.first_token(prompt, params, within)
+            if number >= WARM:
+                took[place].append(first)
+    return [statistics.median(times) for times in took]
+
+
+#: Prompts that are not counted.
+WARM = 3
+
+
+def idle(pairs: Sequence[tuple[Engine, Engine]]) -> list[float]:
+    """Give what the engines of each pair cost while nothing is asked, in percent of a core."""
+    before = [sum(engine.cpu_seconds() for engine in pair) for pair in pairs]
+    time.sleep(IDLE)
+    after = [sum(engine.cpu_seconds() for engine in pair) for pair in pairs]
+    return [100 * (then - now) / IDLE for now, then in zip(before, after, strict=True)]
