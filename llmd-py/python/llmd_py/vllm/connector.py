@@ -21,7 +21,7 @@ from vllm.v1.request import RequestStatus
 from llmd_py.vllm.contained import contained
 from llmd_py.vllm.scheduler import SchedulerSide
 from llmd_py.vllm.settings import Settings
-from llmd_py.vllm.stats import LlmdPromMetrics, LlmdStats
+from llmd_py.vllm.stats import LlmdPromMetrics, LlmdStats, scheduler_counts, worker_counts
 from llmd_py.vllm.versions import remark
 from llmd_py.vllm.worker import Came, WorkerSide
 
@@ -115,7 +115,7 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
         if self._scheduler is not None:
             ranks = [metadata[rank] for rank in sorted(metadata)]
             workers = [worker for worker in ranks if isinstance(worker, Listening)]
-            self._scheduler.connect([(worker.address, worker.key) for worker in workers], workers[0].content)
+            self._scheduler.connect([worker.address for worker in workers], workers[0].key, workers[0].content)
 
     @contained(lambda: None)
     def set_xfer_handshake_metadata(self, metadata: dict[int, KVConnectorHandshakeMetadata]) -> None:
@@ -233,9 +233,9 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
     def get_kv_connector_stats(self) -> KVConnectorStats | None:
         """Give what was counted since it was asked last."""
         if self._worker is not None and self._worker.worker is not None:
-            now = dict(self._worker.worker.stats())
+            now = worker_counts(self._worker.worker.stats())
         elif self._scheduler is not None and self._scheduler.workers is not None:
-            now = dict(self._scheduler.workers.stats())
+            now = scheduler_counts(self._scheduler.workers.stats())
         else:
             now = {}
         now["hook_faults"] = sum(self.faults.values())

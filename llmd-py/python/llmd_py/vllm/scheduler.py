@@ -34,11 +34,15 @@ class SchedulerSide:
         self.local_tokens: dict[str, int] = {}
         """Requests that arrived to be decoded here, and how many of their tokens were here when it was last looked."""
 
-    def connect(self, workers: list[tuple[str, bytes]], content: dict[str, str]) -> None:
+    def connect(self, workers: list[str], key: bytes, content: dict[str, str]) -> None:
         """Connect to the workers, in the order of their shards. All their caches hold the same kind of bytes."""
         self.content = content
         self.workers = KvScheduler(
-            workers, block_tokens=self.block_tokens, min_tokens=self.settings.min_tokens, patience=self.settings.patience
+            workers,
+            key=key,
+            block_tokens=self.block_tokens,
+            min_tokens=self.settings.min_tokens,
+            patience=self.settings.patience,
         )
 
     def arrived(self, request: Request) -> None:

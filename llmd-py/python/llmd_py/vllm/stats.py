@@ -10,7 +10,67 @@ from vllm.v1.metrics.utils import create_metric_per_engine
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-__all__ = ["LlmdStats", "LlmdPromMetrics"]
+__all__ = ["LlmdPromMetrics", "LlmdStats", "scheduler_counts", "worker_counts"]
+
+#: What a worker counts that vLLM's metrics have, by their names there. What it has now, such as leases, is no count.
+OF_WORKER = {
+    "answered": "requests_lent",
+    "not_granted": "requests_not_lent",
+    "overdue": "requests_overdue",
+    "leases_finished": "leases_finished",
+    "leases_lapsed": "leases_lapsed",
+    "leases_released": "leases_released",
+    "loaded": "requests_loaded",
+    "recomputed": "requests_recomputed",
+    "gone": "requests_gone",
+    "late": "requests_late",
+    "waited_out": "requests_waited_out",
+    "retried": "fetches_retried",
+    "blocks_loaded": "blocks_loaded",
+    "blocks_failed": "blocks_failed",
+    "fetched_bytes": "fetched_bytes",
+    "served_bytes": "served_bytes",
+    "mapped_bytes": "mapped_bytes",
+    "cma_bytes": "cma_bytes",
+    "staged_bytes": "staged_bytes",
+    "ipc_bytes": "ipc_bytes",
+    "fallbacks": "fallbacks",
+    "denied_reads": "denied_reads",
+    "stale_reads": "stale_reads",
+    "refused_peers": "refused_peers",
+    "refused_schedulers": "refused_schedulers",
+    "lost_schedulers": "lost_schedulers",
+    "panics": "caught_panics",
+    "fetches_done": "fetches_done",
+    "fetches_corrupt": "fetches_corrupt",
+    "fetches_stale": "fetches_stale",
+    "fetches_timeout": "fetches_timeout",
+    "fetches_peer_lost": "fetches_peer_lost",
+    "fetches_cancelled": "fetches_cancelled",
+    "fetches_denied": "fetches_denied",
+    "fetches_io": "fetches_io",
+}
+#: And a scheduler.
+OF_SCHEDULER = {
+    "arrived": "offers",
+    "malformed": "offers_malformed",
+    "unfitting": "offers_unfitting",
+    "answered": "grants",
+    "not_granted": "grants_refused",
+    "too_late": "grants_late",
+    "lost_workers": "workers_lost",
+    "not_connected": "workers_not_connected",
+}
+
+
+def worker_counts(counts: dict[str, int]) -> dict[str, int]:
+    """Give what a worker counted, by the names of the metrics."""
+    return {name: counts[count] for count, name in OF_WORKER.items() if count in counts}
+
+
+def scheduler_counts(counts: dict[str, int]) -> dict[str, int]:
+    """Give what a scheduler counted, by the names of the metrics."""
+    return {name: counts[count] for count, name in OF_SCHEDULER.items() if count in counts}
 
 
 class LlmdStats(KVConnectorStats):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from llmd_py import Agent, KvWorker
-from llmd_py.vllm import layout
+from llmd_py.vllm import keys, layout
 from llmd_py.vllm.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class WorkerSide:
         self.cache = cache
         self.shard = shard
         self.shards = shards
-        self.key = secrets.token_bytes(32)
+        self.key = keys.of_engine(settings, str(config.kv_transfer_config.engine_id), str(config.instance_id))
         self.agent: Agent | None = None
         self.worker: KvWorker | None = None
         self.content: dict[str, str] = {}
@@ -108,6 +107,7 @@ class WorkerSide:
             self.worker.close()
         if self.agent is not None:
             self.agent.close()
+        keys.forget(self.settings, str(self.config.kv_transfer_config.engine_id), str(self.config.instance_id))
 
     def _transport(self, name: str) -> str:
         """Give a transport as agents name it: TCP listens where vLLM does."""
