@@ -97,7 +97,7 @@ def test_what_differs_in_the_caches_is_named(pair: tuple[Pretended, Pretended], 
 
 @pytest.mark.parametrize(
     ("counted", "said"),
-    [("offers_refused", "refused"), ("fetches_denied", "key"), ("fetches_peer_lost", "VLLM_HOST_IP"), ("fetches_timeout", "fetch_within")],
+    [("offers_unfitting", "not like"), ("fetches_denied", "key"), ("fetches_peer_lost", "VLLM_HOST_IP"), ("fetches_timeout", "fetch_within")],
 )
 def test_a_prompt_that_is_computed_again_is_wrong_and_says_why(pair: tuple[Pretended, Pretended], counted: str, said: str) -> None:
     pair[1].counts = {counted: 1, "requests_recomputed": 1}

@@ -29,16 +29,18 @@ FAULTS = "vllm:llmd_hook_faults_total"
 
 #: What a decoder counts when a hand-over fails, and what it comes from, the likeliest first.
 FAILURES = {
-    "offers_refused": ("it refused what the other engine lent", "make model, dtype and block size of both the same; its log says what differs"),
+    "offers_unfitting": ("its cache is not like the other engine's", "make model, dtype and block size of both the same; its log says what differs"),
+    "offers_malformed": ("it could not read what the other engine lent", "install the same llmd-py on both"),
+    "workers_not_connected": ("its scheduler does not reach its workers", 'name a folder that all of its ranks see: "folder" in kv_connector_extra_config'),
     "fetches_denied": ("the other engine denied it", "give both the same tenant and key_file (or LLMD_KEY)"),
-    "fetches_not_begun": ("no transport reaches the other engine", 'set "transports" and "folder" in kv_connector_extra_config, and VLLM_HOST_IP'),
     "fetches_peer_lost": ("the other engine was lost on the way", "let the two reach each other: VLLM_HOST_IP, firewall, a shared folder"),
     "fetches_timeout": ("it took too long", 'raise "fetch_within" in kv_connector_extra_config, or bring the two nearer'),
     "fetches_stale": ("the lease had ended", 'raise "lease_seconds" in kv_connector_extra_config of the engine that prefills'),
     "fetches_corrupt": ("what arrived is not what was computed", "report it, with both logs"),
     "fetches_io": ("its machine failed", "look at its log"),
-    "requests_late": ("the lease had ended", 'raise "lease_seconds" in kv_connector_extra_config of the engine that prefills'),
-    "requests_malformed": ("it could not read what the other engine lent", "install the same llmd-py on both"),
+    "requests_gone": ("nothing was left to be fetched", 'raise "lease_seconds" in kv_connector_extra_config of the engine that prefills'),
+    "requests_late": ("it took too long", 'raise "fetch_within" in kv_connector_extra_config, or bring the two nearer'),
+    "requests_recomputed": ("no transport brought it", 'set "transports" and "folder" in kv_connector_extra_config, and VLLM_HOST_IP'),
 }  # fmt: skip
 
 
