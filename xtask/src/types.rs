@@ -18,6 +18,9 @@ const LENIENT: [&str; 1] = ["examples/python"];
 /// Where modules are found that others name.
 const PATH: [&str; 2] = ["llmd-py/python", "tests/python"];
 
+/// What else mypy is told.
+const SETTINGS: &str = "llmd-py/pyproject.toml";
+
 /// Where stub and extension may differ, and why.
 const ALLOWED: &str = "llmd-py/stubtest.txt";
 
@@ -30,7 +33,7 @@ pub(crate) fn check(workspace: &Workspace, python: &Path) -> Result {
     let folders = STRICT.iter().map(|folder| (folder, true)).chain(LENIENT.iter().map(|folder| (folder, false)));
     for (folder, strict) in folders {
         let mut mypy = mypy(workspace, python, &["mypy"])?;
-        mypy.arg("--cache-dir").arg(workspace.target.join("xtask/mypy"));
+        mypy.args(["--config-file", SETTINGS]).arg("--cache-dir").arg(workspace.target.join("xtask/mypy"));
         mypy.args(if strict { ["--strict"].as_slice() } else { &["--check-untyped-defs", "--allow-untyped-globals"] });
         mypy.arg(folder);
         run(&mut mypy)?;
@@ -45,6 +48,7 @@ pub(crate) fn check(workspace: &Workspace, python: &Path) -> Result {
 /// When they differ.
 pub(crate) fn compare_stubs(workspace: &Workspace, python: &Path, stage: &Path) -> Result {
     let mut stubtest = mypy(workspace, python, &["mypy.stubtest", "--concise", "--allowlist", ALLOWED])?;
+    stubtest.args(["--mypy-config-file", SETTINGS]);
     run(stubtest.env("PYTHONPATH", stage).env("MYPYPATH", stage).arg("llmd_py"))
 }
 
@@ -65,6 +69,6 @@ mod tests {
         for folder in STRICT.iter().chain(&LENIENT).chain(&PATH) {
             assert!(root.join(folder).is_dir(), "{folder}");
         }
-        assert!(root.join(ALLOWED).is_file());
+        assert!(root.join(ALLOWED).is_file() && root.join(SETTINGS).is_file());
     }
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 __all__ = ["Contained", "contained"]
 
@@ -25,7 +25,7 @@ class Contained(Protocol):
 S = TypeVar("S", bound=Contained)
 
 
-def contained(instead: Callable[[], R]) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
+def contained(instead: Callable[[], Any]) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
     """Have a hook answer this instead of raising: the fault is counted, and said the first time."""
 
     def contain(hook: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
@@ -39,7 +39,8 @@ def contained(instead: Callable[[], R]) -> Callable[[Callable[Concatenate[S, P],
                 self.faults[name] += 1
                 if self.faults[name] == 1:
                     self.say(f"{name} failed, and what it was for is computed instead; it is said once", error)
-                return instead()
+                given: R = instead()
+                return given
 
         return answer
 

@@ -58,7 +58,7 @@ class Settings:
         for name in config:
             if name not in known:
                 raise InvalidError(f"kv_connector_extra_config has `{name}`, expected one of {', '.join(sorted(known))}")
-        read = {name: _value(name, config[name], getattr(cls, name)) for name in config}
+        read: dict[str, Any] = {name: _value(name, config[name], getattr(cls, name)) for name in config}
         return cls(**read)
 
     def key(self) -> bytes | None:
@@ -91,9 +91,11 @@ def _value(name: str, value: object, default: object) -> object:
         raise _wrong(name, value, "a text")
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _wrong(name, value, "a number")
-    if isinstance(default, int) and value != int(value):
+    if not isinstance(default, int):
+        return float(value)
+    if value != int(value):
         raise _wrong(name, value, "a whole number")
-    return type(default)(value)
+    return int(value)
 
 
 def _wrong(name: str, value: object, expected: str) -> InvalidError:

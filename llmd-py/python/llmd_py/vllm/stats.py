@@ -84,7 +84,7 @@ class LlmdStats(KVConnectorStats):
 
     def reset(self) -> None:
         """Forget all."""
-        self.data = {}
+        self.data: dict[str, Any] = {}
 
     def aggregate(self, other: KVConnectorStats) -> KVConnectorStats:
         """Add what another counted."""

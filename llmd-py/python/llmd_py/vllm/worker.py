@@ -122,9 +122,9 @@ class WorkerSide:
         """Say which of the model's heads is the first that this rank has. Where there are more ranks than heads, several have the same."""
         if cache.dim() != 4:
             return 0
-        parallel, heads = self.config.parallel_config, cache.shape[1]
-        ranks = parallel.tensor_parallel_size
-        total = max(self.config.model_config.get_total_num_kv_heads(), 1)
+        heads: int = cache.shape[1]
+        ranks: int = self.config.parallel_config.tensor_parallel_size
+        total: int = max(self.config.model_config.get_total_num_kv_heads(), 1)
         rank = self.shard % ranks
         return rank * heads if total >= ranks else rank * total // ranks
 
