@@ -28,10 +28,12 @@ pub(super) fn run(shared: &Shared, mut core: Core, mut door: Door) {
         });
         unpublished.append(&mut core.done);
         // The scheduler hears of an end before the engine does, so that it knows what the engine asks it then.
-        if door.say(&mut core.notices) {
+        let is_said = door.say(&mut core.notices);
+        // Whoever takes what has ended finds it counted.
+        *shared.stats.lock() = core.counted();
+        if is_said {
             shared.done.lock().append(&mut unpublished);
         }
-        *shared.stats.lock() = core.counted();
         if !is_more {
             sleep(shared, &core, &door);
         }
