@@ -24,6 +24,7 @@ from typing import Any
 import faults
 import nixl
 import places
+import router
 from engine import HERE, Engine, Place
 from identity import Identity, alone, compare
 from prompts import all_kinds
@@ -189,7 +190,12 @@ def beside_nixl(bench: Bench, short: bool) -> None:
         }
 
 
-PARTS = {"identity": identical, "faults": broken, "nixl": beside_nixl}
+def routed(bench: Bench, short: bool) -> None:
+    """Hold what a router knows of engines against what they report."""
+    bench.figures |= router.measure(bench.model, bench.folder, short)
+
+
+PARTS = {"identity": identical, "faults": broken, "router": routed, "nixl": beside_nixl}
 
 
 def main() -> int:
