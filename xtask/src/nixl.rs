@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::failure::{Failure, OrFail as _, Result};
@@ -38,7 +38,8 @@ const QUIET: [(&str, &str); 2] = [("NIXL_LOG_LEVEL", "FATAL"), ("UCX_LOG_LEVEL",
 pub(crate) fn run(args: &Args) -> Result {
     let workspace = Workspace::load()?;
     let python = environment(&workspace)?;
-    let packages = packages_of(&python)?;
+    let ask = "import sysconfig; print(sysconfig.get_path('platlib'))";
+    let packages = capture(Command::new(&python).args(["-c", ask]))?;
     let mut stages = Stages::default();
     for (name, transports) in PATHS {
         stages.run(format!("NIXL over {name}"), || {
@@ -51,20 +52,6 @@ pub(crate) fn run(args: &Args) -> Result {
         });
     }
     stages.finish()
-}
-
-/// Where NIXL's packages are, for another Python of the same version.
-///
-/// # Errors
-///
-/// When they are not there and cannot be had.
-pub(crate) fn packages(workspace: &Workspace) -> Result<String> {
-    packages_of(&environment(workspace)?)
-}
-
-fn packages_of(python: &Path) -> Result<String> {
-    let ask = "import sysconfig; print(sysconfig.get_path('platlib'))";
-    capture(Command::new(python).args(["-c", ask]))
 }
 
 /// The Python that has NIXL.

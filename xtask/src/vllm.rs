@@ -20,6 +20,10 @@ const CUDA_STUBS: &str = "cuda_stubs.py";
 const MAKE_MODEL: &str = "make_model.py";
 const MAKE_LORA: &str = "make_lora.py";
 
+/// The list of NIXL's packages, and a file that is there when they are.
+const NIXL: &str = "nixl.txt";
+const NIXL_PROGRAM: &str = "nixl/__init__.py";
+
 /// What installs the list, several times faster than pip. pip does it where there is no uv.
 const UV: &str = "uv==0.13.9";
 /// The lowest Python that vLLM runs on: 3 and this.
@@ -71,6 +75,21 @@ pub(crate) fn environment(workspace: &Workspace) -> Result<Vllm> {
         python: folder.join(python::PROGRAM),
         model: folder.join(MODEL),
         loras: LORAS.iter().map(|name| ((*name).to_owned(), folder.join("models").join(name))).collect(),
+    })
+}
+
+/// NIXL for the environment's Python, to be put into its path: it is wanted beside llmd alone.
+///
+/// # Errors
+///
+/// When its packages cannot be had.
+pub(crate) fn nixl(workspace: &Workspace) -> Result<PathBuf> {
+    let base = Base::find()?;
+    let list = workspace.root.join(SOURCES).join(NIXL);
+    let pinned = fs::read(&list).or_fail(|| format!("cannot read {}", list.display()))?;
+    kept::folder("vllm-nixl", &[base.version.as_bytes(), &pinned], NIXL_PROGRAM, |folder| {
+        let python = base.environment(&folder.join("pip"))?;
+        run(pip(&python).arg("--no-deps").arg("--target").arg(folder).arg("--requirement").arg(&list))
     })
 }
 

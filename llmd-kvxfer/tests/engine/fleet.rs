@@ -89,7 +89,7 @@ impl Engine {
             for &block in blocks {
                 let len = pools[group].layout().block_bytes() as usize;
                 let seed = (shard * 1000 + group * 100) as u64 + u64::from(block);
-                let content: Vec<u8> = (0..len as u64).map(|place| (place * 31 + seed * 7919 >> 3) as u8).collect();
+                let content: Vec<u8> = (0..len as u64).map(|place| ((place * 31 + seed * 7919) >> 3) as u8).collect();
                 pools[group].write_block(block, &content).unwrap();
             }
         }
@@ -176,6 +176,6 @@ pub(crate) fn received_whole(engine: &Engine, request: &RequestId) {
 /// That every worker sent this.
 pub(crate) fn sent(engine: &Engine, request: &RequestId) {
     for done in engine.told(1) {
-        assert_eq!(done.sent, [request.clone()]);
+        assert_eq!(done.sent, std::slice::from_ref(request));
     }
 }

@@ -7,7 +7,6 @@ use super::fleet::{Make, id, lent};
 /// `cargo test --release -p llmd-kvxfer --features testing --test engine latency -- --ignored --nocapture`
 #[test]
 #[ignore = "measures"]
-#[expect(clippy::print_stdout, reason = "it says what it measured")]
 #[expect(clippy::disallowed_methods, reason = "it measures")]
 fn how_long_an_answer_takes() {
     for (shards, pause) in [(1, 0), (1, 5), (2, 0), (2, 5)] {

@@ -9,7 +9,6 @@ use super::fleet::{Make, failed, id, into, lent, received_whole};
 /// What the other runs as an engine that prefills: it says what its request can be fetched by, and stays until its input ends.
 #[test]
 #[ignore = "is run by the others, in a process of its own"]
-#[expect(clippy::print_stdout, reason = "its parent reads it")]
 fn prefiller() {
     if std::env::var_os("LLMD_ENGINE").is_none() {
         return;

@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import json
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -28,9 +29,14 @@ from identity import Identity, alone, compare
 from prompts import all_kinds
 
 Figures = dict[str, float]
-#: Where engines listen; each takes the next.
-PORTS = iter(range(8400, 8900))
 ADAPTERS = ("lora-a", "lora-b")
+
+
+def free_port() -> int:
+    """Give a port at which nobody listens."""
+    with socket.socket() as there:
+        there.bind(("127.0.0.1", 0))
+        return int(there.getsockname()[1])
 
 
 @dataclasses.dataclass
@@ -55,7 +61,7 @@ class Bench:
             "kv_connector_extra_config": {"folder": str(self.folder / "sockets"), **extra},
         }
         loras = {adapter: self.model.parent / adapter for adapter in ADAPTERS}
-        return Engine(name, next(PORTS), self.folder, self.model, transfer, loras=loras, place=place, **named)
+        return Engine(name, free_port(), self.folder, self.model, transfer, loras=loras, place=place, **named)
 
 
 def identical(bench: Bench, short: bool) -> None:
@@ -121,7 +127,7 @@ def broken(bench: Bench, short: bool) -> None:
     def again(engine: Engine) -> Engine:
         engine.stop()
         place = pair.index(engine)
-        pair[place] = dataclasses.replace(engine, port=next(PORTS)).start().ready()
+        pair[place] = dataclasses.replace(engine, port=free_port()).start().ready()
         return pair[place]
 
     try:
@@ -150,26 +156,27 @@ def beside_nixl(bench: Bench, short: bool) -> None:
         print("NIXL is not there: nothing is compared with it")
         return
     packages = os.pathsep.join([os.environ["PYTHONPATH"], str(bench.nixl)])
-    pairs = []
-    for number, connector in enumerate(("llmd", "nixl")):
-        engines = []
-        for place, role in enumerate(("kv_producer", "kv_consumer")):
-            engine = bench.engine(f"{connector}-{role}", role, blocks=700, extra={"transports": ["shm"]} if connector == "llmd" else {})
-            if connector == "nixl":
-                engine.transfer = {"kv_connector": "NixlConnector", "kv_role": role, "engine_id": f"nixl-{role}"}
-                side = 5600 + 10 * place + number
-                engine.environment = {
-                    "PYTHONPATH": packages,
-                    "VLLM_NIXL_SIDE_CHANNEL_HOST": "127.0.0.1",
-                    "VLLM_NIXL_SIDE_CHANNEL_PORT": str(side),
-                    "UCX_TLS": "tcp,sm,self",
-                    "UCX_NET_DEVICES": "lo",
-                }
-            engines.append(engine.start())
-        for engine in engines:
-            engine.ready()
-        pairs.append((engines[0], engines[1]))
-    try:
+    with ExitStack() as stack:
+        pairs = []
+        for connector in ("llmd", "nixl"):
+            engines = []
+            for role in ("kv_producer", "kv_consumer"):
+                extra = {"transports": ["shm"]} if connector == "llmd" else {}
+                engine = bench.engine(f"{connector}-{role}", role, blocks=700, extra=extra)
+                if connector == "nixl":
+                    engine.transfer = {"kv_connector": "NixlConnector", "kv_role": role, "engine_id": f"nixl-{role}"}
+                    engine.environment = {
+                        "PYTHONPATH": packages,
+                        "VLLM_NIXL_SIDE_CHANNEL_HOST": "127.0.0.1",
+                        "VLLM_NIXL_SIDE_CHANNEL_PORT": str(free_port()),
+                        "UCX_TLS": "tcp,sm,self",
+                        "UCX_NET_DEVICES": "lo",
+                    }
+                engines.append(engine.start())
+                stack.callback(engine.stop)
+            for engine in engines:
+                engine.ready()
+            pairs.append((engines[0], engines[1]))
         ours, theirs = nixl.times_to_first_token(pairs, 20 if short else 110)
         idle_ours, idle_theirs = nixl.idle(pairs)
         bench.figures |= {
@@ -180,9 +187,6 @@ def beside_nixl(bench: Bench, short: bool) -> None:
             "pd.idle_cpu_percent.nixl": idle_theirs,
             "pd.idle_cpu_ratio_to_nixl": idle_ours / idle_theirs,
         }
-    finally:
-        for engine in (engine for pair in pairs for engine in pair):
-            engine.stop()
 
 
 PARTS = {"identity": identical, "faults": broken, "nixl": beside_nixl}

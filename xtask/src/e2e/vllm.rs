@@ -12,7 +12,7 @@ use crate::extension;
 use crate::failure::{Failure, OrFail as _, Result};
 use crate::run::{cargo, run as run_command};
 use crate::workspace::Workspace;
-use crate::{machine, nixl, vllm};
+use crate::{machine, vllm};
 
 /// Real vLLM engines that hand requests over through llmd: token for token, beside NIXL, and whatever goes wrong.
 ///
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result {
         engines.args(["--only", part]);
     }
     if !args.short || args.only.as_deref() == Some("nixl") {
-        engines.arg("--nixl").arg(nixl::packages(&workspace)?);
+        engines.arg("--nixl").arg(vllm::nixl(&workspace)?);
     }
     let ran = run_command(&mut engines);
     let text = fs::read(&told).or_fail(|| format!("cannot read {}", told.display()))?;

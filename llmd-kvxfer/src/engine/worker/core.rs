@@ -405,7 +405,7 @@ impl Core {
         let ours = allocated.map_or(1, |allocation| allocation.block_tokens.max(1));
         // Nothing is known of the inside of opaque blocks: they hold what ours do.
         let theirs = if whole.layout().is_opaque() { ours } else { whole.layout().shape().tokens };
-        if skip_tokens % theirs != 0 {
+        if !skip_tokens.is_multiple_of(theirs) {
             return Err(super::invalid(format!("{skip_tokens} tokens to be left out of blocks of {theirs}")));
         }
         let skip = (skip_tokens / theirs) as usize;
