@@ -142,6 +142,13 @@ def has_the_gateway(environment: Environment) -> dict[str, float]:
     return {}
 
 
+def has_the_doctor(environment: Environment) -> dict[str, float]:
+    said = environment.run("the doctor", "-m", "llmd_py.doctor", "--help")
+    if "--json" not in said:
+        raise Wrong(f"the doctor's help is {said!r}: expected --json in it")
+    return {}
+
+
 def lives_and_ends(environment: Environment) -> dict[str, float]:
     took = []
     for life in range(LIVES):
@@ -157,6 +164,7 @@ CHECKS = [
     is_imported_quickly,
     runs_the_examples,
     has_the_gateway,
+    has_the_doctor,
     lives_and_ends,
 ]
 
