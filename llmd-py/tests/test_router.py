@@ -296,7 +296,14 @@ def test_picks_are_bounded_and_what_is_forgotten_comes_back() -> None:
                     await router.pick(llmd.Request("tiny"))
                 assert caught.value.status == 429 and held[0].endpoint.in_flight[0] == 2
                 held.clear()
-                (await router.pick(llmd.Request("tiny"))).done(prompt_tokens=1, output_tokens=1)
+                done = [await router.pick(llmd.Request("tiny")) for _ in range(2)]
+                for pick in done:
+                    pick.done(prompt_tokens=1, output_tokens=1)
+                    pick.done()
+                await router.pick(llmd.Request("tiny"))
+                with pytest.raises(InvalidError, match="path") as refused:
+                    await router.complete({"model": "tiny", "prompt": "x"}, path="/v1/embeddings")
+                assert refused.value.status == 400
 
     asyncio.run(main())
 
@@ -351,6 +358,8 @@ def test_what_is_no_router_is_refused_when_it_is_made() -> None:
     for engines, says in ((["ftp://h:1"], "ftp"), (["h:port"], "h:port"), (["h:1", "http://h:1"], "two engines"), ([""], "url")):
         with pytest.raises(InvalidError, match=says):
             Router(engines)
+    with pytest.raises(InvalidError, match="ranks 0"):
+        Router([Engine("h:1", ranks=0)])
     with pytest.raises(InvalidError, match="scrape 0"):
         Limits(scrape=0)
     with pytest.raises(UnsupportedError, match="connector"):
@@ -359,6 +368,9 @@ def test_what_is_no_router_is_refused_when_it_is_made() -> None:
     async def main() -> None:
         router = Router(["127.0.0.1:9"], EXACT, limits=Limits(start=0.3))
         with pytest.raises(UnavailableError, match="give block_size"):
+            await router.__aenter__()
+        router = Router([Engine("127.0.0.1:9", events="nonsense")], EXACT, block_size=16)
+        with pytest.raises(InvalidError, match="nonsense"):
             await router.__aenter__()
         with pytest.raises(InvalidError, match="does not run"):
             await router.pick({"model": "m"})
