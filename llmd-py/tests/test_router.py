@@ -15,7 +15,7 @@ from llmd_py import Router
 from llmd_py.errors import ExhaustedError, InvalidError, UnavailableError, UnsupportedError
 from llmd_py.router import DEFAULT_POLICY, Engine, Limits
 
-from engines import METRICS, Asked, Played, fails, playing, says_hello, says_nothing, until
+from engines import METRICS, Asked, Played, fails, playing, says_hello, until
 from fleet import ROOT, wait_until
 from fleet import Engine as Process
 from routing import BY_LABEL, LEAST_BUSY, PRECISE, config
@@ -172,17 +172,7 @@ def test_an_engine_that_dies_is_passed_over_and_taken_back(tmp_path: Path) -> No
 
 
 def test_who_is_slow_delays_no_pick_for_long() -> None:
-    async def hang(asked: Asked) -> None:
-        await says_nothing(asked)
-
-    slow, quick = Played(says_hello), Played(says_hello)
-    answer = slow.serve
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(3)
-        await answer(reader, writer)
-
-    slow.serve = serve  # type: ignore[method-assign]
+    slow, quick = Played(says_hello, delay=3), Played(says_hello)
 
     async def main() -> None:
         async with playing(slow, quick), Router([slow.url, quick.url], EXACT, limits=QUICK) as router:
