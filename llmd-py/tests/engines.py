@@ -49,14 +49,22 @@ class Played:
     asked: list[Asked] = field(default_factory=list)
     #: Requests whose client went away before they were answered.
     aborted: int = 0
+    #: Seconds until it does anything.
+    delay: float = 0
     url: str = ""
+    handlers: set[asyncio.Task[None]] = field(default_factory=set)
 
     def of(self, path: str) -> list[Asked]:
         return [asked for asked in self.asked if asked.path == path]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.handlers.add(task)
+        task.add_done_callback(self.handlers.discard)
         with suppress(OSError, asyncio.IncompleteReadError):
             try:
+                await asyncio.sleep(self.delay)
                 first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()[:-1]
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
@@ -75,6 +83,7 @@ class Played:
                     await asked.answer({"detail": "Not Found"}, 404)
             finally:
                 writer.close()
+                await writer.wait_closed()
 
     async def _generate(self, asked: Asked, reader: asyncio.StreamReader) -> None:
         answers, gone = asyncio.ensure_future(self.generate(asked)), asyncio.ensure_future(reader.read(1))
@@ -99,6 +108,10 @@ async def playing(*engines: Played) -> AsyncIterator[None]:
     finally:
         for server in servers:
             server.close()
+        handlers = [task for engine in engines for task in engine.handlers]
+        for task in handlers:
+            task.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
 
 
 async def says_hello(asked: Asked) -> None:

@@ -15,7 +15,7 @@ from llmd_py import Router
 from llmd_py.errors import ExhaustedError, InvalidError, UnavailableError, UnsupportedError
 from llmd_py.router import DEFAULT_POLICY, Engine, Limits
 
-from engines import METRICS, Asked, Played, fails, playing, says_hello, says_nothing, until
+from engines import METRICS, Asked, Played, fails, playing, says_hello, until
 from fleet import ROOT, wait_until
 from fleet import Engine as Process
 from routing import BY_LABEL, LEAST_BUSY, PRECISE, config
@@ -172,17 +172,7 @@ def test_an_engine_that_dies_is_passed_over_and_taken_back(tmp_path: Path) -> No
 
 
 def test_who_is_slow_delays_no_pick_for_long() -> None:
-    async def hang(asked: Asked) -> None:
-        await says_nothing(asked)
-
-    slow, quick = Played(says_hello), Played(says_hello)
-    answer = slow.serve
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(3)
-        await answer(reader, writer)
-
-    slow.serve = serve  # type: ignore[method-assign]
+    slow, quick = Played(says_hello, delay=3), Played(says_hello)
 
     async def main() -> None:
         async with playing(slow, quick), Router([slow.url, quick.url], EXACT, limits=QUICK) as router:
@@ -296,7 +286,14 @@ def test_picks_are_bounded_and_what_is_forgotten_comes_back() -> None:
                     await router.pick(llmd.Request("tiny"))
                 assert caught.value.status == 429 and held[0].endpoint.in_flight[0] == 2
                 held.clear()
-                (await router.pick(llmd.Request("tiny"))).done(prompt_tokens=1, output_tokens=1)
+                done = [await router.pick(llmd.Request("tiny")) for _ in range(2)]
+                for pick in done:
+                    pick.done(prompt_tokens=1, output_tokens=1)
+                    pick.done()
+                await router.pick(llmd.Request("tiny"))
+                with pytest.raises(InvalidError, match="path") as refused:
+                    await router.complete({"model": "tiny", "prompt": "x"}, path="/v1/embeddings")
+                assert refused.value.status == 400
 
     asyncio.run(main())
 
@@ -351,6 +348,8 @@ def test_what_is_no_router_is_refused_when_it_is_made() -> None:
     for engines, says in ((["ftp://h:1"], "ftp"), (["h:port"], "h:port"), (["h:1", "http://h:1"], "two engines"), ([""], "url")):
         with pytest.raises(InvalidError, match=says):
             Router(engines)
+    with pytest.raises(InvalidError, match="ranks 0"):
+        Router([Engine("h:1", ranks=0)])
     with pytest.raises(InvalidError, match="scrape 0"):
         Limits(scrape=0)
     with pytest.raises(UnsupportedError, match="connector"):
@@ -359,6 +358,9 @@ def test_what_is_no_router_is_refused_when_it_is_made() -> None:
     async def main() -> None:
         router = Router(["127.0.0.1:9"], EXACT, limits=Limits(start=0.3))
         with pytest.raises(UnavailableError, match="give block_size"):
+            await router.__aenter__()
+        router = Router([Engine("127.0.0.1:9", events="nonsense")], EXACT, block_size=16)
+        with pytest.raises(InvalidError, match="nonsense"):
             await router.__aenter__()
         with pytest.raises(InvalidError, match="does not run"):
             await router.pick({"model": "m"})

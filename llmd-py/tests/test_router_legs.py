@@ -125,7 +125,7 @@ def test_cancelling_ends_whatever_has_begun(connector: str) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
             await until("they have given it up", lambda: all(engine.aborted == 1 for engine in engines))
-            assert all(pick.decision.released for pick in router._picks)
+            assert not router._picks
 
     asyncio.run(main())
 
@@ -163,6 +163,23 @@ def test_a_decoder_is_tried_first_where_the_client_says_how_much_it_must_hold() 
                 async with await router.complete(body) as completion:
                     assert (await completion.json()) == answers[1]
                 assert len(prefill.of("/v1/completions")) == 1 - first
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("connector", ["nixlv2", "sglang"])
+def test_when_every_decoder_fails_no_other_prefiller_is_asked(connector: str) -> None:
+    async def drop(asked: Asked) -> None:
+        asked.writer.close()
+
+    async def main() -> None:
+        prefill, decode = [prefiller(NIXL), prefiller(NIXL)], Played(drop)
+        async with playing(*prefill, decode), router_of(prefill, [decode], connector) as router:
+            with pytest.raises(UnavailableError, match="every engine failed") as caught:
+                await router.complete(BODY)
+            assert caught.value.status == 503 and len(decode.of("/v1/completions")) == 1
+            assert sum(len(engine.of("/v1/completions")) for engine in prefill) <= 1
+            assert not router._picks
 
     asyncio.run(main())
 

@@ -30,6 +30,8 @@ pub(crate) struct Make {
     pub(crate) shards: u32,
     pub(crate) groups: u32,
     pub(crate) format: &'static str,
+    /// Whether all that a block has of a head is packed, so that nothing is known of its tokens.
+    pub(crate) is_packed: bool,
     pub(crate) worker: WorkerSettings,
     pub(crate) scheduler: SchedulerSettings,
 }
@@ -38,7 +40,7 @@ impl Default for Make {
     fn default() -> Self {
         let mut scheduler = SchedulerSettings::default();
         scheduler.patience = PATIENCE;
-        Self { shards: 1, groups: 1, format: "dtype=bfloat16", worker: WorkerSettings::default(), scheduler }
+        Self { shards: 1, groups: 1, format: "dtype=bfloat16", is_packed: false, worker: WorkerSettings::default(), scheduler }
     }
 }
 
@@ -50,7 +52,9 @@ impl Make {
 
     pub(crate) fn layout(&self, shard: u32) -> KvLayout {
         let heads = SHAPE.heads / self.shards;
-        let layout = KvLayout::named("LBHNC", KvShape { heads, ..SHAPE }).unwrap();
+        let shape = KvShape { heads, ..SHAPE };
+        let packed = KvShape { tokens: 1, parts: 1, content: TOKENS * SHAPE.parts * SHAPE.content, ..shape };
+        let layout = KvLayout::named("LBHNC", if self.is_packed { packed } else { shape }).unwrap();
         layout.from_head(shard * heads).of_format(self.format)
     }
 

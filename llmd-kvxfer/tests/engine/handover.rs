@@ -50,7 +50,13 @@ fn shards_are_cut_anew_where_engines_have_others() {
 
 #[test]
 fn what_is_here_already_is_not_fetched() {
-    let (prefill, decode) = (Make::default().start(), Make::default().start());
+    is_not_fetched_again(Make::default);
+    // As where a backend packs the tokens of a block in a way of its own.
+    is_not_fetched_again(|| Make { is_packed: true, ..Make::default() });
+}
+
+fn is_not_fetched_again(make: impl Fn() -> Make) {
+    let (prefill, decode) = (make().start(), make().start());
     let request = id("cmpl-7");
     let content = prefill.fill(0, &[4, 9, 2, 7]);
     let before = decode.fill(0, &[0]);

@@ -56,6 +56,34 @@ def compare(prefill: Engine, decode: Engine, prompts: Sequence[tuple[str, Prompt
     return found
 
 
+def compare_hits(prefill: Engine, decode: Engine, prompts: Sequence[Prompt], expected: Sequence[Sequence[int]]) -> Identity:
+    """Hand prompts over that begin alike, each to a decoder that remembers those before: what it has is not fetched again."""
+    found = Identity()
+    prefill.forget()
+    decode.forget()
+    known: list[list[int]] = []
+    for prompt, right in zip(prompts, expected, strict=True):
+        before, said = moved(decode), prompt["prompt"]
+        # The last token is always computed, so that a block which ends with it is no hit.
+        hit = max((_alike(said, other) for other in known), default=0)
+        hit = min(hit, len(said) - 1) // BLOCK_TOKENS
+        answer = hand_over(prefill, decode, prompt, TOKENS)
+        known.append([*said, *answer.tokens])
+        found.prompts += 1
+        found.identical += answer.tokens == list(right)
+        came, due = moved(decode) - before, (blocks(decode, prompt) - hit) * BLOCK_BYTES
+        found.bytes_moved += came
+        found.bytes_expected += due
+        if came != due or answer.tokens != list(right):
+            print(f"{len(said)} tokens, {hit} blocks of them here: {came} bytes moved, expected {due}; {answer.tokens}, expected {right}")
+    return found
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """Count the tokens with which both begin."""
+    return next((place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
 def moved(decode: Engine) -> int:
     """Count the bytes that an engine has fetched."""
     return round(decode.counted("vllm:llmd_fetched_bytes_total"))

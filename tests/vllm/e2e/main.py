@@ -26,8 +26,8 @@ import nixl
 import places
 import router
 from engine import HERE, Engine, Place
-from identity import Identity, alone, compare
-from prompts import all_kinds
+from identity import Identity, alone, compare, compare_hits
+from prompts import all_kinds, that_begin_alike
 
 Figures = dict[str, float]
 ADAPTERS = ("lora-a", "lora-b")
@@ -89,6 +89,8 @@ def identical(bench: Bench, short: bool) -> None:
                 engine.ready()
             prefill, decode = pair
             found = compare(prefill, decode, prompts, alone(decode, prompts))
+            alike = that_begin_alike()
+            found.add(compare_hits(prefill, decode, alike, alone(decode, [("", prompt) for prompt in alike])))
             print(f"{name}: {found}", flush=True)
             bench.figures[f"pd.{name}.identical"] = found.identical
             ways = {way: decode.counted(f"vllm:llmd_{way}_bytes_total") for way in ("mapped", "cma", "staged")}
@@ -218,7 +220,7 @@ def main() -> int:
         except Exception:
             traceback.print_exc()
             for log in sorted(Path(folder).glob("*.log")):
-                print(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:]))
+                print(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-60:]))
             return 1
         finally:
             asked.json.write_text(json.dumps(bench.figures, indent=2) + "\n")

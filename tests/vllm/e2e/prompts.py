@@ -33,6 +33,14 @@ def all_kinds(loras: Sequence[str]) -> list[tuple[str, Prompt]]:
     return kinds
 
 
+def that_begin_alike() -> list[Prompt]:
+    """Give prompts that share more and more of those before."""
+    shared = tokens(2, 7 * BLOCK_TOKENS)
+    lengths = [3 * BLOCK_TOKENS, 3 * BLOCK_TOKENS + 5, 5 * BLOCK_TOKENS - 1, 7 * BLOCK_TOKENS]
+    prompts = [{"prompt": [*shared[:length], *tokens(200 + length, 17)]} for length in lengths]
+    return [*prompts, {"prompt": shared}, {"prompt": prompts[-1]["prompt"]}]
+
+
 def chat(turns: int) -> list[dict[str, str]]:
     """Give a chat of so many turns, each the beginning of the next."""
     said = []

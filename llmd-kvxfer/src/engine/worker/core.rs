@@ -403,8 +403,9 @@ impl Core {
         let whole = Grant::from_bytes(grant)?;
         let allocated = self.loads.get(request).and_then(|load| load.groups.iter().find(|there| there.group == group));
         let ours = allocated.map_or(1, |allocation| allocation.block_tokens.max(1));
-        // Nothing is known of the inside of opaque blocks: they hold what ours do.
-        let theirs = if whole.layout().is_opaque() { ours } else { whole.layout().shape().tokens };
+        // Of the inside of blocks that their backend packs nothing is known: they hold what ours do, or they cannot be moved.
+        let said = whole.layout().shape().tokens;
+        let theirs = if whole.layout().is_opaque() || said <= 1 { ours } else { said };
         if !skip_tokens.is_multiple_of(theirs) {
             return Err(super::invalid(format!("{skip_tokens} tokens to be left out of blocks of {theirs}")));
         }

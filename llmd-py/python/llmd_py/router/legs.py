@@ -40,6 +40,10 @@ class _Refused(Exception):
         self.answer = answer
 
 
+class _NobodyDecodes(Exception):
+    """Every decoder failed, which no other prefiller helps."""
+
+
 class _Resumed:
     """An answer whose first pieces were read already."""
 
@@ -87,11 +91,16 @@ class Legs:
                 return await self._through(stage)
             except _Refused as refused:
                 return Begun(refused.answer)
+            except _NobodyDecodes as nobody:
+                raise _unavailable(nobody) from nobody.__cause__
             except (UnavailableError, CorruptError):
                 if decision.stage_failed("prefill").what == "fail":
                     raise
         handover = await self._handover(decision.address)
-        return await self._decode(handover, handover.attempt())
+        try:
+            return await self._decode(handover, handover.attempt())
+        except _NobodyDecodes as nobody:
+            raise _unavailable(nobody) from nobody.__cause__
 
     async def _through(self, stage: StageRoute) -> Begun:
         handover = await self._handover(stage.endpoint.address, stage, self.connector)
@@ -109,10 +118,11 @@ class Legs:
         return await self._decode(handover, leg)
 
     async def _at_once(self, stage: StageRoute, handover: Handover) -> Begun:
-        prefill = asyncio.create_task(self._prefill(stage, handover.prefill()))
+        is_held = handover.order == "concurrent-held"
+        prefill = asyncio.create_task((self._prefill if is_held else self._prefill_aside)(stage, handover.prefill()))
         decode = asyncio.create_task(self._decode(handover, handover.decode()))
         try:
-            if handover.order == "concurrent-held":
+            if is_held:
                 await prefill
             begun = await decode
         except BaseException:
@@ -160,6 +170,13 @@ class Legs:
                 raise _Refused(answer)
             return await read(answer, self.limits.answer_bytes)
 
+    async def _prefill_aside(self, stage: StageRoute, leg: Leg) -> bytes:
+        try:
+            return await self._prefill(stage, leg)
+        except _Refused as refused:  # the decoder says so, too
+            await refused.answer.aclose()
+            raise UnavailableError(f"the prefiller answers {refused.answer.status}") from refused
+
     async def _decode(self, handover: Handover, leg: Leg) -> Begun:
         while True:
             url = self.pick.url + self.path
@@ -174,9 +191,7 @@ class Legs:
             if self.pick.advance() is None:
                 if answer is not None:
                     return Begun(answer, leg)
-                nobody = UnavailableError(f"every engine failed, the last with: {failed}")
-                nobody.status = 503
-                raise nobody from failed
+                raise _NobodyDecodes(f"every engine failed, the last with: {failed}") from failed
             if answer is not None:
                 await answer.aclose()
             leg = handover.attempt()  # what was handed over may be gone with who failed: the next one computes the prompt itself
@@ -210,6 +225,12 @@ class Legs:
             raise UnavailableError(f"{url}: no answer within {seconds} s") from error
         except GONE as error:
             raise UnavailableError(f"{url}: {error}") from error
+
+
+def _unavailable(nobody: _NobodyDecodes) -> UnavailableError:
+    error = UnavailableError(str(nobody))
+    error.status = 503
+    return error
 
 
 def to_bytes(body: Mapping[str, object] | bytes) -> bytes:

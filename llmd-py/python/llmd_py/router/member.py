@@ -106,7 +106,7 @@ class Member:
                 self._answered(None)
             except TimeoutError:
                 self._answered(f"no answer within {self._limits.ask} s")
-            except (LlmdError, ValueError, TypeError, KeyError, AttributeError) as error:
+            except Exception as error:  # noqa: BLE001: whatever an engine says of itself, it is followed on
                 self._answered(str(error) or type(error).__name__)
             await asyncio.sleep(self._limits.scrape)
 

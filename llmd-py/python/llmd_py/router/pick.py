@@ -16,7 +16,13 @@ class Pick:
     """
 
     def __init__(
-        self, decision: Decision, request_id: str, overlap: Overlap | None, url: Callable[[str], str], computed: Callable[[Endpoint], None]
+        self,
+        decision: Decision,
+        request_id: str,
+        overlap: Overlap | None,
+        url: Callable[[str], str],
+        computed: Callable[[Endpoint], None],
+        left: Callable[[Pick], None],
     ) -> None:
         self.decision = decision
         """The scheduler's own decision, with all that it can tell and do."""
@@ -24,7 +30,7 @@ class Pick:
         """The name that logs know the request by."""
         self.overlap: Mapping[str, int] = overlap if overlap is not None else {}
         """How many leading blocks of the prompt each worker held at the moment of the pick; empty when nobody has asked."""
-        self._overlap, self._url, self._computed = overlap, url, computed
+        self._overlap, self._url, self._computed, self._left = overlap, url, computed, left
 
     def __repr__(self) -> str:
         return f"<Pick: {self.url}{', done' if self.decision.released else ''}>"
@@ -98,9 +104,11 @@ class Pick:
         """The response is complete, and took this many tokens, where the engine says so. Again it does nothing."""
         if not self.decision.released:
             self.decision.end(prompt_tokens=prompt_tokens, cached_tokens=cached_tokens, output_tokens=output_tokens)
+            self._left(self)
             if prompt_tokens is not None:
                 self._computed(self.endpoint)
 
     def abandon(self) -> None:
         """The request was given up: gives the place back. Again it does nothing."""
         self.decision.release()
+        self._left(self)

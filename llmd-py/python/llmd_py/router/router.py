@@ -113,8 +113,12 @@ class Router:
         )
         self._stream = KvEventStream(self._index)
         self._is_running = True
-        for engine in self._asked.values():
-            self._join(engine)
+        try:
+            for engine in self._asked.values():
+                self._join(engine)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None) -> None:
@@ -313,6 +317,9 @@ class Router:
                 pick, path or prompt.path_of(parsed), to_bytes(body), headers or {}, self._send, self._url, self._connector, self.limits
             )
             return Completion(pick, await legs.begin(), self.limits)
+        except InvalidError as error:
+            pick.abandon()
+            raise _with_status(error, error.status or 400) from None
         except BaseException:
             pick.abandon()
             raise
@@ -321,7 +328,8 @@ class Router:
         overlap = None
         if asked is not None and self._follows:
             overlap = self._index.query(asked.tokens, lora=lora, salt=salt, mm=asked.mm)
-        pick = Pick(self._scheduler.decide(request, self._pool(request.model)), request.id, overlap, self._url, self._computed)
+        decision = self._scheduler.decide(request, self._pool(request.model))
+        pick = Pick(decision, request.id, overlap, self._url, self._computed, self._picks.discard)
         self._picks.add(pick)
         return pick
 
