@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import json
 import os
+import random
 import socket
 import sys
 import tempfile
@@ -33,11 +34,20 @@ Figures = dict[str, float]
 ADAPTERS = ("lora-a", "lora-b")
 
 
+#: Ports that are given away: none twice, and none that the system gives to connections by itself meanwhile.
+PORTS = iter(random.sample(range(20_000, 32_000), 2_000))
+
+
 def free_port() -> int:
     """Give a port at which nobody listens."""
-    with socket.socket() as there:
-        there.bind(("127.0.0.1", 0))
-        return int(there.getsockname()[1])
+    for port in PORTS:
+        with socket.socket() as there:
+            try:
+                there.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free")
 
 
 @dataclasses.dataclass
