@@ -34,7 +34,7 @@ FILES = {"__init__.py", "_native.abi3.so", "_native.pyi", "errors.py", "gateway.
 LIBRARIES = re.compile(r"(libc|libm|libdl|librt|libpthread|libgcc_s|ld-linux-[\w-]+)\.so\.\d+")
 
 # Examples that need an argument, and so do not end by themselves.
-SERVERS = {"gateway.py", "scheduler_gateway.py"}
+SERVERS = {"gateway.py", "router.py", "scheduler_gateway.py"}
 
 
 class Wrong(Exception):
