@@ -109,8 +109,15 @@ class Engine:
         self.log = self.folder / f"{self.name}.log"
         self.began = time.monotonic()
         with self.log.open("a") as log:
+            # In a folder of its own: Python would take our modules for others of the same name.
             self.process = subprocess.Popen(
-                self.place.wrap(command), env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self.place.wrap(command),
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         return self
 

@@ -22,8 +22,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import beside
 import faults
-import nixl
 import places
 import router
 from engine import HERE, Engine, Place
@@ -190,8 +190,8 @@ def beside_nixl(bench: Bench, short: bool) -> None:
             for engine in engines:
                 engine.ready()
             pairs.append((engines[0], engines[1]))
-        ours, theirs = nixl.times_to_first_token(pairs, 20 if short else 110)
-        idle_ours, idle_theirs = nixl.idle(pairs)
+        ours, theirs = beside.times_to_first_token(pairs, 20 if short else 110)
+        idle_ours, idle_theirs = beside.idle(pairs)
         bench.figures |= {
             "pd.ttft_ms.llmd": ours * 1e3,
             "pd.ttft_ms.nixl": theirs * 1e3,
@@ -230,7 +230,9 @@ def main() -> int:
         except Exception:
             traceback.print_exc()
             for log in sorted(Path(folder).glob("*.log")):
-                print(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-60:]))
+                lines = log.read_text(errors="replace").splitlines()
+                wrong = [line for line in lines if "Error" in line or "ERROR" in line]
+                print(f"--- {log.name}\n" + "\n".join([*wrong[:40], "...", *lines[-15:]]))
             return 1
         finally:
             asked.json.write_text(json.dumps(bench.figures, indent=2) + "\n")
