@@ -40,7 +40,14 @@ impl Default for Make {
     fn default() -> Self {
         let mut scheduler = SchedulerSettings::default();
         scheduler.patience = PATIENCE;
-        Self { shards: 1, groups: 1, format: "dtype=bfloat16", is_packed: false, worker: WorkerSettings::default(), scheduler }
+        Self {
+            shards: 1,
+            groups: 1,
+            format: "dtype=bfloat16",
+            is_packed: false,
+            worker: WorkerSettings::default(),
+            scheduler,
+        }
     }
 }
 
