@@ -235,11 +235,13 @@ def _corrupted(pair: Pair, again: Callable[[Engine], Engine], faults: Path) -> N
         prompt = pair.prompt()
         right = pair.right(pair.decode, prompt)
         before = pair.decode.counted("vllm:llmd_fetches_corrupt_total")
+        params = prefilled(pair.prefill, prompt, WITHIN)
+        # Not before they are summed: what is wrong already when it is lent is what was computed.
+        time.sleep(0.5)
         with _said(faults, "corrupt"):
-            params = prefilled(pair.prefill, prompt, WITHIN)
-            # It is in the step after that they are changed.
-            time.sleep(0.2)
+            # It is in the step after this that they are changed.
             pair.prefill.say(pair.prompt(40), 1, within=WITHIN)
+            time.sleep(0.3)
         pair.expect(pair.decode.say(prompt, TOKENS, params, WITHIN), right)
         assert pair.decode.counted("vllm:llmd_fetches_corrupt_total") > before, "nobody saw it"
         # All that it remembers is corrupt.
