@@ -30,9 +30,7 @@ def memory(caches: Mapping[str, torch.Tensor]) -> tuple[Region, int]:
         )
     ((address, storage),) = storages.items()
     whole = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage, 0, (storage.nbytes(),))
-    if whole.device.type == "cpu":
-        return Region.adopt(whole), address
-    return Region.from_dlpack(whole), address
+    return Region.adopt(whole), address
 
 
 def content(config: VllmConfig, caches: Mapping[str, torch.Tensor]) -> dict[str, str]:
