@@ -11,7 +11,7 @@ use llmd_core::{Error, ErrorKind, Result};
 
 use super::stream::{Listener, Stream};
 use crate::grant::AgentId;
-use crate::transport::folder_of_ours;
+use crate::transport::{folder_of_ours, folder_of_user};
 
 /// Where a worker listens: a Unix socket, or a port.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,10 +43,7 @@ impl Place {
 
     /// A socket of this worker's own in this folder, or in one of the user's own.
     pub(super) fn in_folder(folder: Option<&Path>, id: AgentId) -> Result<Self> {
-        let folder = folder.map_or_else(
-            || std::env::temp_dir().join(format!("llmd-{}", rustix::process::getuid().as_raw())),
-            Path::to_owned,
-        );
+        let folder = folder.map_or_else(folder_of_user, Path::to_owned);
         folder_of_ours(&folder)?;
         sweep(&folder);
         Ok(Self::Unix(folder.join(format!("{NAME}{id}.sock"))))

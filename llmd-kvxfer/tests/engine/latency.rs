@@ -6,7 +6,7 @@ use super::fleet::{Make, id, lent};
 
 /// `cargo test --release -p llmd-kvxfer --features testing --test engine latency -- --ignored --nocapture`
 #[test]
-#[ignore = "measures"]
+#[ignore = "measures, which takes a release build: the command stands above"]
 #[expect(clippy::disallowed_methods, reason = "it measures")]
 fn how_long_an_answer_takes() {
     for (shards, pause) in [(1, 0), (1, 5), (2, 0), (2, 5)] {

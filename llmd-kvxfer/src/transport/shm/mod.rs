@@ -156,10 +156,7 @@ impl Transport for Shm {
     }
 
     fn start(&mut self, home: &Arc<Home>) -> Result<()> {
-        let folder = match &self.folder {
-            Some(folder) => folder.clone(),
-            None => std::env::temp_dir().join(format!("llmd-{}", rustix::process::getuid().as_raw())),
-        };
+        let folder = self.folder.clone().unwrap_or_else(folder_of_user);
         ours(&folder)?;
         sweep(&folder);
         let engine = self.device.as_ref().map(|device| home.engine(device)).transpose()?;
@@ -534,6 +531,11 @@ fn sweep(folder: &Path) {
 
 /// How many sockets are looked at when an agent starts.
 const SWEPT: usize = 1024;
+
+/// Where sockets are made unless somebody says where: a folder of the user's own, below the system's for temporary files.
+pub(crate) fn folder_of_user() -> PathBuf {
+    std::env::temp_dir().join(format!("llmd-{}", rustix::process::getuid().as_raw()))
+}
 
 /// Makes the folder for this user alone, or makes sure that it is nobody else's.
 pub(crate) fn ours(folder: &Path) -> Result<()> {
