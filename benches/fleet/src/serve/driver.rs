@@ -138,7 +138,8 @@ impl Driver {
         }
     }
 
-    /// Lets the time of a step pass, then hands out what it made: events first, tokens after.
+    /// Lets the time of a step pass, then hands out what it made: events and figures first, tokens after, so that a client that has
+    /// its answer finds them there.
     fn step(&mut self, takes: Duration, report: &mut StepReport) {
         self.now += takes;
         std::thread::sleep(self.clock.until(self.now));
@@ -151,14 +152,19 @@ impl Driver {
             kv.write(&self.engine.take_filled());
         }
         self.publish_events();
+        self.count(|counts| counts.step(self.now, report));
         let mut aborted = 0;
         for output in &report.outputs {
             aborted += u64::from(!self.deliver(output));
         }
+        self.count(|counts| counts.aborted(aborted));
+    }
+
+    /// Counts something, and takes over what the engine is doing now.
+    fn count(&self, what: impl FnOnce(&mut Counts)) {
         let mut counts = self.counts.lock();
-        counts.step(self.now, report);
+        what(&mut counts);
         counts.look(&self.engine);
-        counts.aborted(aborted);
     }
 
     fn publish_events(&mut self) {
