@@ -42,6 +42,16 @@ fn a_key_that_is_another_is_denied_and_another_scheduler_waits_its_turn() {
 }
 
 #[test]
+fn whoever_looks_whether_somebody_listens_is_nobody_that_is_refused() {
+    let engine = Make::default().start();
+    for name in ["a", "b"] {
+        drop(UnixStream::connect(path(&engine)).unwrap());
+        assert!(engine.scheduler.computed(&id(name), 16, lent(&[1])).unwrap().is_some());
+    }
+    assert_eq!(engine.workers[0].stats().unwrap().refused_schedulers, 0);
+}
+
+#[test]
 fn garbage_is_cut_off_and_commands_nothing() {
     let engine = Make::default().start();
     for garbage in [&[0xff; 64][..], &[0; 64], b"\x05\0\0\0hello", b"GET / HTTP/1.1\r\n\r\n"] {
