@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import vllm
+from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
 from vllm.distributed.kv_transfer.kv_connector.v1.base import (
     KVConnectorBase_V1,
     KVConnectorHandshakeMetadata,
@@ -18,6 +19,7 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import (
 from vllm.logger import init_logger
 from vllm.v1.request import RequestStatus
 
+from llmd_py.errors import UnavailableError
 from llmd_py.vllm.contained import contained
 from llmd_py.vllm.scheduler import SchedulerSide
 from llmd_py.vllm.settings import Settings
@@ -93,7 +95,7 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
         else:
             self._worker = WorkerSide(settings, vllm_config, kv_cache_config, parallel.rank % shards, shards)
 
-    def say(self, message: str, error: Exception) -> None:
+    def say(self, message: str, error: BaseException) -> None:
         """Say what went wrong in a hook."""
         logger.warning("llmd: %s: %s: %s", message, type(error).__name__, error, exc_info=error)
 
@@ -115,6 +117,11 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
         if self._scheduler is not None:
             ranks = [metadata[rank] for rank in sorted(metadata)]
             workers = [worker for worker in ranks if isinstance(worker, Listening)]
+            if not workers or len(workers) < len(ranks):
+                raise UnavailableError(
+                    f"{len(workers)} of {len(ranks)} workers said where they listen: inside of MultiConnector LlmdConnector has to be"
+                    " the first, for only that one's workers are heard; else a worker said before what went wrong"
+                )
             self._scheduler.connect([worker.address for worker in workers], workers[0].key, workers[0].content)
 
     @contained(lambda: None)
@@ -262,3 +269,15 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
             self._scheduler.close()
         if self._worker is not None:
             self._worker.close()
+
+
+def _register() -> None:
+    """Have vLLM know the connector by its name as well: MultiConnector looks it up by that when it adds up what its children counted."""
+    try:
+        KVConnectorFactory.register_connector(LlmdConnector.__name__, "llmd_py.vllm", LlmdConnector.__name__)
+    except ValueError as error:
+        # Somebody has given that name to a connector before, most likely this one.
+        logger.debug("llmd: %s", error)
+
+
+_register()

@@ -18,7 +18,7 @@ class Contained(Protocol):
 
     faults: Counter[str]
 
-    def say(self, message: str, error: Exception) -> None:
+    def say(self, message: str, error: BaseException) -> None:
         """Say what went wrong, once for each hook."""
 
 
@@ -35,7 +35,9 @@ def contained(instead: Callable[[], Any]) -> Callable[[Callable[Concatenate[S, P
         def answer(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
             try:
                 return hook(self, *args, **kwargs)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the engine goes on
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever it is, a panic too, the engine goes on
                 self.faults[name] += 1
                 if self.faults[name] == 1:
                     self.say(f"{name} failed, and what it was for is computed instead; it is said once", error)
