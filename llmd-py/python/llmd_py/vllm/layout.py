@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmd_py import KvLayout, Region
 from llmd_py.errors import UnsupportedError
@@ -60,6 +60,7 @@ def layout(
     address: int,
     blocks: int,
     tokens: int,
+    rank: int,
     first_head: int,
     first_layer: int,
     content: str,
@@ -82,27 +83,48 @@ def layout(
         )
     cache, layer = grouped[0], next(iter(steps), 0)
     item = cache.element_size()
-    block = cache.stride(0) * item
     page = _page(cache) * item
-    place: dict[str, Any] = {"format": content, "offset": begins[0], "first_layer": first_layer}
-    if cache.dim() != 4 or cache.stride(3) != 1:
-        strides = (layer or page * blocks, block, page, page, page)
-        return KvLayout.strided(strides, layers=len(grouped), blocks=blocks, heads=1, tokens=1, parts=1, content=page, **place)
-    heads, states, size = (cache.shape[axis] for axis in (1, 2, 3))
-    head, state = cache.stride(1) * item, cache.stride(2) * item
-    if is_packed or states != tokens:
-        # Of a head, all that a block has of it moves as it is.
-        of_head = states * size * item
-        if state != size * item or head != of_head:
-            heads, head, of_head = 1, page, page
-        strides = (layer or page * blocks, block, head, of_head, of_head)
-        return KvLayout.strided(
-            strides, layers=len(grouped), blocks=blocks, heads=heads, tokens=1, parts=1, content=of_head, first_head=first_head, **place
-        )
-    strides = (layer or page * blocks, block, head, state, size * item)
+    inside = _inside(cache, tokens, is_packed)
+    if inside is None:
+        # All of a page moves as it is, to a decoder with the same ranks.
+        inside = Inside(heads=1, tokens=1, strides=(page, page), content=page)
+        first_head = rank
     return KvLayout.strided(
-        strides, layers=len(grouped), blocks=blocks, heads=heads, tokens=tokens, parts=1, content=size * item, first_head=first_head, **place
+        (layer or page * blocks, cache.stride(0) * item, *inside.strides, inside.content),
+        layers=len(grouped),
+        blocks=blocks,
+        heads=inside.heads,
+        tokens=inside.tokens,
+        parts=1,
+        content=inside.content,
+        format=content,
+        offset=begins[0],
+        first_layer=first_layer,
+        first_head=first_head,
     )
+
+
+class Inside(NamedTuple):
+    """What a page consists of: so many heads of so many tokens, how far apart each of both is, and how long one is, in bytes."""
+
+    heads: int
+    tokens: int
+    strides: tuple[int, int]
+    content: int
+
+
+def _inside(cache: torch.Tensor, tokens: int, is_packed: bool) -> Inside | None:
+    """Say what a page consists of, as far as that is known."""
+    if cache.dim() != 4 or cache.stride(3) != 1:
+        return None
+    item = cache.element_size()
+    heads, states, size = (cache.shape[axis] for axis in (1, 2, 3))
+    head, state, content = cache.stride(1) * item, cache.stride(2) * item, size * item
+    if not is_packed and states == tokens:
+        return Inside(heads, tokens, (head, state), content)
+    # Of a head, all that a block has of it moves as it is.
+    of_head = states * content
+    return Inside(heads, 1, (head, of_head), of_head) if (head, state) == (of_head, content) else None
 
 
 def _by_block(name: str, cache: torch.Tensor, blocks: int) -> torch.Tensor:

@@ -67,6 +67,7 @@ class WorkerSide:
                 address=address,
                 blocks=self.cache.num_blocks,
                 tokens=group.kv_cache_spec.block_size,
+                rank=self._rank(),
                 first_head=self._first_head(next(iter(layers.values()))),
                 first_layer=_first_layer(layers),
                 content=content,
@@ -118,6 +119,10 @@ class WorkerSide:
         host = get_ip()
         return f"tcp://[{host}]:0" if ":" in host else f"tcp://{host}:0"
 
+    def _rank(self) -> int:
+        """Say which of the ranks that share a layer this is."""
+        return self.shard % int(self.config.parallel_config.tensor_parallel_size)
+
     def _first_head(self, cache: torch.Tensor) -> int:
         """Say which of the model's heads is the first that this rank has. Where there are more ranks than heads, several have the same."""
         if cache.dim() != 4:
@@ -125,8 +130,7 @@ class WorkerSide:
         heads: int = cache.shape[1]
         ranks: int = self.config.parallel_config.tensor_parallel_size
         total: int = max(self.config.model_config.get_total_num_kv_heads(), 1)
-        rank = self.shard % ranks
-        return rank * heads if total >= ranks else rank * total // ranks
+        return self._rank() * heads if total >= ranks else self._rank() * total // ranks
 
 
 def _first_layer(layers: Mapping[str, torch.Tensor]) -> int:
