@@ -32,6 +32,7 @@ mod chance;
 mod copy;
 pub mod device;
 pub mod engine;
+mod folder;
 mod grant;
 mod handshake;
 mod layout;

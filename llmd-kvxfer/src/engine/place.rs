@@ -10,8 +10,8 @@ use std::time::Duration;
 use llmd_core::{Error, ErrorKind, Result};
 
 use super::stream::{Listener, Stream};
+use crate::folder;
 use crate::grant::AgentId;
-use crate::transport::{folder_of_ours, folder_of_user};
 
 /// Where a worker listens: a Unix socket, or a port.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,8 +24,6 @@ const TCP: &str = "tcp://";
 const UNIX: &str = "unix://";
 /// What the names of our sockets begin with.
 const NAME: &str = "engine-";
-/// How many sockets are looked at when a worker starts.
-const SWEPT: usize = 1024;
 
 impl Place {
     /// The place of this address.
@@ -43,9 +41,8 @@ impl Place {
 
     /// A socket of this worker's own in this folder, or in one of the user's own.
     pub(super) fn in_folder(folder: Option<&Path>, id: AgentId) -> Result<Self> {
-        let folder = folder.map_or_else(folder_of_user, Path::to_owned);
-        folder_of_ours(&folder)?;
-        sweep(&folder);
+        let folder = folder.map_or_else(folder::of_user, Path::to_owned);
+        folder::prepare(&folder)?;
         Ok(Self::Unix(folder.join(format!("{NAME}{id}.sock"))))
     }
 
@@ -63,7 +60,7 @@ impl Place {
                 Ok((Listener::Tcp(listener), Self::Tcp(there.to_string())))
             }
             Self::Unix(path) => {
-                let listener = UnixListener::bind(path).map_err(refused)?;
+                let listener = folder::listen_at(path, |path| UnixListener::bind(path).map_err(refused))?;
                 listener.set_nonblocking(true).map_err(refused)?;
                 Ok((Listener::Unix(listener), self.clone()))
             }
@@ -96,19 +93,6 @@ impl Place {
         if let Self::Unix(path) = self {
             // Whoever removed it already wanted it gone too.
             let _removed = fs::remove_file(path);
-        }
-    }
-}
-
-/// Takes away sockets of workers that were killed: nobody listens there, and nobody ever will.
-fn sweep(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    let is_ours = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.starts_with(NAME));
-    for entry in entries.flatten().filter(|entry| is_ours(&entry.file_name())).take(SWEPT) {
-        let tried = std::os::unix::net::UnixStream::connect(entry.path());
-        if tried.is_err_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused) {
-            // Somebody else may have been faster.
-            let _removed = fs::remove_file(entry.path());
         }
     }
 }

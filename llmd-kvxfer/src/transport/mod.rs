@@ -44,7 +44,6 @@ pub(crate) use self::process::process;
 pub use self::shm::Shm;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use self::shm::message_again as shm_message_again;
-pub(crate) use self::shm::{folder_of_user, ours as folder_of_ours};
 pub use self::tcp::Tcp;
 #[cfg(feature = "tls")]
 pub use self::tcp::Tls;

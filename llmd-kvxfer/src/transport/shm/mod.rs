@@ -27,7 +27,6 @@ mod staging;
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,6 +46,7 @@ use super::poller::Poller;
 use super::target::Target;
 use super::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, Way, bell};
 use crate::device::Device;
+use crate::folder;
 use crate::grant::Grant;
 use crate::pool::Pool;
 use crate::region::Known;
@@ -156,12 +156,11 @@ impl Transport for Shm {
     }
 
     fn start(&mut self, home: &Arc<Home>) -> Result<()> {
-        let folder = self.folder.clone().unwrap_or_else(folder_of_user);
-        ours(&folder)?;
-        sweep(&folder);
+        let folder = self.folder.clone().unwrap_or_else(folder::of_user);
+        folder::prepare(&folder)?;
         let engine = self.device.as_ref().map(|device| home.engine(device)).transpose()?;
         let path = folder.join(format!("{}{}.sock", home.agent(), if engine.is_some() { "-ipc" } else { "" }));
-        let listener = Listener::bind(&path)?;
+        let listener = folder::listen_at(&path, Listener::bind)?;
         let (poller, doorbell) = (Poller::new()?, bell::new_eventfd()?);
         poller.add(listener.as_fd(), LISTENER)?;
         poller.add(doorbell.as_fd(), DOORBELL)?;
@@ -515,39 +514,6 @@ impl Drop for Started {
             let _removed = fs::remove_file(&self.path);
         }
     }
-}
-
-/// Takes away sockets of agents that were killed: nobody listens there, and nobody ever will.
-fn sweep(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    let paths = entries.flatten().map(|entry| entry.path());
-    for path in paths.filter(|path| path.extension().is_some_and(|end| end == "sock")).take(SWEPT) {
-        if socket::is_dead(&path) {
-            // Somebody else may have been faster.
-            let _removed = fs::remove_file(&path);
-        }
-    }
-}
-
-/// How many sockets are looked at when an agent starts.
-const SWEPT: usize = 1024;
-
-/// Where sockets are made unless somebody says where: a folder of the user's own, below the system's for temporary files.
-pub(crate) fn folder_of_user() -> PathBuf {
-    std::env::temp_dir().join(format!("llmd-{}", rustix::process::getuid().as_raw()))
-}
-
-/// Makes the folder for this user alone, or makes sure that it is nobody else's.
-pub(crate) fn ours(folder: &Path) -> Result<()> {
-    let refused = |why: String| Error::new(ErrorKind::Unavailable, format!("{}: {why}", folder.display()));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|cause| refused(cause.to_string()))?;
-    let there = fs::metadata(folder).map_err(|cause| refused(cause.to_string()))?;
-    let (owner, me) = (there.uid(), rustix::process::getuid().as_raw());
-    let is_shared = there.permissions().mode() & 0o022 != 0;
-    if is_shared && owner != me {
-        return Err(refused(format!("others than user {owner} may write it, expected a folder of user {me}")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -132,15 +132,6 @@ impl AsFd for Listener {
     }
 }
 
-/// Whether nobody listens there any more.
-pub(super) fn is_dead(path: &Path) -> bool {
-    let tried = || -> Option<bool> {
-        let socket = open().ok()?;
-        Some(connect(&socket, &SocketAddrUnix::new(path).ok()?) == Err(Errno::CONNREFUSED))
-    };
-    tried().unwrap_or(false)
-}
-
 fn open() -> Result<OwnedFd> {
     socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
         .map_err(|errno| Error::new(ErrorKind::Exhausted, format!("a Unix socket: {errno}")).with_source(errno))
