@@ -1,6 +1,6 @@
 """Arrays of JAX are lent where they lie, and what is fetched becomes one without a copy.
 
-JAX is not among the tests' requirements, for its size: `pip install "jax[cpu]"` beside them has these run.
+JAX is not among the tests' requirements, for its size: `cargo xtask e2e frameworks` has these run.
 """
 
 from __future__ import annotations

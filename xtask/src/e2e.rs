@@ -1,5 +1,6 @@
 //! `cargo xtask e2e`: whole programs at work while whatever can break is broken.
 
+mod frameworks;
 mod vllm;
 mod xfer;
 
@@ -17,12 +18,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Frameworks(frameworks::Args),
     Vllm(vllm::Args),
     Xfer(xfer::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result {
     match &args.what {
+        What::Frameworks(_) => frameworks::run(),
         What::Vllm(args) => vllm::run(args),
         What::Xfer(args) => xfer::run(args),
     }

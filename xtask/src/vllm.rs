@@ -23,6 +23,9 @@ const MAKE_LORA: &str = "make_lora.py";
 /// The list of NIXL's packages, and a file that is there when they are.
 const NIXL: &str = "nixl.txt";
 const NIXL_PROGRAM: &str = "nixl/__init__.py";
+/// The same of JAX and SGLang.
+const FRAMEWORKS: &str = "frameworks.txt";
+const FRAMEWORKS_PROGRAM: &str = "jax/__init__.py";
 
 /// What installs the list, several times faster than pip. pip does it where there is no uv.
 const UV: &str = "uv==0.13.9";
@@ -84,12 +87,39 @@ pub(crate) fn environment(workspace: &Workspace) -> Result<Vllm> {
 ///
 /// When its packages cannot be had.
 pub(crate) fn nixl(workspace: &Workspace) -> Result<PathBuf> {
+    besides(workspace, NIXL, NIXL_PROGRAM, |_| Ok(()))
+}
+
+/// JAX and SGLang for the environment's Python, to be put into its path.
+///
+/// # Errors
+///
+/// When their packages cannot be had.
+pub(crate) fn frameworks(workspace: &Workspace) -> Result<PathBuf> {
+    besides(workspace, FRAMEWORKS, FRAMEWORKS_PROGRAM, |folder| {
+        // Without them its modules are loaded one by one, and not with all that a server takes.
+        for module in ["sglang/__init__.py", "sglang/srt/__init__.py"] {
+            match fs::remove_file(folder.join(module)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Failure::new(format!("cannot remove {module}: {error}")));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The packages of a list, for the environment's Python, without what they ask for.
+fn besides(workspace: &Workspace, list: &str, program: &str, finish: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
     let base = Base::find()?;
-    let list = workspace.root.join(SOURCES).join(NIXL);
-    let pinned = fs::read(&list).or_fail(|| format!("cannot read {}", list.display()))?;
-    kept::folder("vllm-nixl", &[base.version.as_bytes(), &pinned], NIXL_PROGRAM, |folder| {
+    let file = workspace.root.join(SOURCES).join(list);
+    let pinned = fs::read(&file).or_fail(|| format!("cannot read {}", file.display()))?;
+    let kind = format!("vllm-{}", list.trim_end_matches(".txt"));
+    kept::folder(&kind, &[base.version.as_bytes(), &pinned], program, |folder| {
         let python = base.environment(&folder.join("pip"))?;
-        run(pip(&python).arg("--no-deps").arg("--target").arg(folder).arg("--requirement").arg(&list))
+        run(pip(&python).arg("--no-deps").arg("--target").arg(folder).arg("--requirement").arg(&file))?;
+        finish(folder)
     })
 }
 
