@@ -19,7 +19,7 @@ from typing import Any
 #: How long an engine may take until it answers: a busy machine takes long.
 STARTS = 420.0
 BLOCK_TOKENS = 32
-#: Of the tiny model: two layers, two heads of 64, key and value, two bytes each.
+#: Of the tiny model, and of each group of the hybrid one: two layers, two heads of 64, key and value, two bytes each.
 BLOCK_BYTES = 2 * 2 * 64 * 2 * 2 * BLOCK_TOKENS
 
 Params = dict[str, Any]
@@ -78,6 +78,8 @@ class Engine:
     place: Place = HERE
     events: Mapping[str, Any] | None = None
     loras: Mapping[str, Path] = field(default_factory=dict)
+    #: How many tokens the layers of each group see; all of them where it is `None`.
+    windows: Sequence[int | None] = (None,)
 
     def start(self) -> Engine:
         """Begin to start; `ready` waits."""

@@ -7,17 +7,24 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine import Answer, Engine, Params, Refused, hand_over, prefilled
+from engine import BLOCK_TOKENS, Answer, Engine, Params, Refused, hand_over, prefilled
 from prompts import Prompt, tokens
 
 #: How many tokens are said to each prompt, and how long an answer may take: longer than a decoder waits for what does not come.
 TOKENS = 12
 WITHIN = 40.0
+#: How many ask at once, with prompts of how many tokens, and for how many. A decoder's blocks hold them when they begin, not when they
+#: end.
+CROWD = 8
+CROWD_PROMPT = 900
+CROWD_SAYS = 200
+DECODER_BLOCKS = CROWD * (-(-CROWD_PROMPT // BLOCK_TOKENS) + 3)
 #: What hooks are for, of which one after the other fails.
 HOOKS = ("arrived", "matched", "allocated", "finished", "came")
 
@@ -97,6 +104,7 @@ def all_faults(pair: Pair, again: Callable[[Engine], Engine], faults: Path, shor
     """Try all of them; `again` starts an engine once more, and `faults` is the file that says what goes wrong in engines."""
     _params(pair)
     _aborts(pair)
+    _crowd(pair)
     _lapses(pair)
     _sockets(pair)
     _hooks(pair, again, faults, short)
@@ -161,8 +169,29 @@ def _aborts(pair: Pair) -> None:
             else:
                 params = prefilled(pair.prefill, prompt, WITHIN)
                 _leave(pair.decode, prompt, params, after, 400)
+    with pair.fault("client gone while fetching"):
+        prompt = pair.prompt()
+        params = prefilled(pair.prefill, prompt, WITHIN)
+        pair.prefill.signal(signal.SIGSTOP)
+        try:
+            _leave(pair.decode, prompt, params, 0.5, TOKENS)
+        finally:
+            pair.prefill.signal(signal.SIGCONT)
     with pair.fault("client gone between prefill and decode"):
         prefilled(pair.prefill, pair.prompt(), WITHIN)
+
+
+def _crowd(pair: Pair) -> None:
+    """Hand more over at once than the decoder has room for: what it has begun to decode is preempted, and computed again."""
+    with pair.fault("decoder preempts what it fetched"):
+        prompts = [pair.prompt(CROWD_PROMPT) for _ in range(CROWD)]
+        before = pair.decode.counted("vllm:num_preemptions_total")
+        offers = [prefilled(pair.prefill, prompt, WITHIN) for prompt in prompts]
+        with ThreadPoolExecutor(CROWD) as threads:
+            asked = zip(prompts, offers, strict=True)
+            answers = list(threads.map(lambda ask: pair.decode.say(ask[0], CROWD_SAYS, ask[1], 3 * WITHIN), asked))
+        assert all(len(answer.tokens) == CROWD_SAYS for answer in answers), "some said too little"
+        assert pair.decode.counted("vllm:num_preemptions_total") > before, "nothing was preempted"
 
 
 def _leave(engine: Engine, prompt: Prompt, params: Params | None, after: float, count: int) -> None:
@@ -263,10 +292,11 @@ def _killed(pair: Pair, again: Callable[[Engine], Engine]) -> None:
             time.sleep((after or 0.0) + 0.2)
             pair.prefill = again(pair.prefill)
     with pair.fault("decoder killed during the transfer"):
-        params = prefilled(pair.prefill, pair.prompt(), WITHIN)
+        prompt = pair.prompt()
+        params = prefilled(pair.prefill, prompt, WITHIN)
         threading.Timer(0.02, pair.decode.kill).start()
         try:
-            pair.decode.say(pair.prompt(), TOKENS, params, WITHIN)
+            pair.decode.say(prompt, TOKENS, params, WITHIN)
         except OSError:
             pass
         time.sleep(0.3)

@@ -3,6 +3,7 @@ raise, once in each process, and `corrupt` changes what is lent. Engines load it
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -47,17 +48,22 @@ class FaultyConnector(LlmdConnector):
         return super().get_transfer_results(finished_req_ids)
 
 
+class Panic(BaseException):
+    """What Python sees of a panic: no exception as others are."""
+
+
 class Raising:
-    """What raises when it is called while the file says so, once."""
+    """What raises when it is called while the file says so, once: an exception, and the next time a panic."""
 
     def __init__(self, name: str, called: Any) -> None:
         self.name = name
         self.called = called
         self.done = ""
+        self.kinds = itertools.cycle((RuntimeError, Panic))
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         said = fault()
         if said.startswith(f"hook:{self.name} ") and said != self.done:
             self.done = said
-            raise RuntimeError(f"a fault on command in {self.name}")
+            raise next(self.kinds)(f"a fault on command in {self.name}")
         return self.called(*arguments, **named)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine import BLOCK_BYTES, BLOCK_TOKENS, Engine, hand_over
-from prompts import Prompt
+from prompts import Prompt, tokens
 
 #: How many tokens are said to each prompt.
 TOKENS = 24
@@ -48,7 +48,7 @@ def compare(prefill: Engine, decode: Engine, prompts: Sequence[tuple[str, Prompt
         found.identical += answer.tokens == list(right)
         if answer.tokens != list(right):
             print(f"{name}: {answer.tokens}, expected {list(right)}")
-        came, due = moved(decode) - before, blocks(decode, prompt) * BLOCK_BYTES
+        came, due = moved(decode) - before, blocks(decode, prompt, 0) * BLOCK_BYTES
         found.bytes_moved += came
         found.bytes_expected += due
         if came != due:
@@ -63,20 +63,35 @@ def compare_hits(prefill: Engine, decode: Engine, prompts: Sequence[Prompt], exp
     decode.forget()
     known: list[list[int]] = []
     for prompt, right in zip(prompts, expected, strict=True):
-        before, said = moved(decode), prompt["prompt"]
+        before, hits, said = moved(decode), local_hits(decode), prompt["prompt"]
         # The last token is always computed, so that a block which ends with it is no hit.
         hit = max((_alike(said, other) for other in known), default=0)
         hit = min(hit, len(said) - 1) // BLOCK_TOKENS
         answer = hand_over(prefill, decode, prompt, TOKENS)
+        if len(decode.windows) > 1:
+            # What is out of a window's sight was not fetched, and is no hit of another prompt's: how much is, the engine says.
+            hit = (local_hits(decode) - hits) // BLOCK_TOKENS
         known.append([*said, *answer.tokens])
         found.prompts += 1
         found.identical += answer.tokens == list(right)
-        came, due = moved(decode) - before, (blocks(decode, prompt) - hit) * BLOCK_BYTES
+        came, due = moved(decode) - before, blocks(decode, prompt, hit) * BLOCK_BYTES
         found.bytes_moved += came
         found.bytes_expected += due
         if came != due or answer.tokens != list(right):
             print(f"{len(said)} tokens, {hit} blocks of them here: {came} bytes moved, expected {due}; {answer.tokens}, expected {right}")
     return found
+
+
+def from_another(engine: Engine) -> Identity:
+    """Ask what another connector has stored by now: it has it read, though llmd's is asked before."""
+    prompt = {"prompt": tokens(31, 10 * BLOCK_TOKENS + 3)}
+    right = engine.say(prompt, TOKENS).tokens
+    engine.forget()
+    before = moved(engine)
+    answer = engine.say(prompt, TOKENS)
+    if answer.cached < 10 * BLOCK_TOKENS:
+        print(f"the other connector: {answer.cached} tokens cached, expected {10 * BLOCK_TOKENS}")
+    return Identity(1, int(answer.tokens == right and answer.cached >= 10 * BLOCK_TOKENS and moved(engine) == before))
 
 
 def _alike(one: Sequence[int], other: Sequence[int]) -> int:
@@ -89,11 +104,19 @@ def moved(decode: Engine) -> int:
     return round(decode.counted("vllm:llmd_fetched_bytes_total"))
 
 
-def blocks(engine: Engine, prompt: Prompt) -> int:
-    """Count the blocks of a prompt, its last one included if it is not full."""
+def local_hits(engine: Engine) -> int:
+    """Count the tokens that an engine found in its own cache."""
+    return round(engine.counted("vllm:prefix_cache_hits_total"))
+
+
+def blocks(engine: Engine, prompt: Prompt, hit: int) -> int:
+    """Count the blocks of a prompt behind the first `hit`, its last one included if it is not full, of all groups."""
     if "messages" in prompt:
         asked = {"model": "tiny", "messages": prompt["messages"], "add_generation_prompt": True}
     else:
         asked = {"model": "tiny", "prompt": "x"}
     count = len(prompt["prompt"]) if "prompt" in prompt else engine.post("/tokenize", asked)["count"]
-    return -(-count // BLOCK_TOKENS)
+    whole = -(-count // BLOCK_TOKENS)
+    # A layer with a window needs nothing that is out of sight of the next token.
+    first = [max(count - window + 1, 0) // BLOCK_TOKENS if window else 0 for window in engine.windows]
+    return sum(whole - max(hit, begin) for begin in first)

@@ -1,6 +1,6 @@
 """Real vLLM engines that hand requests over through llmd: token for token, beside NixlConnector, and whatever goes wrong.
 
-usage: main.py --model FOLDER --json FILE [--short] [--only PART] [--nixl FOLDER]
+usage: main.py --model FOLDER --json FILE [--short] [--only PART] [--configuration NAME]... [--nixl FOLDER]
 
 Figures go to the file, as one JSON object; what is said on the way goes to standard output.
 """
@@ -13,21 +13,25 @@ import json
 import os
 import random
 import socket
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import beside
+import configurations
 import faults
+import page
 import places
 import router
+from configurations import Configuration
 from engine import HERE, Engine, Place
-from identity import Identity, alone, compare, compare_hits
+from identity import Identity, alone, compare, compare_hits, from_another
 from prompts import all_kinds, that_begin_alike
 
 Figures = dict[str, float]
@@ -57,6 +61,8 @@ class Bench:
     model: Path
     folder: Path
     nixl: Path | None
+    #: Of these alone, where some are named.
+    configurations: Sequence[str] = ()
     figures: Figures = dataclasses.field(default_factory=dict)
 
     def engine(self, name: str, role: str | None, place: Place = HERE, **named: Any) -> Engine:
@@ -71,44 +77,85 @@ class Bench:
             "kv_load_failure_policy": "recompute",
             "kv_connector_extra_config": {"folder": str(self.folder / "sockets"), **extra},
         }
-        loras = {adapter: self.model.parent / adapter for adapter in ADAPTERS}
-        return Engine(name, free_port(), self.folder, self.model, transfer, loras=loras, place=place, **named)
+        model = named.pop("model", self.model)
+        loras = {adapter: model.parent / adapter for adapter in ADAPTERS} if model == self.model else {}
+        return Engine(name, free_port(), self.folder, model, transfer, loras=loras, place=place, **named)
+
+    def configured(self, configuration: Configuration, role: str, place: Place, blocks: int, besides: Sequence[str]) -> Engine:
+        """Make one of the two engines of a configuration."""
+        extra = {"transports": list(configuration.transports), "consumers": configuration.consumers}
+        arguments = [*configuration.arguments, *besides]
+        is_hybrid = configuration.model == configurations.HYBRID
+        model, windows = (self.hybrid(), (configurations.WINDOW, None)) if is_hybrid else (self.model, (None,))
+        engine = self.engine(f"{configuration.name}-{role}", role, place, blocks=blocks, extra=extra, arguments=arguments, model=model, windows=windows)
+        if configuration.is_beside_another:
+            engine.transfer = self.beside_another(engine)
+        return engine
+
+    def hybrid(self) -> Path:
+        """Make the model with two groups, once."""
+        folder = self.folder / configurations.HYBRID
+        if not folder.exists():
+            script = Path(__file__).parent / "make_hybrid.py"
+            subprocess.run([sys.executable, str(script), str(self.model), str(folder), str(configurations.WINDOW)], check=True)
+        return folder
+
+    def beside_another(self, engine: Engine) -> Mapping[str, Any]:
+        """Give what has llmd's connector and one of vLLM's own work side by side: llmd's is asked first."""
+        ours = {key: value for key, value in (engine.transfer or {}).items() if key != "engine_id"}
+        stored = {"shared_storage_path": str(self.folder / f"{engine.name}-stored")}
+        other = {"kv_connector": "ExampleConnector", "kv_role": "kv_both", "kv_connector_extra_config": stored}
+        return {
+            "kv_connector": "MultiConnector",
+            "kv_role": ours["kv_role"],
+            "engine_id": engine.name,
+            "kv_load_failure_policy": "recompute",
+            "kv_connector_extra_config": {"connectors": [ours, other]},
+        }
 
 
 def identical(bench: Bench, short: bool) -> None:
-    """Hand every kind of prompt over, by every transport and between all places, and hold it against one engine alone."""
-    may = places.may()
-    configurations: list[tuple[str, str, bool, Sequence[str]]] = [("shm", "shm", False, ())]
-    if not short:
-        configurations += [("tcp", "tcp", False, ()), ("shm.chunked", "shm", False, ("--max-num-batched-tokens", "256"))]
-        configurations += [("shm.apart", "shm", True, ()), ("tcp.apart", "tcp", True, ())] if may else []
+    """Hand every kind of prompt over in every configuration, and hold what is said against one engine alone."""
+    may, all_of_it = places.may(), Identity()
     if not may:
         print("no namespaces can be made here: engines in places of their own are not tried")
-    prompts, all_of_it = all_kinds(ADAPTERS), Identity()
-    for name, transport, is_apart, arguments in configurations:
+    named = bench.configurations or ([configurations.PLAIN.name] if short else [each.name for each in configurations.ALL])
+    for configuration in configurations.ALL:
+        if configuration.name not in named or (configuration.is_apart and not may):
+            continue
         with ExitStack() as stack:
-            here = stack.enter_context(places.networks(2)) if is_apart else [HERE, HERE]
-            extra = {"transports": [transport]}
+            here = stack.enter_context(places.networks(2)) if configuration.is_apart else [HERE, HERE]
             pair = [
-                bench.engine(f"{name}-{role}", role, place, blocks=blocks, extra=extra, arguments=arguments).start()
-                for role, place, blocks in (("kv_producer", here[0], 300), ("kv_consumer", here[1], 421))
+                bench.configured(configuration, "kv_producer", here[0], 300, configuration.prefill).start(),
+                bench.configured(configuration, "kv_consumer", here[1], 421, configuration.decode).start(),
             ]
             for engine in pair:
                 stack.callback(engine.stop)
             for engine in pair:
                 engine.ready()
-            prefill, decode = pair
-            found = compare(prefill, decode, prompts, alone(decode, prompts))
-            alike = that_begin_alike()
-            found.add(compare_hits(prefill, decode, alike, alone(decode, [("", prompt) for prompt in alike])))
-            print(f"{name}: {found}", flush=True)
-            bench.figures[f"pd.{name}.identical"] = found.identical
-            ways = {way: decode.counted(f"vllm:llmd_{way}_bytes_total") for way in ("mapped", "cma", "staged")}
-            bench.figures |= {f"pd.{name}.{way}_bytes": moved for way, moved in ways.items() if moved}
-            all_of_it.add(found)
-            if is_apart and transport == "tcp":
-                with_cut_network(bench, prefill, decode)
+            all_of_it.add(handed_over(bench, configuration, *pair))
     bench.figures |= {f"pd.{name}": count for name, count in dataclasses.asdict(all_of_it).items()}
+
+
+def handed_over(bench: Bench, configuration: Configuration, prefill: Engine, decode: Engine) -> Identity:
+    """Hand every kind of prompt over from one engine to another."""
+    name, adapters = configuration.name, ADAPTERS if configuration.model is None else ()
+    prompts = all_kinds(adapters)
+    found = compare(prefill, decode, prompts, alone(decode, prompts))
+    if not configuration.has_replicas:
+        # Which of several remembers a prompt is not for us to say.
+        alike = that_begin_alike()
+        found.add(compare_hits(prefill, decode, alike, alone(decode, [("", prompt) for prompt in alike])))
+    print(f"{name}: {found}", flush=True)
+    bench.figures[f"pd.{name}.identical"] = found.identical
+    ways = {way: decode.counted(f"vllm:llmd_{way}_bytes_total") for way in ("mapped", "cma", "staged")}
+    bench.figures |= {f"pd.{name}.{way}_bytes": moved for way, moved in ways.items() if moved}
+    if configuration.is_apart and "tcp" in configuration.transports:
+        with_cut_network(bench, prefill, decode)
+    if configuration.is_beside_another:
+        decode.forget()
+        found.add(from_another(decode))
+    return found
 
 
 def with_cut_network(bench: Bench, prefill: Engine, decode: Engine) -> None:
@@ -135,7 +182,8 @@ def broken(bench: Bench, short: bool) -> None:
         "connector": ("FaultyConnector", "faulty"),
         "environment": {"LLMD_E2E_FAULT": str(switch), "PYTHONPATH": os.pathsep.join([os.environ["PYTHONPATH"], str(Path(__file__).parent)])},
     }
-    pair = [bench.engine(f"faulty-{role}", role, **made).start() for role in ("kv_producer", "kv_consumer")]
+    blocks = {"kv_producer": 512, "kv_consumer": faults.DECODER_BLOCKS}
+    pair = [bench.engine(f"faulty-{role}", role, blocks=count, **made).start() for role, count in blocks.items()]
 
     def again(engine: Engine) -> Engine:
         engine.stop()
@@ -207,7 +255,12 @@ def routed(bench: Bench, short: bool) -> None:
     bench.figures |= router.measure(bench.model, bench.folder, short)
 
 
-PARTS = {"identity": identical, "faults": broken, "router": routed, "nixl": beside_nixl}
+def documented(bench: Bench, short: bool) -> None:
+    """Run what docs/vllm.md says, as it stands there."""
+    bench.figures["page.commands"] = page.check(page.PAGE, bench.model)
+
+
+PARTS = {"page": documented, "identity": identical, "faults": broken, "router": routed, "nixl": beside_nixl}
 
 
 def main() -> int:
@@ -218,9 +271,10 @@ def main() -> int:
     parser.add_argument("--nixl", type=Path)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--configuration", action="append", choices=[each.name for each in configurations.ALL])
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="llmd-e2e-", ignore_cleanup_errors=True) as folder:
-        bench = Bench(asked.model, Path(folder), asked.nixl)
+        bench = Bench(asked.model, Path(folder), asked.nixl, asked.configuration or ())
         try:
             for name, part in PARTS.items():
                 if asked.only in (None, name) and not (asked.short and name == "nixl" and asked.only is None):

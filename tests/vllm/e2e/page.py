@@ -97,9 +97,10 @@ def completed(said: str) -> None:
         raise RuntimeError(f"expected 16 tokens, it is {said[:500]}")
 
 
-def check(page: Path, model: Path) -> None:
-    """Run a page."""
+def check(page: Path, model: Path) -> int:
+    """Run a page, and say how many blocks of commands it has."""
     commands = blocks(page)
+    count = len(commands)
     with tempfile.TemporaryDirectory(prefix="llmd-page-") as folder, ExitStack() as stack:
         shell = Shell(Path(folder), model)
         engines = {name: shell.serve(stack, name, commands.pop(name)) for name in ("prefill", "decode")}
@@ -126,6 +127,7 @@ def check(page: Path, model: Path) -> None:
             raise RuntimeError(f"{before:.0f} bytes were fetched by hand, and {after:.0f} with the gateway's: expected more each time")
         if commands:
             raise RuntimeError(f"nobody runs {', '.join(commands)}")
+    return count
 
 
 def wait_until_both_are_known() -> None:

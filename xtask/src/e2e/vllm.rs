@@ -24,8 +24,11 @@ pub(crate) struct Args {
     #[arg(long)]
     short: bool,
     /// Only this part
-    #[arg(long, value_parser = ["identity", "faults", "nixl", "router"])]
+    #[arg(long, value_parser = ["page", "identity", "faults", "nixl", "router"])]
     only: Option<String>,
+    /// Of `identity`, only this configuration; may be said again. They are in tests/vllm/e2e/configurations.py
+    #[arg(long, value_name = "NAME")]
+    configuration: Vec<String>,
     /// Write the figures to this file
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
@@ -35,6 +38,7 @@ const FIGURES: &str = "\
 Figures in --json:
   pd.prompts, pd.identical                prompts that were handed over, and those to which the decoder said what one engine alone does
   pd.bytes_moved, pd.bytes_expected       bytes that decoders fetched, and those that the prompts' blocks have
+  page.commands                           commands of docs/vllm.md that did what it says
   pd.<configuration>.identical            of each configuration; and by which way its bytes came
   pd.ttft_ratio_to_nixl                   median time to the first token at the decoder, over NixlConnector's; pd.ttft_ms.* themselves
   pd.idle_cpu_ratio_to_nixl               what engines cost that have nothing to do, over NixlConnector's; pd.idle_cpu_percent.*
@@ -64,6 +68,7 @@ pub(crate) fn run(args: &Args) -> Result {
     if let Some(part) = &args.only {
         engines.args(["--only", part]);
     }
+    args.configuration.iter().for_each(|name| drop(engines.args(["--configuration", name])));
     if !args.short || args.only.as_deref() == Some("nixl") {
         engines.arg("--nixl").arg(vllm::nixl(&workspace)?);
     }
