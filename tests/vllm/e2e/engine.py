@@ -19,7 +19,8 @@ from typing import Any
 #: How long an engine may take until it answers: a busy machine takes long.
 STARTS = 420.0
 BLOCK_TOKENS = 32
-#: Of the tiny model, and of each group of the hybrid one: two layers, two heads of 64, key and value, two bytes each.
+#: Of the tiny model, and of each group of the hybrid one: two layers, two heads of 64, key and value, two bytes each unless it is
+#: told otherwise.
 BLOCK_BYTES = 2 * 2 * 64 * 2 * 2 * BLOCK_TOKENS
 
 Params = dict[str, Any]
@@ -81,12 +82,17 @@ class Engine:
     #: How many tokens the layers of each group see; all of them where it is `None`.
     windows: Sequence[int | None] = (None,)
 
+    @property
+    def block_bytes(self) -> int:
+        """How long a block is, of each group."""
+        return BLOCK_BYTES * (2 if "float32" in self.arguments else 1)
+
     def start(self) -> Engine:
         """Begin to start; `ready` waits."""
         command = [
             sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(self.model), "--served-model-name", "tiny",
             "--host", self.place.host, "--port", str(self.port), "--enforce-eager", "--dtype", "bfloat16", "--max-model-len", "2048",
-            "--max-num-seqs", "8", "--block-size", str(BLOCK_TOKENS), "--kv-cache-memory-bytes", str(self.blocks * BLOCK_BYTES),
+            "--max-num-seqs", "8", "--block-size", str(BLOCK_TOKENS), "--kv-cache-memory-bytes", str(self.blocks * self.block_bytes),
             "--enable-prefix-caching", "--enable-prompt-tokens-details",
         ]  # fmt: skip
         if self.loras:

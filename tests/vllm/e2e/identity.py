@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine import BLOCK_BYTES, BLOCK_TOKENS, Engine, hand_over
+from engine import BLOCK_TOKENS, Engine, hand_over
 from prompts import Prompt, tokens
 
 #: How many tokens are said to each prompt.
@@ -48,7 +48,7 @@ def compare(prefill: Engine, decode: Engine, prompts: Sequence[tuple[str, Prompt
         found.identical += answer.tokens == list(right)
         if answer.tokens != list(right):
             print(f"{name}: {answer.tokens}, expected {list(right)}")
-        came, due = moved(decode) - before, blocks(decode, prompt, 0) * BLOCK_BYTES
+        came, due = moved(decode) - before, blocks(decode, prompt, 0) * decode.block_bytes
         found.bytes_moved += came
         found.bytes_expected += due
         if came != due:
@@ -74,7 +74,7 @@ def compare_hits(prefill: Engine, decode: Engine, prompts: Sequence[Prompt], exp
         known.append([*said, *answer.tokens])
         found.prompts += 1
         found.identical += answer.tokens == list(right)
-        came, due = moved(decode) - before, blocks(decode, prompt, hit) * BLOCK_BYTES
+        came, due = moved(decode) - before, blocks(decode, prompt, hit) * decode.block_bytes
         found.bytes_moved += came
         found.bytes_expected += due
         if came != due or answer.tokens != list(right):

@@ -68,7 +68,9 @@ pub(crate) fn run(args: &Args) -> Result {
     if let Some(part) = &args.only {
         engines.args(["--only", part]);
     }
-    args.configuration.iter().for_each(|name| drop(engines.args(["--configuration", name])));
+    for name in &args.configuration {
+        engines.args(["--configuration", name]);
+    }
     if !args.short || args.only.as_deref() == Some("nixl") {
         engines.arg("--nixl").arg(vllm::nixl(&workspace)?);
     }

@@ -275,3 +275,28 @@ fn memory_that_is_only_for_reading_is_not_fetched_into() {
         assert_eq!(decode.wait(op, LONG).unwrap().outcome, Outcome::Io);
     }
 }
+
+#[test]
+fn two_that_read_the_same_for_the_first_time_both_have_it() {
+    for turn in 0..12 {
+        let build = |name: &str| Agent::builder(name).transport(Shm::default()).build().unwrap();
+        let (prefill, readers) = (build("prefill-0"), [build("decode-0"), build("decode-1")]);
+        let computed = adopted(&prefill, 1, layout("LBNHC"));
+        let caches = readers.each_ref().map(|reader| adopted(reader, 2, layout("LBNHC")));
+        if turn % 3 == 0 {
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        let terms = Lease::for_secs(30).consumers(2);
+        let grant = prefill.grant(&computed, &[1], terms).unwrap();
+        std::thread::scope(|scope| {
+            for (reader, cache) in readers.iter().zip(&caches) {
+                let grant = &grant;
+                scope.spawn(move || {
+                    let op = reader.fetch(grant, cache, &[3], LONG).unwrap();
+                    let fetched = reader.wait(op, LONG).unwrap();
+                    assert_eq!(fetched.outcome, Outcome::Done, "turn {turn}: {:?}", fetched.why);
+                });
+            }
+        });
+    }
+}
