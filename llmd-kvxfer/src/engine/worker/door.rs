@@ -102,7 +102,7 @@ impl Door {
                         self.is_lost |= self.master.replace(guest.line).is_some();
                     }
                 }
-                // Whoever looks for sockets that nobody owns any more leaves in silence.
+                // Whoever only looks whether somebody listens leaves without a word.
                 Err(error) if error.kind() == ErrorKind::Unavailable && guest.listening.is_none() => {}
                 Err(error) => {
                     stats.refused_schedulers += 1;
