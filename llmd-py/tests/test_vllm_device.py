@@ -82,6 +82,12 @@ class Cache:
         return ITEM
 
 
+class FullAttentionSpec:
+    """What a group of the cache is of."""
+
+    block_size = TOKENS
+
+
 @pytest.fixture(autouse=True)
 def torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As much of torch as a view of all of an allocation takes."""
@@ -100,7 +106,7 @@ class Engine:
         self.region = Region.on_device(LAYERS * BLOCKS * PAGE * ITEM, driver.open())
         storage = Storage(self.region, driver.vendor)
         caches: Any = {f"model.layers.{layer}.attn": Cache(storage, layer, order) for layer in range(LAYERS)}
-        group = SimpleNamespace(layer_names=list(caches), kv_cache_spec=SimpleNamespace(block_size=TOKENS))
+        group = SimpleNamespace(layer_names=list(caches), kv_cache_spec=FullAttentionSpec())
         cache: Any = SimpleNamespace(num_blocks=BLOCKS, kv_cache_groups=[group], transfer_group_ids=(0,))
         config: Any = SimpleNamespace(
             kv_transfer_config=SimpleNamespace(engine_id=name),

@@ -19,7 +19,7 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import (
 from vllm.logger import init_logger
 from vllm.v1.request import RequestStatus
 
-from llmd_py.errors import UnavailableError
+from llmd_py.errors import UnavailableError, UnsupportedError
 from llmd_py.vllm.contained import contained
 from llmd_py.vllm.scheduler import SchedulerSide
 from llmd_py.vllm.settings import Settings
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vllm.v1.core.kv_cache_manager import KVCacheBlocks
     from vllm.v1.core.sched.output import SchedulerOutput
     from vllm.v1.kv_cache_interface import KVCacheConfig
+    from vllm.v1.outputs import KVConnectorOutput
     from vllm.v1.request import Request
 
 __all__ = ["LlmdConnector"]
@@ -75,7 +76,8 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
     def __init__(self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: KVCacheConfig) -> None:
         """Take the settings.
 
-        Raises `InvalidError` for settings that mean nothing: that is for an operator to see when the engine starts.
+        Raises `InvalidError` for settings that mean nothing, and `UnsupportedError` for ranks that share the tokens of a block: that is for an
+        operator to see when the engine starts.
         """
         super().__init__(vllm_config, role, kv_cache_config)
         self.faults = Counter()
@@ -84,6 +86,9 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
         self._lost: list[str] = []
         settings = Settings.read(self._kv_transfer_config.kv_connector_extra_config)
         parallel, groups = vllm_config.parallel_config, kv_cache_config.kv_cache_groups
+        for name in ("decode_context_parallel_size", "prefill_context_parallel_size"):
+            if getattr(parallel, name, 1) > 1:
+                raise UnsupportedError(f"{name} is {getattr(parallel, name)}, expected 1: llmd does not know which token of a block which rank has")
         self._groups = len(groups)
         shards = parallel.tensor_parallel_size * parallel.pipeline_parallel_size
         self._scheduler: SchedulerSide | None = None
@@ -91,7 +96,8 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
         if role == KVConnectorRole.SCHEDULER:
             self._greet()
             engine = str(self._kv_transfer_config.engine_id)
-            self._scheduler = SchedulerSide(settings, engine, shards, vllm_config.cache_config.block_size, kv_cache_config)
+            block, may_fetch = vllm_config.cache_config.block_size, self._kv_transfer_config.is_kv_consumer
+            self._scheduler = SchedulerSide(settings, engine, shards, block, kv_cache_config, may_fetch=may_fetch)
         else:
             self._worker = WorkerSide(settings, vllm_config, kv_cache_config, parallel.rank % shards, shards)
 
@@ -106,7 +112,7 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
         if getattr(self._kv_transfer_config, "kv_load_failure_policy", "recompute") != "recompute":
             logger.warning(
                 'llmd: requests whose blocks do not arrive are failed; with "kv_load_failure_policy": "recompute" in'
-                " --kv-transfer-config they are computed"
+                " --kv-transfer-config they are computed (inside of MultiConnector its own policy is what counts)"
             )
 
     # What the scheduler's process calls.
@@ -174,10 +180,19 @@ class LlmdConnector(KVConnectorBase_V1, SupportsHMA):
         groups: tuple[int, ...] = self._kv_cache_config.transfer_group_ids
         return groups
 
-    @contained(lambda: None)
+    @contained(lambda: False)
     def reset_cache(self) -> bool | None:
-        """Forget what is kept of other requests: nothing is."""
+        """Forget what was offered by others and is not here yet. Nothing else is kept."""
+        if self._scheduler is not None:
+            self._scheduler.forget()
         return True
+
+    @contained(lambda: None)
+    def update_connector_output(self, connector_output: KVConnectorOutput) -> None:
+        """Take out what vLLM does not expect: it would end the engine."""
+        sent = connector_output.finished_sending
+        if self._scheduler is not None and sent:
+            sent -= self._scheduler.not_lent(sent)
 
     # What the workers' processes call.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmd_py import KvScheduler
-from llmd_py.errors import InvalidError, LlmdError
+from llmd_py.errors import InvalidError, LlmdError, UnsupportedError
 from llmd_py.vllm.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,25 +18,74 @@ __all__ = ["SchedulerSide"]
 
 #: In vLLM no request ever holds this block.
 NULL_BLOCK = 0
+#: How many requests are remembered of which no grant was had.
+MAX_UNLENT = 1024
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How far back the layers of a group see, in tokens: a window that moves on, or chunks that begin anew."""
+
+    block_tokens: int
+    window: int | None = None
+    chunk: int | None = None
+
+    def is_cut_at(self, tokens: int) -> bool:
+        """Say whether vLLM, told that so many tokens are there, keeps no place for one that the last of them sees."""
+        if self.window is not None:
+            skipped = tokens - self.window + 1
+            return skipped > 0 and skipped % self.block_tokens == 0
+        return self.chunk is not None and tokens % self.chunk == 0
+
+
+def _sight(group: int, spec: Any) -> Sight | None:
+    """Say how far back a group's layers see, or `None` where that is to the beginning.
+
+    Raises `UnsupportedError` for layers that keep something else than keys and values of tokens.
+    """
+    kinds = {kind.__name__ for kind in type(spec).__mro__}
+    if "UniformTypeKVCacheSpecs" in kinds:
+        return _sight(group, next(iter(spec.kv_cache_specs.values())))
+    if "SlidingWindowSpec" in kinds:
+        return Sight(spec.block_size, window=spec.sliding_window)
+    if "ChunkedLocalAttentionSpec" in kinds:
+        return Sight(spec.block_size, chunk=spec.attention_chunk_size)
+    if "FullAttentionSpec" in kinds:
+        return None
+    raise UnsupportedError(
+        f"group {group} of the cache is of {type(spec).__name__}, expected attention: what such layers keep at the end of a prompt is not"
+        " what they have before its last token, which is always computed again"
+    )
 
 
 class SchedulerSide:
     """What a scheduler knows of the requests that are handed over."""
 
-    def __init__(self, settings: Settings, engine: str, shards: int, block_tokens: int, cache: KVCacheConfig) -> None:
+    def __init__(
+        self, settings: Settings, engine: str, shards: int, block_tokens: int, cache: KVCacheConfig, *, may_fetch: bool = True
+    ) -> None:
         """Know nothing, until the workers have said where they listen."""
         self.settings = settings
         self.engine = engine
         self.shards = shards
         self.block_tokens = block_tokens
+        self.may_fetch = may_fetch
+        self.cache = cache
         self.groups = {group: cache.kv_cache_groups[group].kv_cache_spec.block_size for group in _handed_over(cache)}
         self.workers: KvScheduler | None = None
         self.content: dict[str, str] = {}
         self.local_tokens: dict[str, int] = {}
         """Requests that arrived to be decoded here, and how many of their tokens were here when it was last looked."""
+        self.sights: list[Sight] = []
+        self.unlent: dict[str, None] = {}
+        """Requests of which the workers were asked for a grant and none was had: a worker may believe that there is one."""
 
     def connect(self, workers: list[str], key: bytes, content: dict[str, str]) -> None:
-        """Connect to the workers, in the order of their shards. All their caches hold the same kind of bytes."""
+        """Connect to the workers, in the order of their shards. All their caches hold the same kind of bytes.
+
+        Raises `UnsupportedError` for layers of which the cache cannot be handed over.
+        """
+        self.sights = [sight for group in self.groups if (sight := _sight(group, self.cache.kv_cache_groups[group].kv_cache_spec))]
         self.content = content
         self.workers = KvScheduler(
             workers,
@@ -55,6 +105,10 @@ class SchedulerSide:
             raise LlmdError(f"kv_transfer_params has {_kind(grant)} as grant, expected a text: the prefiller is not of llmd")
         self._is_like_ours(params.get("content"))
         self.workers.arrive(request.request_id, request.num_prompt_tokens, grant)
+        if not self.may_fetch:
+            # vLLM gives blocks to others while a step still writes into them, unless an engine is said to fetch.
+            self.workers.abort(request.request_id)
+            raise LlmdError("a request is to be fetched by an engine with kv_role kv_producer, expected kv_consumer or kv_both")
         self.local_tokens[request.request_id] = 0
 
     def matched(self, request: Request, local_tokens: int) -> int:
@@ -62,7 +116,12 @@ class SchedulerSide:
         if self.workers is None or request.request_id not in self.local_tokens:
             return 0
         self.local_tokens[request.request_id] = local_tokens
-        return self.workers.matched(request.request_id, local_tokens)
+        tokens = self.workers.matched(request.request_id, local_tokens)
+        end = local_tokens + tokens
+        # The last token of a prompt is computed again, and what it sees must be there: vLLM may have left that out already.
+        if end == request.num_prompt_tokens and any(sight.is_cut_at(end) for sight in self.sights):
+            return 0
+        return tokens
 
     def allocated(self, request: Request, blocks: KVCacheBlocks, external_tokens: int) -> None:
         """Have tokens fetched into the blocks that were allocated for them."""
@@ -89,8 +148,28 @@ class SchedulerSide:
         tokens = min(request.num_computed_tokens, request.num_prompt_tokens)
         grant = self.workers.computed(request.request_id, tokens, self._from(block_ids, tokens))
         if grant is None:
+            self._remember_unlent(request.request_id)
             return False, None
         return True, self._answer(request, tokens, grant)
+
+    def forget(self) -> None:
+        """Leave what was offered and is not being fetched yet: it was computed before whatever there is to forget."""
+        for request in list(self.local_tokens):
+            del self.local_tokens[request]
+            if self.workers is not None:
+                self.workers.abort(request)
+
+    def not_lent(self, sent: set[str]) -> set[str]:
+        """Name those of which a worker says that they were sent, though nobody was told that they could be had."""
+        wrong = sent & self.unlent.keys()
+        for request in wrong:
+            del self.unlent[request]
+        return wrong
+
+    def _remember_unlent(self, request: str) -> None:
+        self.unlent[request] = None
+        if len(self.unlent) > MAX_UNLENT:
+            del self.unlent[next(iter(self.unlent))]
 
     def close(self) -> None:
         """Leave the workers."""

@@ -37,7 +37,9 @@ class WorkerSide:
         self.cache = cache
         self.shard = shard
         self.shards = shards
-        self.key = keys.of_engine(settings, str(config.kv_transfer_config.engine_id), str(config.instance_id))
+        # One that cannot be read is for an operator to see when the engine starts.
+        settings.key()
+        self.key = b""
         self.agent: Agent | None = None
         self.worker: KvWorker | None = None
         self.content: dict[str, str] = {}
@@ -75,6 +77,7 @@ class WorkerSide:
             )
             groups.append((number, agent.register(memory, where)))
         self.agent = agent
+        self.key = keys.of_engine(settings, str(self.config.kv_transfer_config.engine_id), str(self.config.instance_id))
         self.worker = KvWorker(
             agent,
             groups,
