@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,12 +20,29 @@ from typing import Any
 
 #: How long an engine may take until it answers: a busy machine takes long.
 STARTS = 420.0
+#: How long blocks may be held after a request: a lease that nobody ends, and more.
+FORGETS = 60.0
 BLOCK_TOKENS = 32
 #: Of the tiny model, and of each group of the hybrid one: two layers, two heads of 64, key and value, two bytes each unless it is
 #: told otherwise.
 BLOCK_BYTES = 2 * 2 * 64 * 2 * 2 * BLOCK_TOKENS
 
 Params = dict[str, Any]
+
+#: Ports that are given away: none twice, and none that the system gives to connections by itself meanwhile.
+PORTS = iter(random.sample(range(10_000, 32_000), 4_000))
+
+
+def free_port() -> int:
+    """Give a port at which nobody listens."""
+    for port in PORTS:
+        with socket.socket() as there:
+            try:
+                there.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free")
 
 
 class Refused(Exception):
@@ -233,8 +252,12 @@ class Engine:
         return took
 
     def forget(self) -> None:
-        """Empty its prefix cache."""
-        self.post("/reset_prefix_cache")
+        """Empty its prefix cache, as soon as nobody holds blocks any more."""
+        until = time.monotonic() + FORGETS
+        while not self.post("/reset_prefix_cache")["success"]:
+            if time.monotonic() > until:
+                raise TimeoutError(f"engine {self.name} holds blocks that nobody needs any more, after {FORGETS} s")
+            time.sleep(0.02)
 
     def counted(self, name: str, **labels: str) -> float:
         """Add up what a metric counts, of those with these labels."""

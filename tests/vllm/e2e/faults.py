@@ -60,6 +60,12 @@ class Pair:
         engine.forget()
         return said
 
+    def hook_faults(self) -> float:
+        """Count the hooks that failed in both, once each has said so: engines count in steps."""
+        for engine in (self.prefill, self.decode):
+            engine.say(self.prompt(40), 2, within=WITHIN)
+        return sum(engine.counted("vllm:llmd_hook_faults_total") for engine in (self.prefill, self.decode))
+
     @contextmanager
     def fault(self, name: str) -> Iterator[None]:
         """Try one: it is survived when what is tried in it does not raise, and requests are handed over rightly afterwards."""
@@ -106,7 +112,7 @@ def all_faults(pair: Pair, again: Callable[[Engine], Engine], faults: Path, shor
     _aborts(pair)
     _crowd(pair)
     _lapses(pair)
-    _sockets(pair)
+    _sockets(pair, again, short)
     _hooks(pair, again, faults, short)
     _corrupted(pair, again, faults)
     if not short:
@@ -231,21 +237,37 @@ def _lapses(pair: Pair) -> None:
 LEASE = 2.0
 
 
-def _sockets(pair: Pair) -> None:
-    """Take sockets away."""
-    with pair.fault("sockets of both agents removed"):
-        folder = Path(pair.prefill.transfer["kv_connector_extra_config"]["folder"])  # type: ignore[index]
-        prompt = pair.prompt()
-        right = pair.right(pair.decode, prompt)
-        params = prefilled(pair.prefill, prompt, WITHIN)
-        hidden = [(path, path.with_suffix(".gone")) for path in folder.glob("*.sock")]
+def _sockets(pair: Pair, again: Callable[[Engine], Engine], short: bool) -> None:
+    """Take sockets away, of engines that know each other and of a decoder that does not know the prefiller yet."""
+    with pair.fault("sockets of both agents removed"), _hidden(pair):
+        _fetch(pair)
+    if not short:
+        with pair.fault("sockets of the prefiller removed before it is known"):
+            with _hidden(pair):
+                pair.decode = again(pair.decode)
+                _fetch(pair)
+                assert pair.decode.counted("vllm:llmd_requests_loaded_total") == 0, "it was reached all the same"
+
+
+def _fetch(pair: Pair) -> None:
+    prompt = pair.prompt()
+    right = pair.right(pair.decode, prompt)
+    params = prefilled(pair.prefill, prompt, WITHIN)
+    pair.expect(pair.decode.say(prompt, TOKENS, params, WITHIN), right)
+
+
+@contextmanager
+def _hidden(pair: Pair) -> Iterator[None]:
+    """Have all sockets that are there now go by other names."""
+    folder = Path(pair.prefill.transfer["kv_connector_extra_config"]["folder"])  # type: ignore[index]
+    hidden = [(path, path.with_suffix(".gone")) for path in folder.glob("*.sock")]
+    for path, away in hidden:
+        path.rename(away)
+    try:
+        yield
+    finally:
         for path, away in hidden:
-            path.rename(away)
-        try:
-            pair.expect(pair.decode.say(prompt, TOKENS, params, WITHIN), right)
-        finally:
-            for path, away in hidden:
-                away.rename(path)
+            away.rename(path)
 
 
 @contextmanager
@@ -279,7 +301,7 @@ def _corrupted(pair: Pair, again: Callable[[Engine], Engine], faults: Path) -> N
 
 def _killed(pair: Pair, again: Callable[[Engine], Engine]) -> None:
     """Kill an engine before, during and after the transfer."""
-    for when, after in [("before", None), ("during", 0.01), ("after", 1.0)]:
+    for when, after in [("before", None), ("about the time of", 0.01), ("after", 1.0)]:
         with pair.fault(f"prefiller killed {when} the transfer"):
             prompt = pair.prompt()
             right = pair.right(pair.decode, prompt)
@@ -291,7 +313,7 @@ def _killed(pair: Pair, again: Callable[[Engine], Engine]) -> None:
             pair.expect(pair.decode.say(prompt, TOKENS, params, WITHIN), right)
             time.sleep((after or 0.0) + 0.2)
             pair.prefill = again(pair.prefill)
-    with pair.fault("decoder killed during the transfer"):
+    with pair.fault("decoder killed about the time of the transfer"):
         prompt = pair.prompt()
         params = prefilled(pair.prefill, prompt, WITHIN)
         threading.Timer(0.02, pair.decode.kill).start()
@@ -307,11 +329,13 @@ def _hooks(pair: Pair, again: Callable[[Engine], Engine], faults: Path, short: b
     """Have what each hook is for raise, in turn, in whichever engine calls it first, and in both."""
     for hook in HOOKS:
         with pair.fault(f"hook {hook} fails"):
+            before = pair.hook_faults()
             for _ in range(2):
                 prompt = pair.prompt()
                 right = pair.right(pair.decode, prompt)
                 with _said(faults, f"hook:{hook}"):
                     pair.expect(hand_over(pair.prefill, pair.decode, prompt, TOKENS, WITHIN), right)
+            assert pair.hook_faults() > before, "nothing failed"
     for hook in () if short else ("register", "connect"):
         with pair.fault(f"hook {hook} fails when engines start"):
             with _said(faults, f"hook:{hook}"):

@@ -13,7 +13,9 @@ from llmd_py.vllm import LlmdConnector
 __all__ = ["FaultyConnector"]
 
 FILE = Path(os.environ.get("LLMD_E2E_FAULT", "/nonexistent"))
-HOOKS = ("connect", "arrived", "matched", "allocated", "finished", "register", "came")
+#: What hooks are for, of the scheduler's side and of a worker's.
+OF_SCHEDULER = ("connect", "arrived", "matched", "allocated", "finished")
+OF_WORKER = ("register", "came")
 
 
 def fault() -> str:
@@ -30,10 +32,9 @@ class FaultyConnector(LlmdConnector):
     def __init__(self, vllm_config: Any, role: Any, kv_cache_config: Any) -> None:
         super().__init__(vllm_config, role, kv_cache_config)
         self._corrupted = ""
-        for side in (self._scheduler, self._worker):
-            for name in HOOKS:
-                if hasattr(side, name):
-                    setattr(side, name, Raising(name, getattr(side, name)))
+        for side, names in ((self._scheduler, OF_SCHEDULER), (self._worker, OF_WORKER)):
+            for name in names if side is not None else ():
+                setattr(side, name, Raising(name, getattr(side, name)))
 
     def register_kv_caches(self, kv_caches: dict[str, Any]) -> None:
         self._caches = kv_caches

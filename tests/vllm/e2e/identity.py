@@ -118,5 +118,9 @@ def blocks(engine: Engine, prompt: Prompt, hit: int) -> int:
     count = len(prompt["prompt"]) if "prompt" in prompt else engine.post("/tokenize", asked)["count"]
     whole = -(-count // BLOCK_TOKENS)
     # A layer with a window needs nothing that is out of sight of the next token.
+    skipped = [count - window + 1 for window in engine.windows if window]
+    if any(there > 0 and there % BLOCK_TOKENS == 0 for there in skipped):
+        # And then vLLM has no place for what the last token sees, so that nothing is fetched.
+        return 0
     first = [max(count - window + 1, 0) // BLOCK_TOKENS if window else 0 for window in engine.windows]
     return sum(whole - max(hit, begin) for begin in first)

@@ -11,8 +11,6 @@ import argparse
 import dataclasses
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,28 +28,12 @@ import page
 import places
 import router
 from configurations import Configuration
-from engine import HERE, Engine, Place
+from engine import HERE, Engine, Place, free_port
 from identity import Identity, alone, compare, compare_hits, from_another
 from prompts import all_kinds, that_begin_alike
 
 Figures = dict[str, float]
 ADAPTERS = ("lora-a", "lora-b")
-
-
-#: Ports that are given away: none twice, and none that the system gives to connections by itself meanwhile.
-PORTS = iter(random.sample(range(20_000, 32_000), 2_000))
-
-
-def free_port() -> int:
-    """Give a port at which nobody listens."""
-    for port in PORTS:
-        with socket.socket() as there:
-            try:
-                there.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no port is free")
 
 
 @dataclasses.dataclass
@@ -126,11 +108,11 @@ def identical(bench: Bench, short: bool) -> None:
         with ExitStack() as stack:
             here = stack.enter_context(places.networks(2)) if configuration.is_apart else [HERE, HERE]
             pair = [
-                bench.configured(configuration, "kv_producer", here[0], 300, configuration.prefill).start(),
-                bench.configured(configuration, "kv_consumer", here[1], 421, configuration.decode).start(),
+                bench.configured(configuration, "kv_producer", here[0], 300, configuration.prefill),
+                bench.configured(configuration, "kv_consumer", here[1], 421, configuration.decode),
             ]
             for engine in pair:
-                stack.callback(engine.stop)
+                stack.callback(engine.start().stop)
             for engine in pair:
                 engine.ready()
             all_of_it.add(handed_over(bench, configuration, *pair))
@@ -188,8 +170,8 @@ def broken(bench: Bench, short: bool) -> None:
     def again(engine: Engine) -> Engine:
         engine.stop()
         place = pair.index(engine)
-        pair[place] = dataclasses.replace(engine, port=free_port()).start().ready()
-        return pair[place]
+        pair[place] = dataclasses.replace(engine, port=free_port()).start()
+        return pair[place].ready()
 
     try:
         for engine in pair:

@@ -23,7 +23,7 @@ def tokens(seed: int, count: int) -> list[int]:
 def all_kinds(loras: Sequence[str]) -> list[tuple[str, Prompt]]:
     """Give prompts by their names: shorter than a block, exact multiples, long, with shared prefixes, chats, adapters, salts."""
     block = BLOCK_TOKENS
-    lengths = [5, block - 1, block, block + 1, 2 * block, 3 * block - 7, 4 * block, 100, 333, 8 * block, 777, 1500]
+    lengths = [5, block - 1, block, block + 1, 2 * block, 3 * block - 7, 4 * block, 100, 101, 333, 8 * block, 777, 1500]
     kinds: list[tuple[str, Prompt]] = [(f"{length} tokens", {"prompt": tokens(length, length)}) for length in lengths]
     shared = tokens(1, 5 * block + 9)
     kinds += [(f"shared prefix {tail}", {"prompt": [*shared, *tokens(100 + tail, tail)]}) for tail in (1, 23, 64)]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
 import random
-import socket
 import statistics
 import sys
 import time
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import zmq
-from engine import BLOCK_TOKENS, Engine
+from engine import BLOCK_TOKENS, Engine, free_port
 from llmd_py import Router
 from llmd_py.router import Engine as At
 from prompts import Prompt, all_kinds, tokens
@@ -259,7 +257,7 @@ def _unders(loras: Sequence[str]) -> list[Prompt]:
 
 
 def _engine(name: str, folder: Path, model: Path, loras: Mapping[str, Path]) -> Engine:
-    port, events, replay = _ports(3)
+    port, events, replay = (free_port() for _ in range(3))
     published = {"enable_kv_cache_events": True, "publisher": "zmq", "endpoint": f"tcp://*:{events}", "replay_endpoint": f"tcp://*:{replay}"}
     return Engine(name, port, folder, model, blocks=BLOCKS, events=published, loras=loras)
 
@@ -267,16 +265,6 @@ def _engine(name: str, folder: Path, model: Path, loras: Mapping[str, Path]) -> 
 def _published(engine: Engine) -> str:
     assert engine.events is not None
     return str(engine.events["endpoint"]).replace("*", engine.place.host)
-
-
-def _ports(count: int) -> list[int]:
-    """Draw free ports below those that the system hands out: an engine takes its own only after half a minute."""
-    free: set[int] = set()
-    while len(free) < count:
-        port = random.SystemRandom().randrange(10_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            free.add(port)
-    return list(free)
 
 
 if __name__ == "__main__":

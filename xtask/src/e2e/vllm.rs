@@ -16,11 +16,11 @@ use crate::{machine, vllm};
 
 /// Real vLLM engines that hand requests over through llmd: token for token, beside NIXL, and whatever goes wrong.
 ///
-/// Makes the environments itself (vLLM for CPUs, 2.2 GB; NIXL, 0.4 GB). About twenty minutes once they are there, with `--short` five.
+/// Makes the environments itself (vLLM for CPUs, 2.2 GB; NIXL, 0.4 GB). About forty minutes once they are there, with `--short` six.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES)]
 pub(crate) struct Args {
-    /// About five minutes, for CI: by shared memory alone, without those faults that take an engine's start, and without NIXL
+    /// About six minutes, for CI: by shared memory alone, without those faults that take an engine's start, and without NIXL
     #[arg(long)]
     short: bool,
     /// Only this part
