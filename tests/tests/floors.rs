@@ -63,7 +63,7 @@ const PLANS: [Plan; 19] = [
         sources: "llmd-kvxfer/src",
         knows: &["llmd-core"],
         floors: &[
-            &["chance", "outcome", "wire"],
+            &["chance", "folder", "outcome", "wire"],
             &["layout"],
             &["lease", "plan"],
             &["device", "grant"],
