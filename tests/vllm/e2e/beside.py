@@ -26,11 +26,15 @@ def times_to_first_token(pairs: Sequence[tuple[Engine, Engine]], prompts: int, w
             first = decode.first_token(prompt, params, within)
             if number >= WARM:
                 took[place].append(first)
+        if number >= WARM and number % SHOWN == 0:
+            medians = " ".join(f"{1e3 * statistics.median(times):.1f} ms" for times in took)
+            print(f"{number} of {prompts + WARM} prompts: {medians} until the first token", flush=True)
     return [statistics.median(times) for times in took]
 
 
-#: Prompts that are not counted.
+#: Prompts that are not counted, and after how many it is said how it goes.
 WARM = 3
+SHOWN = 10
 
 
 def idle(pairs: Sequence[tuple[Engine, Engine]]) -> list[float]:
