@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 
 use llmd_core::{Error, ErrorKind, Result};
 
-/// How names of sockets end, and how many digits an agent has in them.
-const SOCKET: &str = ".sock";
+/// How names of sockets begin that are not an agent's own but an engine's, how they end where only devices' memory is served, and how
+/// all of them end.
+pub(crate) const ENGINE: &str = "engine-";
+pub(crate) const IPC: &str = "-ipc";
+pub(crate) const SOCKET: &str = ".sock";
+/// How many digits an agent has in them.
 const AGENT: usize = 16;
 /// How many are looked at when another is made.
 const SWEPT: usize = 1024;
@@ -26,8 +30,8 @@ pub(crate) fn of_user() -> PathBuf {
 ///
 /// [`ErrorKind::Unavailable`] when it cannot be made, or is not what it should be.
 pub(crate) fn prepare(folder: &Path) -> Result<()> {
-    let refused = |why: String| Error::new(ErrorKind::Unavailable, format!("{}: {why}", folder.display()));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|cause| refused(cause.to_string()))?;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|cause| refused(folder, &cause.to_string()))?;
     check(folder, folder == of_user())?;
     sweep(folder);
     Ok(())
@@ -35,15 +39,19 @@ pub(crate) fn prepare(folder: &Path) -> Result<()> {
 
 /// Makes sure that nobody else may write a folder; nor own it, where it is to be the user's own.
 fn check(folder: &Path, is_own: bool) -> Result<()> {
-    let refused = |why: String| Error::new(ErrorKind::Unavailable, format!("{}: {why}", folder.display()));
-    let there = fs::metadata(folder).map_err(|cause| refused(cause.to_string()))?;
+    let there = fs::metadata(folder).map_err(|cause| refused(folder, &cause.to_string()))?;
     let (owner, me) = (there.uid(), rustix::process::getuid().as_raw());
     let is_shared = there.permissions().mode() & 0o022 != 0;
     if owner != me && (is_shared || is_own) || is_shared && is_own {
         let who = if is_shared { "others than its owner may write it" } else { "it is another's" };
-        return Err(refused(format!("{who}, user {owner}'s, expected a folder that user {me} alone may write")));
+        let why = format!("{who}, user {owner}'s, expected a folder that user {me} alone may write");
+        return Err(refused(folder, &why));
     }
     Ok(())
+}
+
+fn refused(folder: &Path, why: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("{}: {why}", folder.display()))
 }
 
 /// Has a socket listen, and gives it this name afterwards: between the two, others would take it for one of the dead.
@@ -75,8 +83,8 @@ fn sweep(folder: &Path) {
 /// Whether it is called as our sockets are: after an agent, and what they are for.
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(SOCKET));
-    let agent = name.map(|name| name.strip_prefix("engine-").unwrap_or(name));
-    let agent = agent.map(|agent| agent.strip_suffix("-ipc").unwrap_or(agent));
+    let agent = name.map(|name| name.strip_prefix(ENGINE).unwrap_or(name));
+    let agent = agent.map(|agent| agent.strip_suffix(IPC).unwrap_or(agent));
     agent.is_some_and(|agent| agent.len() == AGENT && agent.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 

@@ -22,8 +22,6 @@ pub(super) enum Place {
 
 const TCP: &str = "tcp://";
 const UNIX: &str = "unix://";
-/// What the names of our sockets begin with.
-const NAME: &str = "engine-";
 
 impl Place {
     /// The place of this address.
@@ -43,7 +41,7 @@ impl Place {
     pub(super) fn in_folder(folder: Option<&Path>, id: AgentId) -> Result<Self> {
         let folder = folder.map_or_else(folder::of_user, Path::to_owned);
         folder::prepare(&folder)?;
-        Ok(Self::Unix(folder.join(format!("{NAME}{id}.sock"))))
+        Ok(Self::Unix(folder.join(format!("{}{id}{}", folder::ENGINE, folder::SOCKET))))
     }
 
     /// Listens there; gives where that is, of a port that the system chose.

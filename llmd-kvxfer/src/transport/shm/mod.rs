@@ -159,7 +159,8 @@ impl Transport for Shm {
         let folder = self.folder.clone().unwrap_or_else(folder::of_user);
         folder::prepare(&folder)?;
         let engine = self.device.as_ref().map(|device| home.engine(device)).transpose()?;
-        let path = folder.join(format!("{}{}.sock", home.agent(), if engine.is_some() { "-ipc" } else { "" }));
+        let what = if engine.is_some() { folder::IPC } else { "" };
+        let path = folder.join(format!("{}{what}{}", home.agent(), folder::SOCKET));
         let listener = folder::listen_at(&path, Listener::bind)?;
         let (poller, doorbell) = (Poller::new()?, bell::new_eventfd()?);
         poller.add(listener.as_fd(), LISTENER)?;
