@@ -12,7 +12,7 @@ use llmd_core::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 
 use super::{
-    Costs, Device, DeviceCopy, DeviceMemory, Direction, HostMemory, HostSide, IpcHandle, Pinned, Staging,
+    Costs, Device, DeviceCopy, DeviceMemory, Direction, HostMemory, HostSide, IpcHandle, Pinned, Slab, Staging,
     StagingLimits, Ticket, Transfer, TransferId,
 };
 use crate::plan::Copy;
@@ -22,6 +22,12 @@ pub(crate) const BUFFER_BYTES: u64 = 2 << 20;
 pub(crate) const MAX_BUFFER_BYTES: u64 = 64 << 20;
 /// How many buffers there are: some are filled while others are emptied, by two transfers at once.
 const BUFFERS: usize = 4;
+/// Copies within a device that are shorter than this on average go by a kernel: a driver takes some 4 us for each, as an H200's did, in
+/// which a kernel's blocks move as much.
+const SMALL: u64 = 256 << 10;
+/// For how many such copies there is room at least, and how many go at once at most.
+const FEW: usize = 8 << 10;
+const MAX_SMALL: usize = 1 << 18;
 /// How long a device is measured.
 const BUDGET: Duration = Duration::from_millis(200);
 /// How long one that has to wait for the device lies down before it asks again.
@@ -32,6 +38,7 @@ pub(crate) struct CopyEngine {
     device: Arc<dyn Device>,
     staged: Mutex<Staged>,
     buffers: Mutex<Buffers>,
+    tables: Mutex<Tables>,
 }
 
 struct Staged {
@@ -47,6 +54,13 @@ struct Buffers {
     count: usize,
 }
 
+/// What small copies within the device are named in: as many as there are buffers.
+#[derive(Default)]
+struct Tables {
+    free: Vec<Slab>,
+    count: usize,
+}
+
 impl CopyEngine {
     /// Measures what copies of a device cost, for 200 ms at most by this clock.
     ///
@@ -58,7 +72,7 @@ impl CopyEngine {
         let limits = StagingLimits { slot_bytes: BUFFER_BYTES, ..StagingLimits::default() };
         let staging = Staging::new(Arc::clone(&device), costs, limits)?;
         let staged = Mutex::new(Staged { staging, ended: HashMap::new(), polled: Vec::new() });
-        Ok(Self { device, staged, buffers: Mutex::default() })
+        Ok(Self { device, staged, buffers: Mutex::default(), tables: Mutex::default() })
     }
 
     pub(crate) const fn device(&self) -> &Arc<dyn Device> {
@@ -107,10 +121,54 @@ impl CopyEngine {
         unsafe { self.device.import(handle) }
     }
 
-    /// Begins to copy from one memory of the device to another of it.
-    pub(crate) fn within(&self, from: &DeviceMemory, to: &DeviceMemory, batch: &[Copy]) -> Result<Ticket> {
-        // SAFETY: the blocks are lent or fetched into, and nobody else writes them then, as above.
-        unsafe { self.device.copy_within(from, to, batch) }
+    /// Begins to copy from one memory of the device to another of it; `None` while what many small copies go by is in use.
+    pub(crate) fn within(
+        self: &Arc<Self>,
+        from: &DeviceMemory,
+        to: &DeviceMemory,
+        batch: &[Copy],
+    ) -> Result<Option<Ticket>> {
+        let bytes: u64 = batch.iter().map(|copy| copy.len).sum();
+        let are_small = bytes / (batch.len() as u64).max(1) < SMALL && (2..=MAX_SMALL).contains(&batch.len());
+        if !are_small || !self.device.abilities().pack {
+            // SAFETY: the blocks are lent or fetched into, and nobody else writes them then, as above.
+            return unsafe { self.device.copy_within(from, to, batch) }.map(Some);
+        }
+        match self.table(batch.len()) {
+            Ok(Some(table)) => {
+                // SAFETY: as above; and the table is this copy's alone until it is done.
+                let ticket = unsafe { self.device.copy_within_packed(from, to, batch, &table.slab) }?;
+                Ok(Some(ticket.holding(table)))
+            }
+            Ok(None) => Ok(None),
+            // An engine may have left no memory: then it takes longer.
+            Err(error) if error.kind() == ErrorKind::Exhausted => {
+                // SAFETY: as above.
+                unsafe { self.device.copy_within(from, to, batch) }.map(Some)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What so many copies are named in; `None` while all are in use.
+    fn table(self: &Arc<Self>, copies: usize) -> Result<Option<Table>> {
+        let mut tables = self.tables.lock();
+        if let Some(place) = tables.free.iter().position(|free| free.copies() >= copies) {
+            let slab = tables.free.swap_remove(place);
+            return Ok(Some(Table { engine: Arc::clone(self), slab }));
+        }
+        // One that is too small goes, when nobody waits for it.
+        let too_small = if tables.count >= BUFFERS { tables.free.pop() } else { None };
+        match &too_small {
+            None if tables.count >= BUFFERS => return Ok(None),
+            None => tables.count += 1,
+            Some(_) => {}
+        }
+        drop(tables);
+        drop(too_small);
+        let slab = Slab::new(self.device.as_ref(), copies.max(FEW).next_power_of_two(), 1);
+        let slab = slab.inspect_err(|_| self.tables.lock().count -= 1)?;
+        Ok(Some(Table { engine: Arc::clone(self), slab }))
     }
 
     /// How a transfer ended, if it did.
@@ -146,6 +204,18 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         self.engine.buffers.lock().free.push(self.pinned.clone());
+    }
+}
+
+/// What the copies of one batch within the device are named in, this one's alone until it drops.
+struct Table {
+    engine: Arc<CopyEngine>,
+    slab: Slab,
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.engine.tables.lock().free.push(self.slab.clone());
     }
 }
 

@@ -160,6 +160,28 @@ pub trait Device: Debug + Send + Sync {
         Err(Error::new(ErrorKind::Unsupported, format!("{} copies nothing within: go by the host", self.id())))
     }
 
+    /// Submits the same copies as [`copy_within`](Self::copy_within) does, by a kernel that reads them from the slab's table: many
+    /// small ones, each of which would cost a driver some microseconds.
+    ///
+    /// # Safety
+    ///
+    /// That of [`copy_within`](Self::copy_within); and until the ticket is done, nothing else uses `slab`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`copy_within`](Self::copy_within); [`ErrorKind::Invalid`] when the slab has no room for so many copies;
+    /// [`ErrorKind::Unsupported`] where [`Abilities::pack`] is not set.
+    unsafe fn copy_within_packed(
+        &self,
+        from: &DeviceMemory,
+        to: &DeviceMemory,
+        batch: &[Copy],
+        slab: &Slab,
+    ) -> Result<Ticket> {
+        _ = (from, to, batch, slab);
+        Err(Error::new(ErrorKind::Unsupported, format!("{} packs nothing: copy it in a batch", self.id())))
+    }
+
     /// What another process imports `memory` by.
     ///
     /// # Errors

@@ -40,6 +40,14 @@ impl Ticket {
         Self { under_way: Some(Box::new(completion)), keep: keep.into_iter().collect() }
     }
 
+    /// The same, which lets go of this too when the copies are done.
+    pub(crate) fn holding(mut self, what: impl Send + 'static) -> Self {
+        if self.under_way.is_some() {
+            self.keep.push(Box::new(what));
+        }
+        self
+    }
+
     /// Whether the copies are done. It never blocks.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ pub fn device(make: impl Fn() -> Arc<dyn Device>) {
         nothing_cannot_be_allocated,
         what_is_copied_is_counted,
         copies_within_arrive_or_are_refused,
+        small_copies_within_arrive_or_are_refused,
     ];
     for sentence in sentences {
         let device = make();
@@ -409,4 +410,40 @@ fn copies_within_arrive_or_are_refused(device: &dyn Device) {
     }
     let nothing = Copy { from: LEN, to: LEN, len: 0 };
     submit(&[nothing]).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn small_copies_within_arrive_or_are_refused(device: &dyn Device) {
+    let (from, to) = (Sides::new(device), Sides::new(device));
+    let slab = Slab::new(device, 1024, 1).unwrap_or_else(|error| panic!("{error}"));
+    let submit = |batch: &[Copy]| {
+        // SAFETY: both sides and the slab are ours, and nothing else is under way.
+        unsafe { device.copy_within_packed(&from.memory, &to.memory, batch, &slab) }.and_then(Ticket::wait)
+    };
+    let copies = |count: u64| -> Vec<_> {
+        scattered(count).iter().map(|&DeviceCopy { device, host, len }| Copy { from: device, to: host, len }).collect()
+    };
+    if !device.abilities().pack {
+        assert_eq!(submit(&copies(512)).map_err(|error| error.kind()), Err(ErrorKind::Unsupported));
+        return;
+    }
+    // Few for the threads that there are, and many; of any length, and of one that threads take whole.
+    let whole = |copy: &Copy| Copy { from: copy.from & !15, to: copy.to & !15, len: copy.len & !15 };
+    let batches =
+        [copies(7), copies(1024), copies(64).iter().map(whole).collect(), copies(1024).iter().map(whole).collect()];
+    for batch in batches {
+        from.fill(&pattern(1));
+        to.fill(&pattern(2));
+        submit(&batch).unwrap_or_else(|error| panic!("{error}"));
+        let (read, mut expected) = (pattern(1), pattern(2));
+        for &Copy { from, to, len } in &batch {
+            expected[to as usize..(to + len) as usize].copy_from_slice(&read[from as usize..(from + len) as usize]);
+        }
+        assert!(to.fetch() == expected, "the bytes that a kernel copied within are others");
+    }
+    let too_many = vec![Copy { from: 0, to: 0, len: 1 }; slab.copies() + 1];
+    let outside = [Copy { from: LEN, to: 0, len: 1 }];
+    for refused in [&too_many[..], &outside] {
+        assert_eq!(submit(refused).map_err(|error| error.kind()), Err(ErrorKind::Invalid));
+    }
+    submit(&[Copy { from: LEN, to: LEN, len: 0 }]).unwrap_or_else(|error| panic!("{error}"));
 }

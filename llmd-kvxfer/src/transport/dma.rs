@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::buffered::Buffered;
 use super::copiers::{Step, Work};
 use super::job::{Begun, Found, Inbox, Job, Memory, Source};
-use super::{Home, Transfer, outcome_of};
+use super::{Home, Transfer, of_the_device, outcome_of};
 use crate::copy::{Copying, Origin, Packed, Renamed, Span, Stores, copy_span, fill, places};
 use crate::device::{Buffer, CopyEngine, DeviceCopy, DeviceMemory, Direction, Moving, Ticket};
 use crate::outcome::Outcome;
@@ -188,7 +188,8 @@ impl DmaJob {
                 };
                 let copies: Vec<_> = self.transfer.plan.copies(from, to)?.collect();
                 match side.engine.within(memory, &side.memory, &copies) {
-                    Ok(ticket) => Stage::Within(ticket, buffer),
+                    Ok(Some(ticket)) => Stage::Within(ticket, buffer),
+                    Ok(None) => return Ok(Went::Again),
                     // There is room when others' copies are done.
                     Err(error)
                         if error.kind() == ErrorKind::Exhausted && side.engine.device().counts().under_way > 0 =>
@@ -344,12 +345,8 @@ impl DmaJob {
     /// What became of a part that was looked at. Says whether it got any further.
     fn settle(&self, part: usize, went: Result<Went>) -> bool {
         let went = went.unwrap_or_else(|error| {
-            let outcome = match outcome_of(error.kind()) {
-                // The peer is there: it is the device that is not.
-                Outcome::PeerLost => Outcome::Io,
-                outcome => outcome,
-            };
-            self.fail(outcome, Some(error.to_string()));
+            let error = of_the_device(error);
+            self.fail(outcome_of(error.kind()), Some(error.to_string()));
             Went::Over
         });
         let mut state = self.state.lock();

@@ -29,7 +29,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use llmd_core::Result;
+use llmd_core::{Error, ErrorKind, Result};
 
 pub(crate) use self::bell::Bell;
 pub(crate) use self::copiers::Copiers;
@@ -233,8 +233,7 @@ impl Cost {
 }
 
 /// How a transfer ends of which an error of this kind was said.
-pub(crate) fn outcome_of(kind: llmd_core::ErrorKind) -> Outcome {
-    use llmd_core::ErrorKind;
+pub(crate) fn outcome_of(kind: ErrorKind) -> Outcome {
     match kind {
         ErrorKind::Corrupt => Outcome::Corrupt,
         ErrorKind::Denied => Outcome::Denied,
@@ -242,6 +241,11 @@ pub(crate) fn outcome_of(kind: llmd_core::ErrorKind) -> Outcome {
         ErrorKind::Unavailable => Outcome::PeerLost,
         _ => Outcome::Io,
     }
+}
+
+/// What a device says that is lost: the peer is there.
+pub(crate) fn of_the_device(error: Error) -> Error {
+    if error.kind() == ErrorKind::Unavailable { Error::new(ErrorKind::Internal, error.to_string()) } else { error }
 }
 
 /// What the side that reads says to the one that granted.

@@ -38,7 +38,10 @@ impl Cuda {
     /// [`ErrorKind::Unsupported`](llmd_core::ErrorKind::Unsupported), naming what was looked for, where there is none, it is too old,
     /// or it finds no device.
     pub fn load() -> Result<Self> {
-        Self::with(Library::first_of(&cudarc::get_lib_name_candidates("cuda"))?)
+        let mut names = cudarc::get_lib_name_candidates("cuda");
+        // The driver's own name first: without the number a toolkit's stub may be found, which has the calls and does nothing.
+        names.sort_by_key(|name| name != "libcuda.so.1");
+        Self::with(Library::first_of(&names)?)
     }
 
     /// Loads it from a file, which is trusted to be one.

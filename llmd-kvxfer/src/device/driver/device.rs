@@ -299,34 +299,22 @@ impl Device for DriverDevice {
         batch: &[DeviceCopy],
         slab: &Slab,
     ) -> Result<Ticket> {
-        let pack = match &self.pack {
-            Ok(pack) => pack,
-            Err(why) => {
-                return Err(Error::new(ErrorKind::Unsupported, format!("{} packs nothing: {why}", self.id())));
-            }
-        };
+        let pack = self.pack()?;
         self.ours(&[memory.device(), host.device(), slab.memory().device()])?;
         batch::check(batch, memory, host)?;
         let (count, bytes) = (batch.len(), batch::bytes(batch));
-        if count > slab.copies() || bytes > slab.bytes() {
-            let room = format!("{} bytes in {} copies", slab.bytes(), slab.copies());
-            let message = format!("{bytes} bytes in {count} copies into a slab for {room}");
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
+        has_room(slab, count, bytes)?;
         if bytes == 0 {
             return Ok(Ticket::done());
         }
-        let (mut table, mut through, mut at) = (Vec::with_capacity(count * 24), Vec::with_capacity(count), 0);
+        let (mut fragments, mut through, mut at) = (Vec::with_capacity(count), Vec::with_capacity(count), 0);
         for copy in batch {
-            for number in [memory.address() + copy.device, at, copy.len] {
-                table.extend_from_slice(&number.to_le_bytes());
-            }
+            fragments.push([memory.address() + copy.device, at, copy.len]);
             through.push(DeviceCopy { device: slab.data() + at, ..*copy });
             at += copy.len;
         }
         // SAFETY: nothing else uses the slab, as the caller vouches for.
-        unsafe { slab.table().memory().write(0, &table) }?;
-        let entries = [DeviceCopy { device: 0, host: 0, len: table.len() as u64 }];
+        let entries = unsafe { write_table(slab, fragments.into_iter()) }?;
         let through = joined(&through);
         let keep: [Box<dyn Send>; 3] = [Box::new(memory.clone()), Box::new(host.clone()), Box::new(slab.clone())];
         let (start, data) = (slab.memory().address(), slab.memory().address() + slab.data());
@@ -386,6 +374,37 @@ impl Device for DriverDevice {
         Ok(ticket)
     }
 
+    unsafe fn copy_within_packed(
+        &self,
+        from: &DeviceMemory,
+        to: &DeviceMemory,
+        batch: &[Copy],
+        slab: &Slab,
+    ) -> Result<Ticket> {
+        let pack = self.pack()?;
+        self.ours(&[from.device(), to.device(), slab.memory().device()])?;
+        batch::check_within(batch, from, to)?;
+        has_room(slab, batch.len(), 0)?;
+        if batch.iter().all(|copy| copy.len == 0) {
+            return Ok(Ticket::done());
+        }
+        let fragments = batch.iter().map(|copy| [from.address() + copy.from, copy.to, copy.len]);
+        // SAFETY: nothing else uses the slab, as the caller vouches for.
+        let entries = unsafe { write_table(slab, fragments) }?;
+        let keep: [Box<dyn Send>; 3] = [Box::new(from.clone()), Box::new(to.clone()), Box::new(slab.clone())];
+        let (table, count) = (slab.memory().address(), batch.len() as u64);
+        let ticket = self.submit(Direction::ToDevice, keep, |stream| {
+            // SAFETY: all copies were checked, the table was written, and the ticket holds all that they use until they are done.
+            unsafe {
+                self.enqueue(Direction::ToDevice, slab.memory(), slab.table(), &entries, stream)?;
+                // What is gathered goes to the other memory, as it would to a slab.
+                pack.launch(&self.context, Direction::ToHost, table, count, to.address(), stream)
+            }
+        })?;
+        self.counts.bytes.fetch_add(batch.iter().map(|copy| copy.len).sum(), Ordering::Relaxed);
+        Ok(ticket)
+    }
+
     fn export(&self, memory: &DeviceMemory) -> Result<IpcHandle> {
         self.ours(&[memory.device()])?;
         let _entered = self.context.enter()?;
@@ -421,7 +440,36 @@ impl Device for DriverDevice {
     }
 }
 
+/// Refuses more copies, or bytes of them, than a slab has room for.
+fn has_room(slab: &Slab, count: usize, bytes: u64) -> Result<()> {
+    if count > slab.copies() || bytes > slab.bytes() {
+        let room = format!("{} bytes in {} copies", slab.bytes(), slab.copies());
+        let message = format!("{bytes} bytes in {count} copies into a slab for {room}");
+        return Err(Error::new(ErrorKind::Invalid, message));
+    }
+    Ok(())
+}
+
+/// Writes which fragments there are, each by its address, its place and its length, and gives what brings that to the device.
+///
+/// # Safety
+///
+/// Nothing else uses the slab.
+unsafe fn write_table(slab: &Slab, fragments: impl ExactSizeIterator<Item = [u64; 3]>) -> Result<[DeviceCopy; 1]> {
+    let mut table = Vec::with_capacity(fragments.len() * 24);
+    fragments.flatten().for_each(|number| table.extend_from_slice(&number.to_le_bytes()));
+    // SAFETY: as the caller vouches for.
+    unsafe { slab.table().memory().write(0, &table) }?;
+    Ok([DeviceCopy { device: 0, host: 0, len: table.len() as u64 }])
+}
+
 impl DriverDevice {
+    /// The kernels, if the driver could load them.
+    fn pack(&self) -> Result<&Pack> {
+        let nothing = |why: &String| Error::new(ErrorKind::Unsupported, format!("{} packs nothing: {why}", self.id()));
+        self.pack.as_ref().map_err(nothing)
+    }
+
     /// Where the allocation begins that holds an address, and how many bytes it has.
     fn allocation(&self, address: u64) -> Result<(u64, u64)> {
         let (mut base, mut len) = (0, 0);

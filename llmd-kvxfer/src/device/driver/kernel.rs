@@ -17,7 +17,7 @@ const PTX: &str = concat!(include_str!("kernel/pack.ptx"), "\0");
 
 /// Threads of a block, each of which moves 16 bytes at a time.
 const THREADS: c_uint = 256;
-/// Blocks at most: enough for many times what the bus carries, and few beside what decodes.
+/// Blocks at most: enough for many times what the bus carries, and few beside what decodes. It bounds copies within a device too.
 const MAX_BLOCKS: u64 = 32;
 
 /// The calls of a driver that runs kernels.
@@ -107,7 +107,7 @@ impl Pack {
         _ = unsafe { (self.kernels.unload)(self.module) };
     }
 
-    /// Packs what the table at `table` names into `slab`, or unpacks it from there.
+    /// Packs what the table at `table` names into `slab`, which may be any memory of the device, or unpacks it from there.
     ///
     /// # Safety
     ///

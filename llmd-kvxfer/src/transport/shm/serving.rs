@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::super::copiers::{Step, Work};
 use super::super::job::AT_ONCE;
-use super::super::{Home, Reading, outcome_of};
+use super::super::{Home, Reading, of_the_device, outcome_of};
 use super::line::Line;
 use super::message::{Answer, Request};
 use super::staging::{MAX_AREAS, MAX_SLOT};
@@ -227,15 +227,7 @@ impl Work for DevicePacking {
         }
         let Some(packed) = self.go_on(&mut state.moving) else { return Step::Later };
         state.is_over = true;
-        // The peer is there: it is the device that is not.
-        let is_lost = |error: &Error| error.kind() == ErrorKind::Unavailable;
-        self.packing.answer(
-            packed.map_err(
-                |error| {
-                    if is_lost(&error) { Error::new(ErrorKind::Internal, error.to_string()) } else { error }
-                },
-            ),
-        );
+        self.packing.answer(packed.map_err(of_the_device));
         Step::Taken
     }
 }
