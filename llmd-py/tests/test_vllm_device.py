@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from drivers import Driver
 from llmd_py import Agent, KvLayout, Region
-from llmd_py.errors import UnsupportedError
 from llmd_py.vllm.scheduler import SchedulerSide
 from llmd_py.vllm.settings import Settings
 from llmd_py.vllm.worker import WorkerSide
@@ -102,7 +101,7 @@ def torch(monkeypatch: pytest.MonkeyPatch) -> None:
 class Engine:
     """Both sides of the connector, and the cache of one engine."""
 
-    def __init__(self, name: str, driver: Driver, folder: Path, order: str, transport: str = "shm") -> None:
+    def __init__(self, name: str, driver: Driver, folder: Path, order: str, transport: str) -> None:
         self.region = Region.on_device(LAYERS * BLOCKS * PAGE * ITEM, driver.open())
         storage = Storage(self.region, driver.vendor)
         caches: Any = {f"model.layers.{layer}.attn": Cache(storage, layer, order) for layer in range(LAYERS)}
@@ -153,10 +152,11 @@ def content(layer: int, block: int) -> dict[tuple[int, int], bytes]:
 
 @pytest.mark.parametrize("vendor", ["cuda", "rocm"])
 @pytest.mark.parametrize(("ours", "theirs"), [("LBNHC", "LBNHC"), ("LBNHC", "LBHNC"), ("LBHNC", "LBNHC")])
-def test_a_cache_on_a_gpu_is_handed_over(vendor: str, ours: str, theirs: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["shm", "tcp://127.0.0.1:0"])
+def test_a_cache_on_a_gpu_is_handed_over(vendor: str, ours: str, theirs: str, transport: str, tmp_path: Path) -> None:
     driver = Driver.build(vendor, tmp_path / "fake.so")
-    prefill = Engine("prefill", driver, tmp_path / "sockets", theirs)
-    decode = Engine("decode", driver, tmp_path / "sockets", ours)
+    prefill = Engine("prefill", driver, tmp_path / "sockets", theirs, transport)
+    decode = Engine("decode", driver, tmp_path / "sockets", ours, transport)
     blocks, into = [7, 2, 9], [1, 5, 3]
     for layer in range(LAYERS):
         for block in blocks:
@@ -186,9 +186,3 @@ def test_a_cache_on_a_gpu_is_handed_over(vendor: str, ours: str, theirs: str, tm
     assert decode.worker.worker.stats()["fetched_bytes"] == LAYERS * len(blocks) * PAGE * ITEM
     decode.close()
     prefill.close()
-
-
-def test_by_tcp_alone_it_is_not(tmp_path: Path) -> None:
-    driver = Driver.build("cuda", tmp_path / "fake.so")
-    with pytest.raises(UnsupportedError, match="tcp: pool 0 is in a device"):
-        Engine("prefill", driver, tmp_path / "sockets", "LBNHC", "tcp://127.0.0.1:0")

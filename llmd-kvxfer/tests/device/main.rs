@@ -1,4 +1,4 @@
-//! Devices: the host, and CUDA and HIP by drivers that are made here from C, over host memory.
+//! Devices: the host, CUDA and HIP by drivers that are made here from C over host memory, and by the machine's where it has one.
 
 mod conformance;
 mod exporting;
@@ -7,5 +7,6 @@ mod fake;
 mod named;
 mod pools;
 mod processes;
+mod real;
 mod sides;
 mod staging;

@@ -13,7 +13,9 @@ use super::super::copiers::{Step, Work};
 use super::super::job::Inbox;
 use super::super::poller::{Interest, Poller};
 use super::super::target::Target;
+use super::landing::Landing;
 use super::pull::Ended;
+use super::rooms::Rooms;
 use super::stream::{BUDGET, Stream};
 use crate::transport::Home;
 
@@ -30,8 +32,14 @@ pub(super) struct Hub {
     /// What the agent's thread sleeps on: who wants in, and `data` while nobody pumps.
     pub(super) outer: Poller,
     streams: RwLock<HashMap<u64, Arc<Stream>>>,
-    /// Those that wait for blocks to be sealed.
+    /// Those that wait for what no connection tells of: blocks to be sealed, a device.
     parked: Mutex<Vec<Arc<Stream>>>,
+    /// What devices do for connections that are over.
+    adrift: Mutex<Vec<Landing>>,
+    /// How often a thread looked for something to do.
+    turns: AtomicUsize,
+    /// Through which segments of devices pass.
+    pub(super) rooms: Arc<Rooms>,
     news: Mutex<Vec<News>>,
     has_news: AtomicBool,
     is_pumping: AtomicBool,
@@ -55,9 +63,23 @@ impl Hub {
         let (data, outer) = (Poller::new()?, Poller::new()?);
         outer.add_once(data.as_fd(), DATA, Interest::Read)?;
         let (home, inbox, gate) = (Arc::clone(home), Inbox::new(), Arc::default());
-        let (streams, parked, news) = Default::default();
+        let (streams, parked, adrift, turns, rooms, news) = Default::default();
         let (has_news, is_pumping) = Default::default();
-        Ok(Arc::new(Self { home, inbox, data, outer, streams, parked, news, has_news, is_pumping, gate }))
+        Ok(Arc::new(Self {
+            home,
+            inbox,
+            data,
+            outer,
+            streams,
+            parked,
+            adrift,
+            turns,
+            rooms,
+            news,
+            has_news,
+            is_pumping,
+            gate,
+        }))
     }
 
     pub(super) fn ended(&self) -> Ended<'_> {
@@ -87,6 +109,18 @@ impl Hub {
         let mut parked = self.parked.lock();
         if !parked.iter().any(|there| Arc::ptr_eq(there, stream)) {
             parked.push(Arc::clone(stream));
+        }
+    }
+
+    /// Goes on with what a device does for a connection that is over.
+    pub(super) fn drift(self: &Arc<Self>, landings: impl IntoIterator<Item = Landing>) {
+        let mut adrift = self.adrift.lock();
+        let before = adrift.len();
+        adrift.extend(landings);
+        let is_any = adrift.len() > before;
+        drop(adrift);
+        if is_any {
+            self.pump();
         }
     }
 
@@ -123,23 +157,33 @@ impl Hub {
 
     /// Takes the turn of one connection that is ready.
     fn step(self: &Arc<Self>) -> Step {
-        if self.one(Duration::ZERO) {
+        // Those that wait have their turn too while connections are always ready.
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        if !turn.is_multiple_of(MOST_BEFORE_OTHERS) && self.one(Duration::ZERO) {
             return Step::Others;
         }
-        let parked = std::mem::take(&mut *self.parked.lock());
-        if !parked.is_empty() {
-            parked.iter().for_each(|stream| stream.run(self, BUDGET));
+        if self.go_on() {
             return Step::Later;
         }
         if self.one(PATIENCE) {
             return Step::Others;
         }
         self.rest();
-        // Another thread may have parked one since: it thought that this one would see it.
-        if !self.parked.lock().is_empty() {
+        // Another thread may have added something since: it thought that this one would see it.
+        if !self.parked.lock().is_empty() || !self.adrift.lock().is_empty() {
             self.pump();
         }
         Step::Taken
+    }
+
+    /// Has those go on that wait for what no connection tells of. Says whether there are any.
+    fn go_on(self: &Arc<Self>) -> bool {
+        let (parked, adrift) = (std::mem::take(&mut *self.parked.lock()), std::mem::take(&mut *self.adrift.lock()));
+        let is_any = !parked.is_empty() || !adrift.is_empty();
+        parked.iter().for_each(|stream| stream.run(self, BUDGET));
+        let left: Vec<_> = adrift.into_iter().filter_map(|landing| landing.go_on(&self.ended())).collect();
+        self.adrift.lock().extend(left);
+        is_any
     }
 
     /// Has the agent's thread wait for connections.
@@ -166,9 +210,12 @@ impl Hub {
             stream.end();
         }
         self.parked.lock().clear();
+        self.adrift.lock().clear();
     }
 }
 
+/// How many connections have their turns before those that wait for something else.
+const MOST_BEFORE_OTHERS: usize = 16;
 /// How long a thread waits for a connection before it lets the agent's thread do so.
 const PATIENCE: Duration = Duration::from_millis(1);
 

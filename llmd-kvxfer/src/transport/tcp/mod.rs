@@ -1,15 +1,19 @@
 //! Between agents that reach each other by TCP.
 //!
 //! The side that reads has a few connections to the other, and asks on each for a few segments of what it wants at a time: more is
-//! never sent. What comes goes from the connection into the blocks, and what goes comes from the pool, without a copy between. The
-//! side that serves checks every request, and says after the last byte of each segment whether the lease still held.
+//! never sent. What comes goes from the connection into the blocks, and what goes comes from the pool, without a copy between, unless
+//! a pool is in a device: then it passes through memory of the host, a segment at a time. The side that serves checks every request,
+//! and says after the last byte of each segment whether the lease still held.
 
 mod buffer;
+mod crossing;
 mod hub;
+mod landing;
 mod link;
 mod message;
 mod pull;
 mod pulling;
+mod rooms;
 mod runs;
 mod scatter;
 mod serving;
@@ -42,6 +46,7 @@ use super::left_alone::LeftAlone;
 use super::local::not_started;
 use super::target::Target;
 use super::{Cost, Ending, Home, Note, Transfer, TransferId, Transport, Trust, outcome_of};
+use crate::device::MAX_BUFFER_BYTES;
 use crate::grant::Grant;
 use crate::handshake::Connecting;
 use crate::outcome::{Blocks, Outcome};
@@ -216,14 +221,13 @@ impl Transport for Tcp {
         self.started.as_ref().map(|started| started.address.clone())
     }
 
-    fn register(&mut self, pool: &Pool) -> Result<()> {
-        in_the_host(pool)
+    fn register(&mut self, _pool: &Pool) -> Result<()> {
+        Ok(())
     }
 
     fn unregister(&mut self, _pool: &Pool) {}
 
-    fn reach(&self, grant: &Grant, pool: &Pool) -> Result<Cost> {
-        in_the_host(pool)?;
+    fn reach(&self, grant: &Grant, _pool: &Pool) -> Result<Cost> {
         let started = self.started.as_ref().ok_or_else(not_started)?;
         address_of(grant)?;
         started.left_alone.check(started.hub.home.now(), &Target::of(grant, self.name()))?;
@@ -235,6 +239,11 @@ impl Transport for Tcp {
         if !transfer.pool.region().is_writable() {
             let message = "a region that is only for reading, expected one to fetch into";
             return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        if transfer.pool.engine().is_some() && transfer.plan.period_bytes() > MAX_BUFFER_BYTES {
+            let bytes = transfer.plan.period_bytes();
+            let message = format!("{bytes} bytes at once into a device, expected at most {MAX_BUFFER_BYTES}");
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
         if transfer.blocks.is_empty() {
             let blocks = Blocks::none(0);
@@ -293,15 +302,6 @@ impl Transport for Tcp {
     fn peers(&self) -> usize {
         self.started.as_ref().map_or(0, |started| started.peers.len() + started.clients)
     }
-}
-
-/// Sockets read and write memory of the host alone.
-fn in_the_host(pool: &Pool) -> Result<()> {
-    if pool.region().is_on_device() {
-        let message = format!("pool {} is in a device, expected the host's memory", pool.id());
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
-    Ok(())
 }
 
 impl Started {
@@ -411,8 +411,9 @@ impl Started {
         let Some(stream) = self.hub.stream(token) else { return };
         self.drop_stream(&stream);
         match stream.end() {
-            Role::Serving(serving) => {
+            Role::Serving(mut serving) => {
                 self.clients -= 1;
+                self.hub.drift(serving.coming());
                 let counts = &self.hub.home.counts;
                 match error.map(|error| error.kind()) {
                     Some(_) if !serving.is_in() => &counts.refused_peers,
@@ -445,8 +446,10 @@ impl Started {
                 lost.push(*pulling);
             }
         }
-        for segment in lost.into_iter().flat_map(Pulling::into_segments) {
-            segment.fail(outcome, error.to_string(), &ended);
+        for mut pulling in lost {
+            // What it brought may be on its way into a device: that ends by itself.
+            self.hub.drift(pulling.landing());
+            pulling.into_segments().for_each(|segment| segment.fail(outcome, error.to_string(), &ended));
         }
     }
 

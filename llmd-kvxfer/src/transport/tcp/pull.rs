@@ -46,6 +46,8 @@ pub(super) struct Segment {
 
 /// How much a segment has, unless one period is more: small transfers are cut so that every connection has some.
 const SEGMENT: Range<u64> = 128 << 10..2 << 20;
+/// How many times as much its blocks may have.
+const MOST_READ: u64 = 16;
 
 impl Pull {
     /// A transfer to be made by so many connections.
@@ -53,8 +55,10 @@ impl Pull {
         let (read, written) = transfer.plan.period();
         let periods = transfer.grant.blocks().len().div_ceil(read).max(transfer.blocks.len().div_ceil(written));
         let share = transfer.bytes() / (2 * streams.max(1) as u64);
-        let bytes = share.clamp(SEGMENT.start, SEGMENT.end) / transfer.plan.period_bytes().max(1);
-        let each = (bytes as usize).clamp(1, MAX_PERIODS);
+        // The other side may have to look at whole blocks of which little is wanted.
+        let whole = transfer.grant.layout().block_bytes().saturating_mul(read as u64);
+        let period = transfer.plan.period_bytes().max(whole / MOST_READ).max(1);
+        let each = ((share.clamp(SEGMENT.start, SEGMENT.end) / period) as usize).clamp(1, MAX_PERIODS);
         let blocks = Blocks::none(transfer.blocks.len());
         let left = periods.div_ceil(each);
         let state = Mutex::new(State { blocks, outcome: Outcome::Done, why: None, next: 0, left });

@@ -6,12 +6,16 @@ use std::time::Duration;
 use llmd_core::{Error, ErrorKind, Result};
 use smallvec::SmallVec;
 
-use super::super::outcome_of;
+use super::super::poller::Interest;
+use super::super::{Transfer, outcome_of};
 use super::buffer::{Buffer, Outgoing};
+use super::crossing::Crossing;
 use super::hub::{Hub, News};
+use super::landing::Landing;
 use super::link::Link;
 use super::message::{Answer, Ask, MAX_ANSWER, MAX_ASK, MAX_VIEWS, Read};
-use super::pull::{Ended, Peer, Segment};
+use super::pull::{Peer, Segment};
+use super::rooms::{Room, Rooms};
 use super::runs::{End, Place, Runs};
 use super::scatter;
 use super::socket::{Moved, Socket};
@@ -20,6 +24,7 @@ use crate::copy::Sum;
 use crate::handshake::{Connecting, Refused};
 use crate::layout::KvLayout;
 use crate::outcome::Outcome;
+use crate::region::Region;
 
 /// The side of a connection that reads.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub(super) struct Pulling {
     next_id: u64,
     asked: SmallVec<[Asked; CREDITS]>,
     receiving: Option<Receiving>,
+    /// Segments that came, on their way into a device.
+    landing: SmallVec<[Landing; CREDITS]>,
 }
 
 /// A pair of layouts that the peer knows by its place in the list.
@@ -65,12 +72,23 @@ struct Receiving {
     segment: Option<Segment>,
     is_checked: bool,
     left: u64,
+    to: To,
     runs: Runs,
     at: Place,
     sums: Vec<u64>,
     sum: Sum,
     period: usize,
     wrong: SmallVec<[usize; 4]>,
+}
+
+/// Where a segment comes to.
+#[derive(Debug)]
+enum To {
+    /// Nowhere.
+    Nobody,
+    Pool(Region),
+    /// To a room, for its pool is in a device; and where it belongs there.
+    Room(Option<Room>, Runs),
 }
 
 /// How many segments are asked for at once: so much may the peer send, and no more.
@@ -100,17 +118,25 @@ impl Pulling {
             next_id: 0,
             asked: SmallVec::new(),
             receiving: None,
+            landing: SmallVec::new(),
         }
     }
 
     /// Does what there is to do.
-    pub(super) fn turn(&mut self, stream: &Stream, hub: &Hub, budget: usize) -> Result<Turn> {
+    pub(super) fn turn(&mut self, stream: &Arc<Stream>, hub: &Hub, budget: usize) -> Result<Turn> {
         self.leave(hub);
+        if budget > 0 {
+            self.land(hub);
+        }
         self.ask(stream, hub)?;
-        let mut taken = 0;
+        let (mut taken, mut has_room) = (0, true);
         // What was taken already is looked at in this turn: nothing else would say that it is there.
         while taken < budget || !self.input.bytes().is_empty() {
             let moved = if let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.left > 0) {
+                has_room = receiving.has_room(&hub.rooms);
+                if !has_room {
+                    break;
+                }
                 receiving.receive(&stream.socket, &mut self.link, &mut self.input)?
             } else if self.take_frame(stream, hub)? {
                 continue;
@@ -123,8 +149,15 @@ impl Pulling {
                 Moved::Closed => return Ok(Turn::Closed),
             }
         }
+        if !self.landing.is_empty() || !has_room {
+            hub.park(stream);
+        }
         self.ask(stream, hub)?;
-        interest(self.link.is_behind(!self.output.is_empty()) || self.link.holds_some())
+        let is_behind = self.link.is_behind(!self.output.is_empty());
+        if !has_room {
+            return Ok(Turn::When(if is_behind { Interest::Write } else { Interest::Nothing }));
+        }
+        interest(is_behind || self.link.holds_some())
     }
 
     pub(super) fn peer(&self) -> &Arc<Peer> {
@@ -135,6 +168,16 @@ impl Pulling {
     pub(super) fn into_segments(self) -> impl Iterator<Item = Segment> {
         let receiving = self.receiving.and_then(|receiving| receiving.segment);
         self.asked.into_iter().filter_map(|asked| asked.segment).chain(receiving)
+    }
+
+    /// What is on its way into a device, to be gone on with by somebody else.
+    pub(super) fn landing(&mut self) -> impl Iterator<Item = Landing> + use<> {
+        std::mem::take(&mut self.landing).into_iter()
+    }
+
+    /// Goes on with what came and belongs into a device.
+    fn land(&mut self, hub: &Hub) {
+        self.landing = self.landing().filter_map(|landing| landing.go_on(&hub.ended())).collect();
     }
 
     /// Lets go of segments that are no longer wanted: when their bytes come, they go nowhere.
@@ -163,7 +206,7 @@ impl Pulling {
             {
                 self.output.frame(&Ask::Note(note).encode());
             }
-            while self.asked.len() + usize::from(self.receiving.is_some()) < CREDITS
+            while self.asked.len() + usize::from(self.receiving.is_some()) + self.landing.len() < CREDITS
                 && let Some(segment) = self.peer.next()
             {
                 self.ask_for(segment, hub);
@@ -239,7 +282,8 @@ impl Pulling {
         match Answer::decode(body)? {
             Answer::Over { id, is_held } => {
                 let receiving = self.receiving.take_if(|receiving| receiving.id == id);
-                receiving.ok_or_else(|| unasked("the end of a segment"))?.end(is_held, &hub.ended());
+                let receiving = receiving.ok_or_else(|| unasked("the end of a segment"))?;
+                self.landing.extend(receiving.end(is_held, hub));
                 self.ask(stream, hub)?;
             }
             other if self.receiving.is_some() => return Err(unasked(&format!("{other:?} inside of a segment"))),
@@ -267,14 +311,14 @@ impl Receiving {
     fn new(asked: Asked, len: u64) -> Self {
         let Asked { id, segment, is_checked } = asked;
         let (runs, at, sums, sum, wrong) = Default::default();
-        Self { id, segment, is_checked, left: len, runs, at, sums, sum, period: 0, wrong }
+        Self { id, segment, is_checked, left: len, to: To::Nobody, runs, at, sums, sum, period: 0, wrong }
     }
 
     /// Takes what the peer says of it, if it is what was asked for.
     fn expect(&mut self, sums: Vec<u64>, wrong: &[u32]) -> Result<()> {
         let Some(segment) = &self.segment else { return Ok(()) };
         let are_apart = self.is_checked && !sums.is_empty();
-        let plan = &segment.pull.transfer().plan;
+        let Transfer { plan, pool, .. } = segment.pull.transfer();
         let runs = Runs::new(plan, segment.read_blocks(), segment.written_blocks(), End::To, are_apart)?;
         let is_right = runs.len() == self.left && sums.len() == runs.periods();
         if !is_right || wrong.iter().any(|&period| period as usize >= segment.periods.len()) {
@@ -289,14 +333,27 @@ impl Receiving {
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
         self.wrong.extend(wrong.iter().map(|&period| period as usize));
-        (self.runs, self.sums) = (runs, sums);
+        self.sums = sums;
+        (self.runs, self.to) = match pool.engine() {
+            Some(_) => (runs.flat(), To::Room(None, runs)),
+            None => (runs, To::Pool(pool.region().clone())),
+        };
         self.judge();
         Ok(())
     }
 
+    /// Takes room for a segment that passes through the host. Says whether it has what it needs.
+    fn has_room(&mut self, rooms: &Arc<Rooms>) -> bool {
+        let To::Room(room @ None, onward) = &mut self.to else { return true };
+        if self.segment.is_some() {
+            *room = rooms.take(onward.len());
+        }
+        room.is_some() || self.segment.is_none()
+    }
+
     /// Takes bytes to where they belong.
     fn receive(&mut self, socket: &Socket, link: &mut Link, input: &mut Buffer) -> Result<Moved> {
-        let Some(segment) = &self.segment else {
+        let Some(region) = region(&self.to).filter(|_| self.segment.is_some()) else {
             if input.bytes().is_empty()
                 && let moved @ (Moved::Later | Moved::Closed) = input.fill(|room| link.receive(socket, room))?
             {
@@ -307,7 +364,6 @@ impl Receiving {
             self.left -= count;
             return Ok(Moved::Bytes(count as usize));
         };
-        let region = segment.pull.transfer().pool.region();
         let moved = if input.bytes().is_empty() {
             link.receive_to(socket, region, &self.runs, self.at, AT_ONCE.min(self.left as usize))?
         } else {
@@ -330,8 +386,8 @@ impl Receiving {
             && let Some((offset, len)) = self.runs.rest(self.at)
         {
             let some = len.min(count);
-            if let (Some(segment), false) = (&self.segment, self.sums.is_empty()) {
-                scatter::add(segment.pull.transfer().pool.region(), offset, some, &mut self.sum)?;
+            if let (Some(region), false) = (region(&self.to), self.sums.is_empty()) {
+                scatter::add(region, offset, some, &mut self.sum)?;
             }
             self.at = self.runs.after(self.at, some);
             count -= some;
@@ -352,12 +408,29 @@ impl Receiving {
         }
     }
 
-    fn end(self, is_held: bool, ended: &Ended<'_>) {
-        match self.segment {
-            None => {}
-            Some(segment) if is_held => segment.arrived(&self.wrong, ended),
-            Some(segment) => segment.fail(Outcome::Stale, "the lease ended while its blocks were read".into(), ended),
+    /// All of it came. What belongs into a device is on its way there now.
+    fn end(self, is_held: bool, hub: &Hub) -> Option<Landing> {
+        let (segment, ended) = (self.segment?, hub.ended());
+        if !is_held {
+            segment.fail(Outcome::Stale, "the lease ended while its blocks were read".into(), &ended);
+            return None;
         }
+        let To::Room(Some(room), onward) = self.to else {
+            segment.arrived(&self.wrong, &ended);
+            return None;
+        };
+        let (bytes, copies) = (onward.len(), onward.copies(&self.wrong));
+        let crossing = Crossing::into(&segment.pull.transfer().pool, room, &hub.rooms, bytes, copies);
+        Some(Landing::new(segment, self.wrong, crossing))
+    }
+}
+
+/// The memory that a segment comes to, if there is any.
+const fn region(to: &To) -> Option<&Region> {
+    match to {
+        To::Pool(region) => Some(region),
+        To::Room(Some(room), _) => Some(room.region()),
+        To::Nobody | To::Room(None, _) => None,
     }
 }
 

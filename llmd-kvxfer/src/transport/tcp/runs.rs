@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use llmd_core::{Error, ErrorKind, Result};
 
+use crate::device::DeviceCopy;
 use crate::plan::{Copy, Plan};
 
 /// Bytes in the order in which they are sent, and where they lie on one side.
@@ -97,6 +98,42 @@ impl Runs {
         at.run >= self.runs.len()
     }
 
+    /// The same bytes where they lie one behind the other: as they come, before they are where they belong.
+    pub(super) fn flat(&self) -> Self {
+        let mut flat = Self { ends: Vec::with_capacity(self.ends.len()), ..Self::default() };
+        let mut begun = 0;
+        let all = [self.runs.len()];
+        for &end in if self.ends.is_empty() { &all[..] } else { &self.ends } {
+            let len: u64 = self.runs[begun..end].iter().map(|&(_, len)| len).sum();
+            if len > 0 {
+                flat.runs.push((flat.len, len));
+            }
+            flat.len += len;
+            begun = end;
+            if !self.ends.is_empty() {
+                flat.ends.push(flat.runs.len());
+            }
+        }
+        flat
+    }
+
+    /// What takes them from where they lie one behind the other to where they belong in a device, but for those of these periods.
+    pub(super) fn copies(&self, but: &[usize]) -> Vec<DeviceCopy> {
+        let mut host = 0;
+        let mut period = 0;
+        let mut copies = Vec::with_capacity(self.runs.len());
+        for (place, &(device, len)) in self.runs.iter().enumerate() {
+            while self.ends.get(period).is_some_and(|&end| end <= place) {
+                period += 1;
+            }
+            if self.ends.is_empty() || !but.contains(&period) {
+                copies.push(DeviceCopy { device, host, len });
+            }
+            host += len;
+        }
+        copies
+    }
+
     fn extend(&mut self, plan: &Plan, from: &[u32], to: &[u32], end: End, first: usize) -> Result<()> {
         for Copy { from, to, len } in plan.copies(from, to)? {
             let offset = if end == End::From { from } else { to };
@@ -164,5 +201,26 @@ mod tests {
         let next = runs.after(inside, 50);
         assert_eq!((next, runs.is_end(next)), (Place { run: 1, offset: 0 }, false));
         assert!(runs.is_end(runs.after(next, 100)));
+    }
+
+    #[test]
+    fn what_came_one_behind_the_other_goes_to_its_places_but_for_what_is_wrong() {
+        let shape = KvShape { layers: 2, blocks: 12, heads: 1, tokens: 4, parts: 1, content: 25 };
+        let layout = KvLayout::named("LBNHC", shape).unwrap();
+        let plan = Plan::new(&layout, &layout).unwrap();
+        let (from, to) = ([0, 1, 2], [7, 3, 4]);
+        let apart = Runs::new(&plan, &from, &to, End::To, true).unwrap();
+        let flat = apart.flat();
+        assert_eq!((flat.len(), flat.periods()), (apart.len(), 3));
+        assert_eq!(flat.from(Place::default()).collect::<Vec<_>>(), [(0, 200), (200, 200), (400, 200)]);
+        let copies = apart.copies(&[1]);
+        let expected = [(700, 0), (1900, 100), (400, 400), (1600, 500)];
+        assert_eq!(copies, expected.map(|(device, host)| DeviceCopy { device, host, len: 100 }));
+        // What is not told apart comes whole.
+        let together = Runs::new(&plan, &from, &to, End::To, false).unwrap();
+        let flat = together.flat();
+        assert_eq!((flat.from(Place::default()).collect::<Vec<_>>(), flat.periods()), (vec![(0, 600)], 0));
+        assert_eq!(together.copies(&[1]).iter().map(|copy| copy.len).sum::<u64>(), 600);
+        assert!(Runs::default().flat().is_end(Place::default()));
     }
 }

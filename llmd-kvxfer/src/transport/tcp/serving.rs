@@ -9,19 +9,24 @@ use llmd_core::{Error, ErrorKind, Result};
 
 use super::super::poller::Interest;
 use super::buffer::{Buffer, Outgoing};
+use super::crossing::Crossing;
 use super::hub::Hub;
+use super::landing::Landing;
 use super::link::{Link, speaks_tls};
 use super::message::{Answer, Ask, MAX_ASK, MAX_PERIODS, MAX_VIEWS, Read};
+use super::rooms::{Room, Rooms};
 use super::runs::{End, Place, Runs};
 use super::scatter;
 use super::socket::Moved;
 use super::stream::{Stream, Turn, interest};
-use crate::copy::{Expected, Sum, sum_of};
+use crate::copy::{Expected, Packed, Sum, places, sum_of};
+use crate::device::{DeviceCopy, MAX_BUFFER_BYTES};
 use crate::handshake::{Listening, Refused};
 use crate::layout::KvLayout;
 use crate::lease::LeaseId;
 use crate::plan::Plan;
 use crate::pool::Pool;
+use crate::region::Region;
 use crate::transport::{Check, Home, Reading};
 
 /// The side of a connection that serves.
@@ -34,6 +39,8 @@ pub(super) struct Serving {
     views: [Option<Known>; MAX_VIEWS],
     asked: VecDeque<(Read, Duration)>,
     sending: Option<Sending>,
+    /// The segment that is sent next, while its blocks come from a device; or why it is not.
+    coming: Option<(u64, Result<Coming>)>,
     /// Segments that were asked for and then left, which is to be confirmed.
     left: Vec<u64>,
 }
@@ -52,7 +59,16 @@ enum Stage {
 #[derive(Debug)]
 struct View {
     pool: Pool,
-    plan: Plan,
+    way: Way,
+}
+
+/// Where blocks are sent from.
+#[derive(Debug)]
+enum Way {
+    /// From where they lie.
+    Straight(Plan),
+    /// They lie in a device, and are packed in memory of the host first: what is sent is the same, in the same order.
+    Packed(Box<Packed>),
 }
 
 /// One that the peer has a number for, or why it cannot be had.
@@ -63,14 +79,42 @@ type Known = Result<Arc<View>, (ErrorKind, String)>;
 struct Sending {
     id: u64,
     lease: LeaseId,
-    pool: Pool,
+    from: From,
     runs: Runs,
     at: Place,
+}
+
+/// Where the bytes of a segment are.
+#[derive(Debug)]
+enum From {
+    Pool(Region),
+    Room(Room),
+}
+
+impl From {
+    const fn region(&self) -> &Region {
+        match self {
+            Self::Pool(region) => region,
+            Self::Room(room) => room.region(),
+        }
+    }
+}
+
+/// A segment of which the blocks come from a device.
+#[derive(Debug)]
+struct Coming {
+    view: Arc<View>,
+    read: Read,
+    is_checked: bool,
+    blocks: Vec<u32>,
+    crossing: Crossing,
+    has_come: bool,
 }
 
 /// What can be done for a request now.
 enum Begun {
     Sends(Sending, Answer),
+    Comes(Coming),
     Refused(Error),
     /// Blocks of it are not sealed yet.
     Parked,
@@ -95,6 +139,7 @@ impl Serving {
             views: [const { None }; MAX_VIEWS],
             asked: VecDeque::new(),
             sending: None,
+            coming: None,
             left: Vec::new(),
         }
     }
@@ -116,7 +161,7 @@ impl Serving {
         };
         let mut given = 0;
         while given < budget {
-            if self.sending.is_none() && !self.begin(&hub.home)? {
+            if !self.begin(hub)? {
                 hub.park(stream);
             }
             match self.send(stream, &hub.home)? {
@@ -149,8 +194,8 @@ impl Serving {
                 return Ok(None);
             }
             None => self.link.send(&stream.socket, head)?,
-            Some(Sending { pool, runs, at, .. }) => {
-                self.link.send_from(&stream.socket, head, pool.region(), runs, *at, AT_ONCE)?
+            Some(Sending { from, runs, at, .. }) => {
+                self.link.send_from(&stream.socket, head, from.region(), runs, *at, AT_ONCE)?
             }
         };
         let Moved::Bytes(count) = moved else { return Ok(None) };
@@ -184,51 +229,115 @@ impl Serving {
         }
     }
 
-    /// Begins with the first request that can be served now. Says no when there are some, and all wait for blocks to be sealed.
-    fn begin(&mut self, home: &Home) -> Result<bool> {
+    /// Begins with what can be sent now, and has the next come from its device meanwhile. Says no when there is something to wait
+    /// for of which no connection tells.
+    fn begin(&mut self, hub: &Hub) -> Result<bool> {
+        let mut is_parked = false;
         let mut place = 0;
-        while let Some((read, until)) = self.asked.get(place) {
-            match self.begun(read, *until, home)? {
+        self.come();
+        loop {
+            let Some((read, until)) = self.asked.get(place) else {
+                // What was asked for before went first.
+                if self.send_what_came(&hub.home) {
+                    (place, is_parked) = (0, false);
+                    continue;
+                }
+                break;
+            };
+            if !self.has_room(read) {
+                place += 1;
+                continue;
+            }
+            let (read, until, id) = (read.clone(), *until, read.id);
+            match self.begun(&read, until, hub)? {
                 Begun::Parked => {
+                    is_parked = true;
                     place += 1;
                     continue;
                 }
-                Begun::Sends(sending, answer) => {
-                    self.output.frame(&answer.encode());
-                    let is_empty = sending.runs.is_end(sending.at);
-                    self.sending = Some(sending);
-                    self.asked.remove(place);
-                    if is_empty {
-                        self.end(home);
-                        continue;
-                    }
-                    return Ok(true);
+                Begun::Sends(sending, answer) => self.send_next(sending, &answer, &hub.home),
+                Begun::Comes(coming) => {
+                    self.coming = Some((id, Ok(coming)));
+                    self.come();
                 }
-                Begun::Refused(error) => {
-                    let refused = Refused::of(&error);
-                    self.output.frame(&Answer::Refused { id: read.id, refused }.encode());
-                    self.asked.remove(place);
-                }
+                Begun::Refused(error) if self.sending.is_some() => self.coming = Some((id, Err(error))),
+                Begun::Refused(error) => self.refuse(id, &error),
             }
+            self.asked.remove(place);
         }
-        Ok(self.asked.is_empty())
+        Ok(!self.still_comes() && (self.sending.is_some() || !is_parked))
     }
 
-    fn begun(&self, read: &Read, until: Duration, home: &Home) -> Result<Begun> {
+    /// Whether a request can be begun with: for what is in a device, while another is sent too; for what is not, when nothing is sent
+    /// and nothing comes that was asked for before.
+    fn has_room(&self, read: &Read) -> bool {
+        match &self.views[usize::from(read.view)] {
+            Some(Ok(view)) if matches!(view.way, Way::Packed(_)) => self.coming.is_none(),
+            _ => self.sending.is_none() && self.coming.as_ref().is_none_or(|(first, _)| read.id < *first),
+        }
+    }
+
+    /// Goes on with what comes from a device.
+    fn come(&mut self) {
+        if let Some((_, coming)) = &mut self.coming
+            && let Ok(there) = coming
+        {
+            match there.crossing.go_on() {
+                Ok(has_come) => there.has_come = has_come,
+                Err(error) => *coming = Err(error),
+            }
+        }
+    }
+
+    fn still_comes(&self) -> bool {
+        matches!(&self.coming, Some((_, Ok(coming))) if !coming.has_come)
+    }
+
+    /// Sends what came from a device, unless something else is sent. Says whether it was there.
+    fn send_what_came(&mut self, home: &Home) -> bool {
+        if self.sending.is_some() || self.still_comes() {
+            return false;
+        }
+        let Some((id, coming)) = self.coming.take() else { return false };
+        match coming.and_then(Coming::sending) {
+            Ok((sending, answer)) => self.send_next(sending, &answer, home),
+            Err(error) => self.refuse(id, &error),
+        }
+        true
+    }
+
+    /// What a device is still asked for, to be gone on with by somebody else: the peer has hung up.
+    pub(super) fn coming(&mut self) -> Option<Landing> {
+        let (_, coming) = self.coming.take()?;
+        coming.ok().and_then(|coming| Landing::for_nobody(coming.crossing))
+    }
+
+    fn send_next(&mut self, sending: Sending, answer: &Answer, home: &Home) {
+        self.output.frame(&answer.encode());
+        let is_empty = sending.runs.is_end(sending.at);
+        self.sending = Some(sending);
+        if is_empty {
+            self.end(home);
+        }
+    }
+
+    /// Says why a segment cannot be had; never while the bytes of another are on their way.
+    fn refuse(&mut self, id: u64, error: &Error) {
+        self.output.frame(&Answer::Refused { id, refused: Refused::of(error) }.encode());
+    }
+
+    fn begun(&self, read: &Read, until: Duration, hub: &Hub) -> Result<Begun> {
         let Stage::In { tenant } = &self.stage else { return Err(malformed("a request before the handshake")) };
         let view = self.views[usize::from(read.view)].as_ref();
         let view = match view.ok_or_else(|| malformed("a request by layouts that were not said"))? {
             Ok(view) => view,
             Err((kind, why)) => return Ok(Begun::Refused(Error::new(*kind, why.clone()))),
         };
-        let reading = match home.admit(tenant, read.lease, &read.capability, read.places.clone()) {
+        let reading = match hub.home.admit(tenant, read.lease, &read.capability, read.places.clone()) {
             Ok(reading) => reading,
             Err(error) => return Ok(Begun::Refused(error)),
         };
-        match view.sending(read, &reading, until, home) {
-            Ok(begun) => Ok(begun),
-            Err(error) => Ok(Begun::Refused(error)),
-        }
+        Ok(view.begun(read, &reading, until, hub).unwrap_or_else(Begun::Refused))
     }
 
     /// Takes a frame that is all there.
@@ -311,51 +420,100 @@ impl View {
             let message = format!("the grant lays pool {} out as it is not", pool.id());
             return Err(Error::new(ErrorKind::Denied, message));
         }
-        let plan = Plan::new(from, to)?;
-        Ok(Self { pool, plan })
+        let way = if pool.engine().is_some() {
+            Way::Packed(Box::new(Packed::new(from, to, MAX_BUFFER_BYTES, MAX_BUFFER_BYTES)?))
+        } else {
+            Way::Straight(Plan::new(from, to)?)
+        };
+        Ok(Self { pool, way })
     }
 
-    fn sending(&self, read: &Read, reading: &Reading, until: Duration, home: &Home) -> Result<Begun> {
+    /// To where they belong at the other side: from where they lie, or from where they are packed.
+    const fn plan(&self) -> &Plan {
+        match &self.way {
+            Way::Straight(plan) => plan,
+            Way::Packed(packed) => &packed.scatter,
+        }
+    }
+
+    fn begun(self: &Arc<Self>, read: &Read, reading: &Reading, until: Duration, hub: &Hub) -> Result<Begun> {
         if reading.pool.id() != self.pool.id() {
             let message =
                 format!("lease {} is of pool {}, and not of {}", read.lease, reading.pool.id(), self.pool.id());
             return Err(Error::new(ErrorKind::Denied, message));
         }
         let blocks = &reading.blocks[reading.places.clone()];
-        let (each_read, each_written) = self.plan.period();
+        let (each_read, each_written) = self.plan().period();
         let periods = blocks.len().div_ceil(each_read).max((read.written as usize).div_ceil(each_written));
-        let bytes = self.plan.period_bytes().saturating_mul(periods as u64);
+        let bytes = self.plan().period_bytes().saturating_mul(periods as u64);
         if periods > MAX_PERIODS || (periods > 1 && bytes > MAX_SEGMENT) {
             let message = format!("a segment of {periods} periods and {bytes} bytes, expected one that is smaller");
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        let is_checked = read.is_checked && home.check != Check::Off;
+        let is_checked = read.is_checked && hub.home.check != Check::Off;
         if is_checked && blocks.iter().any(|&block| self.pool.seals().sum(block).is_none()) {
-            if home.now() < until {
+            if hub.home.now() < until {
                 return Ok(Begun::Parked);
             }
             return Err(Error::new(ErrorKind::Unavailable, "blocks were not sealed in time"));
         }
+        if let Way::Packed(packed) = &self.way {
+            let crossing = self.crossing(packed, blocks, &hub.rooms)?;
+            let (view, read, blocks) = (Arc::clone(self), read.clone(), blocks.to_vec());
+            return Ok(Begun::Comes(Coming { view, read, is_checked, blocks, crossing, has_come: false }));
+        }
+        let from = From::Pool(self.pool.region().clone());
+        let (sending, answer) = self.sending(read, is_checked, (blocks, blocks), from)?;
+        Ok(Begun::Sends(sending, answer))
+    }
+
+    /// What brings blocks out of the device.
+    fn crossing(&self, packed: &Packed, blocks: &[u32], rooms: &Arc<Rooms>) -> Result<Crossing> {
+        let bytes = self.pool.layout().block_bytes().saturating_mul(blocks.len() as u64);
+        if bytes > packed.bytes() {
+            let (count, most) = (blocks.len(), packed.bytes());
+            let message = format!("{count} blocks of {bytes} bytes out of a device at once, expected at most {most}");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let into = places(blocks.len());
+        let copies = packed.gather.copies(blocks, &into)?;
+        let copies = copies.map(|copy| DeviceCopy { device: copy.from, host: copy.to, len: copy.len }).collect();
+        Ok(Crossing::out_of(&self.pool, rooms, bytes, copies))
+    }
+
+    /// Blocks that were sealed under the one names, and lie under the others in this memory.
+    fn sending(
+        &self,
+        read: &Read,
+        is_checked: bool,
+        (names, blocks): (&[u32], &[u32]),
+        from: From,
+    ) -> Result<(Sending, Answer)> {
         // Where they go is not known here, and makes no difference to what is sent.
         let written = vec![0; read.written as usize];
-        let runs = Runs::new(&self.plan, blocks, &written, End::From, is_checked)?;
-        let (sums, wrong) = if is_checked { self.sums(blocks, &runs)? } else { Default::default() };
+        let runs = Runs::new(self.plan(), blocks, &written, End::From, is_checked)?;
+        let (sums, wrong) =
+            if is_checked { self.sums((names, blocks), from.region(), &runs)? } else { Default::default() };
         let answer = Answer::Bytes { id: read.id, len: runs.len(), sums, wrong };
-        let (id, lease, pool, at) = (read.id, read.lease, self.pool.clone(), Place::default());
-        Ok(Begun::Sends(Sending { id, lease, pool, runs, at }, answer))
+        Ok((Sending { id: read.id, lease: read.lease, from, runs, at: Place::default() }, answer))
     }
 
     /// What each period adds up to, and which of them are not what was sealed.
-    fn sums(&self, blocks: &[u32], runs: &Runs) -> Result<(Vec<u64>, Vec<u32>)> {
-        let (seals, region) = (self.pool.seals(), self.pool.region());
-        if self.plan.keeps_order() {
+    fn sums(&self, (names, blocks): (&[u32], &[u32]), from: &Region, runs: &Runs) -> Result<(Vec<u64>, Vec<u32>)> {
+        let seals = self.pool.seals();
+        if self.plan().keeps_order() {
             // The bytes are those that were sealed, in the same order: nobody has to look at them here.
-            return Ok((blocks.iter().map(|&block| seals.sum(block).unwrap_or_default()).collect(), Vec::new()));
+            return Ok((names.iter().map(|&block| seals.sum(block).unwrap_or_default()).collect(), Vec::new()));
         }
+        let own = match &self.way {
+            Way::Straight(_) => self.pool.own_plan(),
+            Way::Packed(packed) => &packed.own,
+        };
         let (mut sums, mut wrong) = (Vec::with_capacity(runs.periods()), Vec::new());
-        for (period, blocks) in blocks.chunks(self.plan.period().0).enumerate() {
-            for &block in blocks {
-                if seals.sum(block) != Some(sum_of(self.pool.own_plan(), region, block)?) {
+        let each = self.plan().period().0;
+        for (period, (names, blocks)) in names.chunks(each).zip(blocks.chunks(each)).enumerate() {
+            for (&name, &block) in names.iter().zip(blocks) {
+                if seals.sum(name) != Some(sum_of(own, from, block)?) {
                     wrong.push(period as u32);
                     break;
                 }
@@ -363,12 +521,20 @@ impl View {
             let mut sum = Sum::default();
             for place in runs.period(period) {
                 if let Some((offset, len)) = runs.rest(Place { run: place, offset: 0 }) {
-                    scatter::add(region, offset, len, &mut sum)?;
+                    scatter::add(from, offset, len, &mut sum)?;
                 }
             }
             sums.push(sum.value());
         }
         Ok((sums, wrong))
+    }
+}
+
+impl Coming {
+    /// All of it has come.
+    fn sending(self) -> Result<(Sending, Answer)> {
+        let Self { view, read, is_checked, blocks, crossing, .. } = self;
+        view.sending(&read, is_checked, (&blocks, &places(blocks.len())), From::Room(crossing.into_room()?))
     }
 }
 
