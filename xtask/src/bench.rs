@@ -2,6 +2,7 @@
 
 mod bindings;
 mod decision;
+pub(crate) mod device;
 mod estimates;
 mod heal;
 mod index;
@@ -24,7 +25,7 @@ use crate::workspace::Workspace;
 /// Micro-benchmarks, each beside a physical limit or a peer.
 ///
 /// The limits and peers are measured in the same run. About four minutes for all once built, a quarter of that with
-/// `--quick`; the machine should be idle. `cargo xtask bench index` and
+/// `--quick`; the machine should be idle. `cargo xtask bench device`, which wants a GPU, `cargo xtask bench index` and
 /// `cargo xtask bench xfer` are runs of their own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FIGURES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
@@ -44,6 +45,7 @@ pub(crate) struct Args {
 /// What is measured beside peers that bring much along.
 #[derive(Debug, Subcommand)]
 enum Beside {
+    Device(device::Args),
     Index(index::Args),
     Xfer(xfer::Args),
 }
@@ -114,6 +116,7 @@ And of `heal`, on engines that are processes of their own (<fault> is engine_res
 
 pub(crate) fn run(args: &Args) -> Result {
     match &args.beside {
+        Some(Beside::Device(args)) => return device::run(args),
         Some(Beside::Index(args)) => return index::run(args),
         Some(Beside::Xfer(args)) => return xfer::run(args),
         None => {}

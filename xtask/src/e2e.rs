@@ -1,6 +1,7 @@
 //! `cargo xtask e2e`: whole programs at work while whatever can break is broken.
 
 mod frameworks;
+mod gpu;
 mod vllm;
 mod xfer;
 
@@ -19,6 +20,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     Frameworks(frameworks::Args),
+    Gpu(gpu::Args),
     Vllm(vllm::Args),
     Xfer(xfer::Args),
 }
@@ -26,6 +28,7 @@ enum What {
 pub(crate) fn run(args: &Args) -> Result {
     match &args.what {
         What::Frameworks(_) => frameworks::run(),
+        What::Gpu(args) => gpu::run(args),
         What::Vllm(args) => vllm::run(args),
         What::Xfer(args) => xfer::run(args),
     }

@@ -88,8 +88,11 @@ impl Rig {
     /// Puts a pattern where the copies read, something else where they write, makes them, and counts those that brought other
     /// bytes.
     pub(crate) fn wrong(&mut self, direction: Direction, copies: &[DeviceCopy]) -> Result<u64> {
-        let whole = [DeviceCopy { device: 0, host: 0, len: self.len() }];
-        let (to_device, to_host) = (pattern(1, self.len()), pattern(2, self.len()));
+        // As far as the copies reach.
+        let end = |copy: &DeviceCopy| copy.device.max(copy.host) + copy.len;
+        let len = copies.iter().map(end).max().unwrap_or_default().min(self.len());
+        let whole = [DeviceCopy { device: 0, host: 0, len }];
+        let (to_device, to_host) = (pattern(1, len), pattern(2, len));
         // SAFETY: nothing is under way.
         unsafe { self.host.memory().write(0, &to_device) }?;
         self.batch(Direction::ToDevice, &whole)?;
