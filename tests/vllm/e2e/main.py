@@ -223,9 +223,11 @@ def beside_nixl(bench: Bench, short: bool) -> None:
         ours, theirs = beside.times_to_first_token(pairs, 20 if short else 110)
         idle_ours, idle_theirs = beside.idle(pairs)
         bench.figures |= {
-            "pd.ttft_ms.llmd": ours * 1e3,
-            "pd.ttft_ms.nixl": theirs * 1e3,
-            "pd.ttft_ratio_to_nixl": ours / theirs,
+            "pd.ttft_ms.llmd": ours.median() * 1e3,
+            "pd.ttft_ms.nixl": theirs.median() * 1e3,
+            "pd.ttft_ratio_to_nixl": ours.median() / theirs.median(),
+            "pd.ttft_hung.llmd": ours.hung,
+            "pd.ttft_hung.nixl": theirs.hung,
             "pd.idle_cpu_percent.llmd": idle_ours,
             "pd.idle_cpu_percent.nixl": idle_theirs,
             "pd.idle_cpu_ratio_to_nixl": idle_ours / idle_theirs,

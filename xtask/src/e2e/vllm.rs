@@ -101,7 +101,7 @@ fn kept(figures: &Map<String, Value>) -> Result {
             broken.push(format!("{one} is {there}, expected {due}, and not 0"));
         }
     }
-    for name in ["faults.wrong_tokens", "faults.hung", "router.hit_prediction_errors"] {
+    for name in ["faults.wrong_tokens", "faults.hung", "router.hit_prediction_errors", "pd.ttft_hung.llmd"] {
         if let Some(count) = figure(name).filter(|count| *count != 0.0) {
             broken.push(format!("{name} is {count}, expected 0"));
         }
