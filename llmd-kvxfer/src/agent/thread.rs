@@ -72,9 +72,13 @@ pub(super) fn clock() -> Arc<dyn Fn() -> Duration + Send + Sync> {
 
 fn run(inner: &Inner, is_turned: bool) {
     let mut active = inner.home.now();
-    while !inner.is_over.load(Ordering::SeqCst) {
+    loop {
         let now = inner.home.now();
         inner.home.bell.quiet();
+        // Not before: what rings in between would not be heard.
+        if inner.is_over.load(Ordering::SeqCst) {
+            return;
+        }
         let is_any = inner.poll_transports(now);
         inner.home.expire(now);
         inner.expire(now);

@@ -25,11 +25,12 @@ impl Bell {
         }
     }
 
-    /// Called by the one who was woken, before it looks for what there is to do.
+    /// Called by the one who was woken, before it looks for what there is to do: also whether it is to end.
     pub(crate) fn quiet(&self) {
         if self.is_rung.load(Ordering::Acquire) {
             quiet(self.fd.as_fd());
-            self.is_rung.store(false, Ordering::Release);
+            // Whoever found it rung until now did what they did before this, and it is seen by what follows.
+            self.is_rung.swap(false, Ordering::AcqRel);
         }
     }
 }
@@ -54,4 +55,38 @@ pub(crate) fn ring(fd: BorrowedFd<'_>) {
 pub(crate) fn quiet(fd: BorrowedFd<'_>) {
     // It fails when it was not rung, and then it is quiet.
     let _heard = rustix::io::read(fd, &mut [0; 8]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    #[test]
+    fn nobody_sleeps_through_the_last_ring() {
+        let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
+        for _ in 0..2000 {
+            let shared = Arc::new((Bell::new().unwrap(), AtomicBool::new(false)));
+            let sleeper = std::thread::spawn({
+                let shared = Arc::clone(&shared);
+                move || loop {
+                    shared.0.quiet();
+                    if shared.1.load(Ordering::Relaxed) {
+                        return true;
+                    }
+                    let mut rung = [PollFd::new(&shared.0, PollFlags::IN)];
+                    if poll(&mut rung, Some(&patience)) == Ok(0) {
+                        return false;
+                    }
+                }
+            });
+            shared.0.ring();
+            shared.1.store(true, Ordering::Relaxed);
+            shared.0.ring();
+            assert!(sleeper.join().unwrap(), "it was rung, and slept on");
+        }
+    }
 }

@@ -36,8 +36,12 @@ fn connect(shared: &Shared, worker: usize) -> Result<()> {
 }
 
 pub(super) fn run(shared: &Shared) {
-    while !shared.is_over.load(Ordering::SeqCst) {
+    loop {
         shared.bell.quiet();
+        // Not before: what rings in between would not be heard.
+        if shared.is_over.load(Ordering::SeqCst) {
+            return;
+        }
         let now = shared.clock.now();
         let due = shared.state.lock().due(now);
         for worker in due {

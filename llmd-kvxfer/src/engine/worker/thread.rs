@@ -17,8 +17,12 @@ const AT_ONCE: usize = 256;
 
 pub(super) fn run(shared: &Shared, mut core: Core, mut door: Door) {
     let mut unpublished = Done::default();
-    while !shared.is_over.load(Ordering::SeqCst) {
+    loop {
         shared.bell.quiet();
+        // Not before: what rings in between would not be heard.
+        if shared.is_over.load(Ordering::SeqCst) {
+            return;
+        }
         let turned = catch_unwind(AssertUnwindSafe(|| turn(shared, &mut core, &mut door, &unpublished)));
         let is_more = turned.unwrap_or_else(|_| {
             // What the panic said went where panics go.
