@@ -52,8 +52,15 @@ def compare(prefill: Engine, decode: Engine, prompts: Sequence[tuple[str, Prompt
         found.bytes_moved += came
         found.bytes_expected += due
         if came != due:
-            print(f"{name}: {came} bytes moved, expected {due}")
+            print(f"{name}: {came} bytes moved, expected {due}; {_counts(prefill)}; {_counts(decode)}")
     return found
+
+
+def _counts(engine: Engine) -> str:
+    """Say what an engine's connector has counted so far: why something was not handed over."""
+    lines = [line for line in engine.get("/metrics").splitlines() if line.startswith("vllm:llmd_") and "_total" in line]
+    counts = {name.removeprefix("vllm:llmd_").split("_total")[0]: float(count) for name, _, count in (line.rpartition(" ") for line in lines)}
+    return f"{engine.name}: " + ", ".join(f"{name} {count:g}" for name, count in counts.items() if count)
 
 
 def compare_hits(prefill: Engine, decode: Engine, prompts: Sequence[Prompt], expected: Sequence[Sequence[int]]) -> Identity:
@@ -79,6 +86,7 @@ def compare_hits(prefill: Engine, decode: Engine, prompts: Sequence[Prompt], exp
         found.bytes_expected += due
         if came != due or answer.tokens != list(right):
             print(f"{len(said)} tokens, {hit} blocks of them here: {came} bytes moved, expected {due}; {answer.tokens}, expected {right}")
+            print(f"{_counts(prefill)}; {_counts(decode)}")
     return found
 
 
