@@ -2,6 +2,7 @@
 
 mod frameworks;
 mod gpu;
+mod prepare;
 mod vllm;
 mod xfer;
 
@@ -21,6 +22,7 @@ pub(crate) struct Args {
 enum What {
     Frameworks(frameworks::Args),
     Gpu(gpu::Args),
+    Prepare(prepare::Args),
     Vllm(vllm::Args),
     Xfer(xfer::Args),
 }
@@ -29,6 +31,7 @@ pub(crate) fn run(args: &Args) -> Result {
     match &args.what {
         What::Frameworks(_) => frameworks::run(),
         What::Gpu(args) => gpu::run(args),
+        What::Prepare(_) => prepare::run(),
         What::Vllm(args) => vllm::run(args),
         What::Xfer(args) => xfer::run(args),
     }
